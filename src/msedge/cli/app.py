@@ -1,0 +1,67 @@
+"""``msedge``: the commands, and how errors reach the person.
+
+A user's error is one line a problem on standard error and exit status 2; ``--debug`` shows where
+it arose. Commands import what they need when they run, so ``msedge --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import msedge
+from msedge.cli.data import data_app
+from msedge.cli.train import train_command
+from msedge.errors import MSEdgeError
+
+DEBUG_VARIABLE = "MSEDGE_DEBUG"
+
+app = typer.Typer(
+    name="msedge",
+    help="Search photos by sketch: prepare data, train, evaluate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_app)
+app.command("train")(train_command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"msedge {msedge.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
+) -> None:
+    """Search photos by sketch: prepare data, train, evaluate."""
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def run(application: typer.Typer) -> None:
+    """Run an application; a user's error becomes its message and exit status 2."""
+    try:
+        application()
+    except MSEdgeError as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        for line in str(error).splitlines():
+            print(f"msedge: {line}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("msedge: stopped; --resume goes on after the last whole epoch", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def main() -> None:
+    """The entry point of ``msedge``."""
+    run(app)

@@ -1,0 +1,55 @@
+"""``msedge train``: train, judge, and draw what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msedge.cli.options import Settings, with_config_options
+
+_FIRST = (
+    "data_root",
+    "data_name",
+    "backbone",
+    "dim",
+    "batch_size",
+    "epochs",
+    "warmup",
+    "save_root",
+)
+
+
+def run_training(defaults: Settings, given: Settings, file: Path | None) -> None:
+    """Train with settings from three layers and show the outcome.
+
+    Args:
+        defaults: in place of the configuration's own.
+        given: on the command line; they win over the file.
+        file: a YAML configuration.
+
+    Raises:
+        MSEdgeError: the settings, the data or the weights cannot be used.
+    """
+    from msedge.cli.outcome import show_outcome
+    from msedge.cli.watcher import TerminalWatcher
+    from msedge.data.sample import write_sample
+    from msedge.training.config import SAMPLE, read_yaml, resolve
+
+    config = resolve(defaults, read_yaml(file) if file else {}, given)
+    with TerminalWatcher() as watcher:
+        if config.data_name == SAMPLE:
+            write_sample(
+                config.data_root, progress=lambda n, all_: watcher.progress("drawing", n, all_)
+            )
+        watcher.say("loading PyTorch")
+        from msedge.training.trainer import train
+
+        result = train(config, watcher)
+    show_outcome(result)
+
+
+def _train(given: Settings, file: Path | None) -> None:
+    """Train on seen classes, judge on unseen ones, and keep weights, vectors and a figure."""
+    run_training({}, given, file)
+
+
+train_command = with_config_options(_train, separator="-", names={}, defaults={}, first=_FIRST)

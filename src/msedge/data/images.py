@@ -1,0 +1,167 @@
+"""The one safe way to open an image, whoever made it.
+
+Sketches and photos arrive as palette PNGs, CMYK JPEGs, 16-bit scans, drawings on nothing and
+telephone photos lying on their side; some are cut short and a few are hostile. Everything that
+reads an image in this package goes through :func:`open_image`, so that training, evaluation and
+search see the same pixels and a bad file always ends as one :class:`~msedge.errors.DataError`
+that names it. Tested in ``tests/data/test_images.py``.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path, PurePath
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from msedge.errors import ConfigError, DataError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+"""Suffixes of files that count as images, in lower case; compared without regard to case."""
+
+MAX_PIXELS = 64_000_000
+"""Larger images are refused: a few kB of PNG can claim to unpack into gigabytes."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+
+
+def open_image(path: Path, *, size: int | None = None) -> Image.Image:
+    """Open a JPEG, PNG or WebP file as RGB, upright, on white.
+
+    Args:
+        path: the file. Its content decides the format, not its suffix.
+        size: side in pixels of the square that the whole image is resized to (bicubic with
+            antialiasing, aspect ratio not kept); ``None`` keeps the image's own size. A JPEG is
+            decoded straight to the nearest smaller scale that still has ``size`` pixels a side.
+
+    Returns:
+        An image of mode ``RGB``, fully loaded, without metadata. Transparent pixels are
+        composited on white, 16-bit greys scaled to 8 bits, the EXIF orientation applied; of an
+        animation the first frame.
+
+    Raises:
+        DataError: the file is missing, unreadable, not one of the three formats, damaged,
+            empty, or larger than :data:`MAX_PIXELS`.
+        ConfigError: ``size`` is smaller than 1.
+    """
+    if size is not None and size < 1:
+        raise ConfigError(f"image size must be at least 1 pixel, got {size}: pass a larger one")
+    try:
+        return _decode(path, size)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever damaged bytes lead them to
+        raise DataError(f"cannot read image {one_line(path)}: {_cause(error)}") from error
+
+
+def read_pixels(path: Path, size: int) -> npt.NDArray[np.uint8]:
+    """Read an image as an array, by :func:`open_image`.
+
+    Args:
+        path: the image file.
+        size: side of the square in pixels.
+
+    Returns:
+        Contiguous uint8 pixels ``(3, size, size)``, RGB, 0 to 255.
+
+    Raises:
+        DataError: the file cannot be read as an image.
+        ConfigError: ``size`` is smaller than 1.
+    """
+    pixels = np.asarray(open_image(path, size=size), dtype=np.uint8)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name counts as an image: not hidden, one of `IMAGE_SUFFIXES`.
+
+    >>> is_image_name("cat.JPG"), is_image_name("._cat.jpg"), is_image_name("cat.txt")
+    (True, False, False)
+    """
+    return not name.startswith(".") and PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def one_line(value: object) -> str:
+    r"""Text of a path or an error, safe to print on one line: odd characters are escaped.
+
+    >>> print(one_line("a\nb"))
+    a\nb
+    """
+    text = str(value)
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def _decode(path: Path, size: int | None) -> Image.Image:
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+        raise DataError(f"cannot read image {one_line(path)}: it is not a regular file")
+    # Pillow warns of bombs between 89 and 179 Mpx. The limit here is lower and does not depend on
+    # warning filters, which cannot be changed for one thread alone.
+    with path.open("rb") as stream, Image.open(stream, formats=_FORMATS) as image:
+        width, height = image.size
+        if width < 1 or height < 1:
+            raise DataError(f"cannot read image {one_line(path)}: it is {width} x {height} pixels")
+        if width * height > MAX_PIXELS:
+            raise DataError(
+                f"cannot read image {one_line(path)}: {width} x {height} pixels are more than "
+                f"{MAX_PIXELS // 1_000_000} Mpx: scale it down or leave it out"
+            )
+        if size is not None:
+            image.draft(None, (size, size))
+        image.load()
+        orientation = _orientation(image, path)
+        pixels = _to_rgb(image)
+        resized = (
+            pixels.copy() if size is None else pixels.resize((size, size), Image.Resampling.BICUBIC)
+        )
+    return _upright(resized, orientation)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _SIXTEEN_BIT_MODES:  # Pillow's own conversion clips at 255
+        grey = np.asarray(image).astype(np.float32) / 257.0
+        return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        drawn = image.convert("RGBA")
+        white = Image.new("RGBA", drawn.size, "white")
+        return Image.alpha_composite(white, drawn).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _orientation(image: Image.Image, path: Path) -> object:
+    try:
+        tags = image.getexif()
+        if not tags and "exif" in image.info:
+            # Where a JPEG gives no resolution, Pillow has looked into EXIF for one while opening,
+            # and passed over damage that it reports elsewhere: look again, to treat all alike.
+            Image.Exif().load(image.info["exif"])
+    except Exception as error:
+        raise DataError(
+            f"cannot read image {one_line(path)}: its EXIF block is damaged "
+            f"({_cause(error)}): save the file without it"
+        ) from error
+    return tags.get(ExifTags.Base.Orientation, 1)
+
+
+def _upright(image: Image.Image, orientation: object) -> Image.Image:
+    # Only the orientation is carried over: rewriting a whole EXIF block, as `exif_transpose`
+    # does where it finds one, fails on blocks that are merely untidy.
+    image.info.clear()
+    if orientation == 1:
+        return image
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    upright = ImageOps.exif_transpose(image)
+    upright.info.clear()
+    return upright
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is not a JPEG, PNG or WebP image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return one_line(str(error).strip() or type(error).__name__)

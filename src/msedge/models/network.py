@@ -1,0 +1,90 @@
+"""MSEdge: an image becomes a unit vector.
+
+One network serves both domains. The last three stages of a backbone are fused with the image's
+edges at their sizes, pooled by their maximum, joined, projected and normalised. The ablations are
+options of this one class: ``fusion`` is ``edge``, ``energy`` or ``none``.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from msedge.errors import ConfigError, ShapeError
+from msedge.models.backbones import Backbone, fetch_weights, load_weights
+from msedge.models.edges import edge_pyramid
+from msedge.models.fusion import create_fusion
+
+
+class MSEdge(nn.Module):
+    """Images to unit vectors.
+
+    Attributes:
+        backbone: the feature pyramid.
+        fusion: what is done to its stages before they are pooled.
+        projection: the linear layer from the joined stages to the embedding.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet50",
+        *,
+        dim: int = 512,
+        fusion: str = "edge",
+        image_size: int = 224,
+        weights: str = "none",
+    ) -> None:
+        """Build the network.
+
+        Args:
+            backbone: any name that timm knows.
+            dim: width of the embedding.
+            fusion: ``edge``, ``energy`` or ``none``.
+            image_size: pixels on a side that it is used with.
+            weights: start of the backbone: ``imagenet``, ``none``, or a file.
+
+        Raises:
+            ConfigError: an option has a value that cannot be used.
+            WeightsError: the weights cannot be fetched.
+        """
+        super().__init__()
+        if dim < 1:
+            raise ConfigError(f"the embedding needs at least one dimension, got {dim}")
+        self.backbone = Backbone(backbone, image_size=image_size)
+        tensors = fetch_weights(backbone, weights)
+        if tensors is not None:
+            load_weights(self.backbone.network, tensors, weights)
+        self.fusion = create_fusion(fusion, self.backbone.channels)
+        self.projection = nn.Linear(sum(self.backbone.channels), dim)
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """The three fused stages ``(B, C_i, H_i, W_i)`` of images ``(B, 3, H, W)`` in [0, 1]."""
+        stages = self.backbone(images)
+        edges: list[Tensor] = []
+        if self.fusion.uses_edges:
+            edges = edge_pyramid(images, [(s.shape[-2], s.shape[-1]) for s in stages])
+        return cast("list[Tensor]", self.fusion(stages, edges))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images.
+
+        Args:
+            images: ``(B, 3, H, W)``, RGB, float, range [0, 1].
+
+        Returns:
+            ``(B, dim)``, each row of length 1.
+
+        Raises:
+            ShapeError: ``images`` is not ``(B, 3, H, W)`` of floats.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ShapeError(
+                f"the network needs float images of shape (B, 3, H, W) in [0, 1], "
+                f"got {tuple(images.shape)} of {images.dtype}"
+            )
+        pooled = [stage.amax(dim=(2, 3)) for stage in self.stages(images)]
+        projected = self.projection(torch.cat(pooled, dim=1))
+        return functional.normalize(projected, dim=1)

@@ -1,0 +1,1 @@
+"""How it learns: configuration, losses, and one readable loop on Lightning Fabric."""

@@ -1,0 +1,154 @@
+"""Everything that decides a run, in one value.
+
+The descriptions of the fields are the help of the command line (``msedge.cli.options``), and the
+resolved values are saved beside the weights, so a run can be read and repeated from its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from msedge.errors import ConfigError
+
+TUBERLIN_MIN_VAL_PHOTOS = 400
+SAMPLE = "sample"
+
+
+class TrainConfig(BaseModel):
+    """A training run. The defaults are the paper's, on a backbone that needs no hub."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data_root: Path = Field(Path("data"), description="Datasets root path")
+    data_name: str = Field(
+        SAMPLE, description="Dataset name: sketchy, tuberlin, sample, or any prepared one"
+    )
+    min_val_photos: int | None = Field(
+        None,
+        ge=0,
+        description="Judge only unseen classes with at least so many photos "
+        f"(default: {TUBERLIN_MIN_VAL_PHOTOS} for tuberlin, 0 otherwise)",
+    )
+    skip_unreadable: bool = Field(
+        False, description="List files that cannot be read and go on without them"
+    )
+    backbone: str = Field(
+        "tf_efficientnet_lite0", description="Backbone type: resnet50, vgg16, or any timm name"
+    )
+    weights: str = Field(
+        "imagenet", description="Where the backbone starts: imagenet, none, or a file of tensors"
+    )
+    dim: int = Field(512, gt=0, description="Projected embedding dim")
+    fusion: Literal["none", "edge", "energy"] = Field(
+        "edge", description="What guides each stage before pooling"
+    )
+    image_size: int = Field(224, ge=32, description="Pixels on a side")
+    loss: Literal["normalized_softmax", "proxy_anchor"] = Field(
+        "normalized_softmax", description="Metric loss"
+    )
+    learning_rate: float = Field(1e-5, gt=0, description="Of the backbone")
+    head_learning_rate: float | None = Field(
+        None, gt=0, description="Of fusion and projection (default: as the backbone)"
+    )
+    proxy_learning_rate: float = Field(1e-1, gt=0, description="Of the loss's class proxies")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="cosine rises over 20 steps and then falls to nought"
+    )
+    weight_decay: float = Field(5e-4, ge=0, description="Adam's L2 penalty")
+    batch_size: int = Field(64, ge=2, description="Number of images in each mini-batch")
+    epochs: int = Field(10, ge=1, description="Number of epochs over the model to train")
+    warmup: int = Field(2, ge=0, description="Number of first epochs with the backbone frozen")
+    frozen_blocks: int = Field(
+        0, ge=0, description="Blocks at the backbone's input that stay as they are throughout"
+    )
+    edge_views: float = Field(
+        0.0, ge=0, description="Weight of photos' edge maps, embedded as pseudo-sketches"
+    )
+    distillation: float = Field(
+        0.0, ge=0, description="Weight of the frozen ImageNet classifier's answers"
+    )
+    averaging: float = Field(
+        0.0, ge=0, lt=1, description="Decay of the running mean of the weights; 0 uses the last"
+    )
+    select: Literal["seen", "last", "test"] = Field(
+        "seen",
+        description="Choose the checkpoint on classes held out from the seen ones, take the last, "
+        "or choose on the test classes (the field's habit; inflates the figures)",
+    )
+    holdout: float = Field(
+        0.1, gt=0, lt=1, description="Share of the seen classes held out for --select seen"
+    )
+    seed: int = Field(0, ge=0, description="Of initialisation, order and augmentation")
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="What to compute on"
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="Number format of the training steps"
+    )
+    cache_gb: float = Field(4.0, ge=0, description="Keep decoded images up to so many gigabytes")
+    save_root: Path = Field(Path("result"), description="Result saved root path")
+    resume: bool = Field(False, description="Go on from where a killed run stopped")
+    overwrite: bool = Field(False, description="Replace the files of a run with other settings")
+
+    @property
+    def prefix(self) -> str:
+        """How the names of the run's files begin: ``<data>_<backbone>_<dim>``."""
+        return f"{self.data_name}_{self.backbone.replace('/', '-').replace(':', '-')}_{self.dim}"
+
+    @property
+    def val_photos_needed(self) -> int:
+        """Photos that an unseen class needs in order to be judged."""
+        if self.min_val_photos is not None:
+            return self.min_val_photos
+        return TUBERLIN_MIN_VAL_PHOTOS if self.data_name == "tuberlin" else 0
+
+    def what_decides(self) -> dict[str, Any]:
+        """The values that decide a run's figures, without where it lies and how it was started."""
+        return self.model_dump(mode="json", exclude=set(_CIRCUMSTANCES))
+
+
+_CIRCUMSTANCES = ("data_root", "save_root", "resume", "overwrite", "cache_gb", "skip_unreadable")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings of a YAML file, by name, not yet checked.
+
+    Raises:
+        ConfigError: there is no such file, or it is not a mapping of names to values.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path} ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"the configuration {path} is not YAML: {reason}") from error
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"the configuration {path} must be lines of 'name: value'")
+    return {str(name): value for name, value in loaded.items()}
+
+
+def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
+    """A configuration from layers of settings, later ones winning.
+
+    Raises:
+        ConfigError: a name is unknown or a value cannot be used; the first one is told.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update(layer)
+    try:
+        return TrainConfig(**merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(TrainConfig.model_fields)
+            raise ConfigError(f"no setting is named {name!r}; there are {known}") from error
+        given = merged.get(name)
+        raise ConfigError(f"{name}: {given!r} cannot be used: {first['msg']}") from error

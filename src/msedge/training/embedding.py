@@ -1,0 +1,77 @@
+"""Images through the network: the vectors of a whole set, and how well they retrieve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from msedge.data.datasets import ImageSet
+from msedge.data.transforms import to_unit_range
+from msedge.data.vectors import Vectors
+from msedge.evaluation.conventions import Metrics, evaluate
+
+CUTOFFS = (10, 25, 100, 200)  # the paper's two, and two that small sets can reach
+Progress = Callable[[int, int], None]
+
+
+@torch.inference_mode()
+def embed(
+    network: nn.Module,
+    images: ImageSet,
+    *,
+    device: torch.device,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> Vectors:
+    """The unit vectors of a set of images, in its order.
+
+    Args:
+        network: maps ``(B, 3, S, S)`` in [0, 1] to ``(B, D)``; left in evaluation mode.
+        images: what to embed.
+        device: where the network is.
+        batch_size: images at a time.
+        progress: called with images done and images in all.
+
+    Returns:
+        Embeddings ``(N, D)`` with labels, domains, class names and paths.
+    """
+    network.eval()
+    parts = []
+    for batch in images.batches(batch_size, shuffle=False):
+        parts.append(network(to_unit_range(batch.images.to(device))).float().cpu())
+        if progress is not None:
+            progress(int(batch.rows[-1]) + 1, len(images))
+    return Vectors(
+        embeddings=torch.cat(parts).numpy(),
+        labels=images.labels.numpy().astype(np.int64),
+        domains=images.domains.numpy().astype(np.int64),
+        classes=images.classes,
+        paths=tuple(str(record.path) for record in images.records),
+    )
+
+
+def judge(vectors: Vectors, progress: Progress | None = None) -> Metrics:
+    """Every sketch asks, all photos are ranked; the ``standard`` metrics.
+
+    Args:
+        vectors: embeddings of both domains.
+        progress: called with queries done and queries in all.
+    """
+    queries, gallery = vectors.of("sketch"), vectors.of("photo")
+    return evaluate(
+        vectors.embeddings[queries],
+        vectors.embeddings[gallery],
+        vectors.labels[queries],
+        vectors.labels[gallery],
+        at=CUTOFFS,
+        progress=progress,
+    )
+
+
+def in_percent(metrics: Metrics) -> dict[str, float]:
+    """The paper's four figures, then P@10 and P@25, in percent."""
+    small = {f"P@{k}": 100 * metrics.p_at[k] for k in CUTOFFS if k < 100}
+    return {**metrics.headline(), **small}

@@ -1,0 +1,192 @@
+"""The files of a run: their names, how they are written, and how a killed run is picked up.
+
+``<data>_<backbone>_<dim>_`` and then: ``results.csv`` (a row an epoch), ``model.safetensors`` (with
+its card), ``vectors.safetensors`` (of the unseen classes), ``run.json`` (everything needed to
+repeat it), ``retrieval.png``; while it runs also ``state.safetensors``. Each is replaced whole, so
+a kill at any moment leaves files that can be read.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from msedge.errors import ConfigError, DataError
+from msedge.storage import atomic_path
+from msedge.training.config import TrainConfig
+
+STATE_FORMAT = "msedge-training-state-1"
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """What one epoch came to.
+
+    Attributes:
+        epoch: from 1.
+        loss: mean over the epoch's steps.
+        metrics: on the unseen classes, in percent.
+        selection_value: what the checkpoint is chosen by; larger is better.
+        seconds: of training and judging; not in the CSV, which repeats to the last digit.
+    """
+
+    epoch: int
+    loss: float
+    metrics: dict[str, float]
+    selection_value: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a killed run knew: tensors by name, the rows so far, and the figures before training."""
+
+    tensors: dict[str, Tensor]
+    rows: tuple[EpochRow, ...]
+    before: dict[str, float]
+
+
+class RunFiles:
+    """The paths of a run's files, and the ways to write them."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Name the files; nothing is written yet."""
+        self._config = config
+
+        def named(end: str) -> Path:
+            return config.save_root / f"{config.prefix}_{end}"
+
+        self.results = named("results.csv")
+        self.model = named("model.safetensors")
+        self.vectors = named("vectors.safetensors")
+        self.record = named("run.json")
+        self.figure = named("retrieval.png")
+        self.state = named("state.safetensors")
+
+    def guard(self) -> None:
+        """Refuse to write over a run of other settings.
+
+        Raises:
+            ConfigError: such a run stands here and ``overwrite`` is off.
+        """
+        if self._config.overwrite or not self.record.is_file():
+            return
+        try:
+            before = json.loads(self.record.read_text(encoding="utf-8"))["config"]
+        except (OSError, ValueError, KeyError, TypeError):
+            before = {}
+        different = _differences(before, self._config.what_decides())
+        if different:
+            raise ConfigError(
+                f"{self.record} is of a run with other settings ({different}); "
+                "choose another --save_root, or replace it with --overwrite"
+            )
+
+    def write_results(self, rows: Sequence[EpochRow], selected: int, selection: str) -> None:
+        """Write the CSV: a row an epoch, metrics in percent, the selected epoch marked."""
+        with (
+            atomic_path(self.results) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as opened,
+        ):
+            writer = csv.writer(opened, lineterminator="\n")
+            names = list(rows[0].metrics)
+            writer.writerow(["epoch", "loss", *names, "selected_by", "selection_value", "selected"])
+            for row in rows:
+                figures = [row.loss, *row.metrics.values()]
+                writer.writerow(
+                    [
+                        row.epoch,
+                        *(f"{value:.6f}" for value in figures),
+                        selection,
+                        f"{row.selection_value:.6f}",
+                        int(row.epoch == selected),
+                    ]
+                )
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write the JSON record of the run."""
+        with atomic_path(self.record) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    def write_state(self, memory: Memory, fingerprint: str) -> None:
+        """Write what is needed to go on after this epoch."""
+        metadata = {
+            "format": STATE_FORMAT,
+            "config": json.dumps(self._config.what_decides()),
+            "fingerprint": fingerprint,
+            "rows": json.dumps([asdict(row) for row in memory.rows]),
+            "before": json.dumps(memory.before),
+        }
+        tensors = {name: tensor.contiguous() for name, tensor in memory.tensors.items()}
+        with atomic_path(self.state) as temporary:
+            save_file(tensors, temporary, metadata)
+
+    def read_state(self, fingerprint: str) -> Memory | None:
+        """What a killed run of these settings and data knew; None where there is none.
+
+        Raises:
+            ConfigError: the state is of other settings, or of other data.
+            DataError: the state cannot be read.
+        """
+        if not self.state.is_file():
+            return None
+        try:
+            with safe_open(self.state, framework="pt") as opened:
+                metadata = opened.metadata() or {}
+            if metadata.get("format") != STATE_FORMAT:
+                raise KeyError(f"format {metadata.get('format')!r}")
+            before = json.loads(metadata["config"])
+            rows = tuple(EpochRow(**row) for row in json.loads(metadata["rows"]))
+            figures = json.loads(metadata["before"])
+            tensors = load_file(self.state)
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise DataError(
+                f"the state in {self.state} cannot be read ({error}); remove it to start anew"
+            ) from error
+        different = _differences(before, self._config.what_decides())
+        if different:
+            raise ConfigError(
+                f"the killed run in {self.state} had other settings ({different}); "
+                "repeat them to go on, or leave out --resume to start anew"
+            )
+        if metadata.get("fingerprint") != fingerprint:
+            raise ConfigError(
+                f"the images have changed since {self.state} was written; "
+                "leave out --resume to start anew"
+            )
+        return Memory(tensors, rows, figures)
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's tensors, by parameter position and name."""
+    return {
+        f"{position}.{name}": tensor
+        for position, values in optimizer.state_dict()["state"].items()
+        for name, tensor in values.items()
+    }
+
+
+def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put the tensors of :func:`pack_optimizer` back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        position, name = key.split(".", 1)
+        state.setdefault(int(position), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    names = [name for name in now if before.get(name) != now[name]]
+    shown = [f"{name}: {before.get(name)!r} there, {now[name]!r} here" for name in names[:3]]
+    more = [f"{len(names) - 3} more"] if len(names) > 3 else []
+    return "; ".join([*shown, *more])

@@ -1,0 +1,346 @@
+"""Pixels are compared with what Pillow or arithmetic says of images that the tests write."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from msedge.data.images import IMAGE_SUFFIXES, MAX_PIXELS, is_image_name, open_image, read_pixels
+from msedge.errors import ConfigError, DataError
+
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+
+def halves(left: tuple[int, ...], right: tuple[int, ...], mode: str = "RGB") -> Image.Image:
+    image = Image.new(mode, (40, 20), left)
+    image.paste(right, (20, 0, 40, 20))
+    return image
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+# smoke
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.jpg", "JPEG"), ("a.PNG", "PNG"), ("a.webp", "WEBP")]
+)
+def test_opens_each_format(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / name
+    halves(RED, BLUE).save(path, format=kind, quality=95)
+    image = open_image(path)
+    assert (image.mode, image.size) == ("RGB", (40, 20))
+    np.testing.assert_allclose(np.asarray(image)[10, 5], RED, atol=8)
+    np.testing.assert_allclose(np.asarray(image)[10, 35], BLUE, atol=8)
+
+
+def test_content_decides_not_the_suffix(tmp_path: Path) -> None:
+    path = tmp_path / "really-a-png.jpg"
+    halves(RED, BLUE).save(path, format="PNG")
+    assert open_image(path).getpixel((0, 0)) == RED
+
+
+def test_closes_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    halves(RED, BLUE).save(path)
+    before = len(list(Path("/dev/fd").iterdir()))
+    kept = [open_image(path) for _ in range(5)]
+    assert len(list(Path("/dev/fd").iterdir())) == before
+    assert len(kept) == 5
+
+
+# exceptions
+
+
+def truncated(kind: str) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path, format=kind)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return write
+
+
+def nothing(path: Path) -> None:
+    assert not path.exists()
+
+
+def broken_exif(path: Path) -> None:
+    halves(RED, BLUE).save(path, format="JPEG", exif=b"Exif\0\0not a directory of tags")
+
+
+def broken_exif_with_resolution(path: Path) -> None:
+    broken = b"Exif\0\0not a directory of tags"
+    halves(RED, BLUE).save(path, format="JPEG", exif=broken, dpi=(72, 72))
+
+
+def as_gif(path: Path) -> None:
+    halves(RED, BLUE).save(path, format="GIF")
+
+
+@pytest.mark.parametrize(
+    ("write", "cause"),
+    [
+        pytest.param(truncated("JPEG"), "truncated", id="truncated jpeg"),
+        pytest.param(truncated("PNG"), "truncated", id="truncated png"),
+        pytest.param(truncated("WEBP"), "", id="truncated webp"),
+        pytest.param(lambda path: path.write_text("hello"), "not a JPEG, PNG or WebP", id="text"),
+        pytest.param(lambda path: path.write_bytes(b""), "not a JPEG, PNG or WebP", id="empty"),
+        pytest.param(as_gif, "not a JPEG, PNG or WebP", id="gif"),
+        pytest.param(nothing, "no such file", id="missing"),
+        pytest.param(lambda path: path.mkdir(), "not a regular file", id="folder"),
+        pytest.param(os.mkfifo, "not a regular file", id="pipe"),
+        pytest.param(broken_exif, "EXIF block is damaged", id="broken exif"),
+        pytest.param(broken_exif_with_resolution, "EXIF block is damaged", id="broken exif, dpi"),
+        pytest.param(
+            lambda path: path.write_bytes(png_header(9000, 8000)), "more than 64 Mpx", id="large"
+        ),
+        pytest.param(lambda path: path.write_bytes(png_header(90000, 80000)), "bomb", id="bomb"),
+        pytest.param(lambda path: path.write_bytes(png_header(0, 5)), "", id="no width"),
+    ],
+)
+@pytest.mark.parametrize("size", [None, 16])
+def test_failures_name_the_file_in_one_line(
+    tmp_path: Path, write: Callable[[Path], None], cause: str, size: int | None
+) -> None:
+    path = tmp_path / "picture.jpg"
+    write(path)
+    with pytest.raises(DataError) as caught:
+        open_image(path, size=size)
+    message = str(caught.value)
+    assert str(path) in message
+    assert cause in message
+    assert "\n" not in message
+    assert "0x" not in message  # no addresses of Python objects
+
+
+def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    halves(RED, BLUE).save(path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match=r"a\.png: permission denied"):
+        open_image(path)
+
+
+def test_bomb_warning_turned_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    halves(RED, BLUE).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.warns(Image.DecompressionBombWarning):
+        open_image(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DataError, match=r"a\.png.*bomb"):
+            open_image(path)
+
+
+def test_odd_file_name_stays_on_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        open_image(tmp_path / "two\nlines\udcff.png")
+    assert r"two\nlines" in str(caught.value)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_size_must_be_positive(tmp_path: Path, size: int) -> None:
+    with pytest.raises(ConfigError, match="at least 1 pixel"):
+        open_image(tmp_path / "a.png", size=size)
+
+
+# cardinality
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    width=st.integers(1, 150),
+    height=st.integers(1, 150),
+    size=st.integers(1, 64),
+    kind=st.sampled_from(["JPEG", "PNG"]),
+)
+def test_pixels_have_the_asked_shape(
+    tmp_path_factory: pytest.TempPathFactory, width: int, height: int, size: int, kind: str
+) -> None:
+    path = tmp_path_factory.mktemp("shape") / "a.jpg"
+    Image.new("RGB", (width, height), BLUE).save(path, format=kind)
+    pixels = read_pixels(path, size)
+    assert pixels.shape == (3, size, size)
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    np.testing.assert_allclose(pixels.mean(axis=(1, 2)), BLUE, atol=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("a.jpg", True), ("a.JPEG", True), (".a.png", False), ("a.gif", False), ("jpg", False)],
+)
+def test_image_names(name: str, counts: bool) -> None:
+    assert is_image_name(name) is counts
+    assert {".jpg", ".jpeg", ".png", ".webp"} == IMAGE_SUFFIXES
+
+
+# numbers
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_becomes_white(tmp_path: Path, mode: str) -> None:
+    clear_then_black = halves((0, 0, 0, 0), (0, 0, 0, 255), "RGBA")
+    path = tmp_path / "a.png"
+    (clear_then_black.quantize() if mode == "P" else clear_then_black.convert(mode)).save(path)
+    with Image.open(path) as stored:
+        assert stored.mode == mode
+    image = open_image(path)
+    assert (image.getpixel((5, 10)), image.getpixel((35, 10))) == (WHITE, (0, 0, 0))
+
+
+def test_half_transparency_is_blended(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGBA", (4, 4), (255, 0, 0, 128)).save(path)
+    np.testing.assert_allclose(open_image(path).getpixel((0, 0)), (255, 127, 127), atol=1)
+
+
+def test_palette_colours(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    halves(RED, BLUE).quantize(4).save(path)
+    assert open_image(path).getpixel((35, 10)) == BLUE
+
+
+def test_colour_key_of_a_grey_png(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    halves((7,), (90,), "L").save(path, transparency=7)
+    assert open_image(path).getpixel((5, 10)) == WHITE
+    assert open_image(path).getpixel((35, 10)) == (90, 90, 90)
+
+
+def test_one_bit(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    halves((0,), (255,), "L").convert("1").save(path)
+    assert open_image(path).getpixel((35, 10)) == WHITE
+
+
+def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    steps = np.arange(256, dtype=np.uint16) * 257
+    Image.fromarray(np.tile(steps, (2, 1))).save(path)
+    np.testing.assert_array_equal(np.asarray(open_image(path))[0, :, 0], np.arange(256))
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    halves(RED, BLUE).convert("CMYK").save(path, quality=95)
+    np.testing.assert_allclose(open_image(path).getpixel((5, 10)), RED, atol=10)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [None, 30])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_every_orientation_is_undone(
+    tmp_path: Path, orientation: int, size: int | None, kind: str
+) -> None:
+    upright = Image.new("RGB", (48, 32), WHITE)
+    upright.paste(RED, (0, 0, 24, 16))  # top left
+    upright.paste(BLUE, (24, 16, 48, 32))  # bottom right
+    stored_as = {  # what a camera stores that notes this orientation (the inverse of reading)
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(stored_as[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.jpg"
+    stored.save(path, format=kind, exif=exif, quality=95)
+    image = open_image(path, size=size)
+    width, height = (48, 32) if size is None else (size, size)
+    assert image.size == (width, height)
+    np.testing.assert_allclose(image.getpixel((width // 4, height // 4)), RED, atol=12)
+    np.testing.assert_allclose(image.getpixel((3 * width // 4, 3 * height // 4)), BLUE, atol=12)
+    assert "exif" not in image.info
+    assert dict(image.getexif()) == {}
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "decoded"),
+    [(800, 800, (100, 100)), (799, 800, (200, 200)), (1600, 210, (800, 105)), (99, 500, (99, 500))],
+)
+def test_a_jpeg_is_decoded_small_but_never_too_small(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    height: int,
+    decoded: tuple[int, int],
+) -> None:
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (width, height), BLUE).save(path)
+    loaded: list[tuple[int, int]] = []
+    load = JpegImageFile.load
+
+    def note_size(image: JpegImageFile) -> object:
+        loaded.append(image.size)
+        return load(image)
+
+    monkeypatch.setattr(JpegImageFile, "load", note_size)
+    assert open_image(path, size=100).size == (100, 100)
+    assert loaded[0] == decoded
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])
+def test_resize_agrees_with_resizing_the_whole(tmp_path: Path, kind: str) -> None:
+    """The JPEG decoder's own scaling must not cost sharpness: within 2 grey levels of Pillow."""
+    rows, columns = np.mgrid[0:900, 0:1300]
+    waves = 127 + 60 * np.sin(rows / 40) + 60 * np.cos(columns / 55)
+    original = Image.fromarray(waves.astype(np.uint8)).convert("RGB")
+    path = tmp_path / "a.jpg"
+    if kind == "MPO":  # what telephones write: a JPEG with a second picture behind it
+        original.save(path, format="MPO", save_all=True, append_images=[original], quality=95)
+    else:
+        original.save(path, quality=95)
+    expected = np.asarray(original.resize((224, 224), Image.Resampling.BICUBIC), dtype=float)
+    difference = np.abs(np.asarray(open_image(path, size=224), dtype=float) - expected)
+    assert difference.mean() < 2
+
+
+def test_first_frame_of_an_animation(tmp_path: Path) -> None:
+    path = tmp_path / "a.webp"
+    first, second = Image.new("RGB", (8, 8), RED), Image.new("RGB", (8, 8), BLUE)
+    first.save(path, save_all=True, append_images=[second], lossless=True)
+    assert open_image(path).getpixel((4, 4)) == RED
+
+
+def test_the_limit_itself_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_PIXELS == 64_000_000
+    path = tmp_path / "a.png"
+    halves(RED, BLUE).save(path)
+    monkeypatch.setattr("msedge.data.images.MAX_PIXELS", 40 * 20)
+    assert open_image(path).size == (40, 20)
+    monkeypatch.setattr("msedge.data.images.MAX_PIXELS", 40 * 20 - 1)
+    with pytest.raises(DataError, match="40 x 20 pixels are more than"):
+        open_image(path)
