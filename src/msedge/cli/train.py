@@ -31,12 +31,13 @@ def run_training(defaults: Settings, given: Settings, file: Path | None) -> None
     """
     from msedge.cli.outcome import show_outcome
     from msedge.cli.watcher import TerminalWatcher
-    from msedge.data.sample import write_sample
     from msedge.training.config import SAMPLE, read_yaml, resolve
 
     config = resolve(defaults, read_yaml(file) if file else {}, given)
     with TerminalWatcher() as watcher:
         if config.data_name == SAMPLE:
+            from msedge.data.sample import write_sample
+
             write_sample(
                 config.data_root, progress=lambda n, all_: watcher.progress("drawing", n, all_)
             )

@@ -53,7 +53,7 @@ class TerminalWatcher:
 
     def say(self, message: str) -> None:
         """Print a line of news."""
-        self._console.print(message, markup=False)
+        self._console.print(message, markup=False, soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
         """Move the bar, or print a line when the last one is some time ago."""
