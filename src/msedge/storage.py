@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,30 +26,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
         The path to write to.
 
     Raises:
-        DataError: the folder cannot be made or written to.
+        DataError: the folder cannot be made or written to, or ``path`` is a folder.
     """
+    temporary = path.parent / f".{path.stem}-{secrets.token_hex(4)}{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-        )
+        # The umask is left to the system: asking for it would change it for every thread.
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except OSError as error:
         raise DataError(
             f"cannot write {path} ({error.strerror}); choose a folder that can be written to"
         ) from error
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
     os.close(descriptor)
-    temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        temporary.chmod(mode)  # the writer may have made the file anew
+        _replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _replace(temporary: Path, path: Path) -> None:
+    try:
+        temporary.replace(path)
+    except IsADirectoryError as error:
+        raise DataError(f"cannot write {path}: it is a folder; choose another name") from error

@@ -58,7 +58,7 @@ def run(application: typer.Typer) -> None:
             print(f"msedge: {line}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("msedge: stopped; --resume goes on after the last whole epoch", file=sys.stderr)
+        print("msedge: stopped", file=sys.stderr)
         raise SystemExit(130) from None
 
 

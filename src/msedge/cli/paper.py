@@ -13,7 +13,7 @@ import typer
 from msedge.cli.app import run
 from msedge.cli.options import Settings, with_config_options
 from msedge.cli.train import run_training
-from msedge.training.config import SAMPLE
+from msedge.training.config import SAMPLE, read_yaml
 
 _NAMES = {"backbone": "backbone_type", "dim": "proj_dim"}
 _FIRST = (
@@ -37,7 +37,8 @@ def _main(given: Settings, file: Path | None) -> None:
     vectors.safetensors, run.json, retrieval.png}.
     """
     defaults = dict(DEFAULTS)
-    if given.get("data_name") == SAMPLE:
+    asked = (read_yaml(file) if file else {}) | given
+    if asked.get("data_name") == SAMPLE:
         del defaults["backbone"]  # the sample works without a hub
     run_training(defaults, given, file)
 

@@ -44,7 +44,11 @@ def run_training(defaults: Settings, given: Settings, file: Path | None) -> None
         watcher.say("loading PyTorch")
         from msedge.training.trainer import train
 
-        result = train(config, watcher)
+        try:
+            result = train(config, watcher)
+        except KeyboardInterrupt:
+            watcher.say("stopped; --resume goes on after the last whole epoch")
+            raise
     show_outcome(result)
 
 

@@ -49,7 +49,8 @@ class TerminalWatcher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        if self._console.is_terminal:  # elsewhere it would print an empty line
+            self._bars.stop()
 
     def say(self, message: str) -> None:
         """Print a line of news."""

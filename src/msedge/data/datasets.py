@@ -60,8 +60,12 @@ class ImageSet(Dataset[Batch]):
         self.records = tuple(records)
         self.classes = tuple(classes)
         position = {name: label for label, name in enumerate(self.classes)}
-        self.labels = torch.tensor([position[r.class_name] for r in self.records])
-        self.domains = torch.tensor([DOMAINS.index(r.domain) for r in self.records])
+        self.labels = torch.tensor(
+            [position[r.class_name] for r in self.records], dtype=torch.int64
+        )
+        self.domains = torch.tensor(
+            [DOMAINS.index(r.domain) for r in self.records], dtype=torch.int64
+        )
         self._size = size
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
         self._cache: Tensor | None = None

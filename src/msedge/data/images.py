@@ -39,8 +39,8 @@ def open_image(path: Path, *, size: int | None = None) -> Image.Image:
 
     Returns:
         An image of mode ``RGB``, fully loaded, without metadata. Transparent pixels are
-        composited on white, 16-bit greys scaled to 8 bits, the EXIF orientation applied; of an
-        animation the first frame.
+        composited on white, 16-bit greys scaled to 8 bits, the EXIF orientation applied (a
+        damaged EXIF block is passed over); of an animation the first frame.
 
     Raises:
         DataError: the file is missing, unreadable, not one of the three formats, damaged,
@@ -111,7 +111,7 @@ def _decode(path: Path, size: int | None) -> Image.Image:
         if size is not None:
             image.draft(None, (size, size))
         image.load()
-        orientation = _orientation(image, path)
+        orientation = _orientation(image)
         pixels = _to_rgb(image)
         resized = (
             pixels.copy() if size is None else pixels.resize((size, size), Image.Resampling.BICUBIC)
@@ -130,19 +130,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _orientation(image: Image.Image, path: Path) -> object:
+def _orientation(image: Image.Image) -> object:
     try:
-        tags = image.getexif()
-        if not tags and "exif" in image.info:
-            # Where a JPEG gives no resolution, Pillow has looked into EXIF for one while opening,
-            # and passed over damage that it reports elsewhere: look again, to treat all alike.
-            Image.Exif().load(image.info["exif"])
-    except Exception as error:
-        raise DataError(
-            f"cannot read image {one_line(path)}: its EXIF block is damaged "
-            f"({_cause(error)}): save the file without it"
-        ) from error
-    return tags.get(ExifTags.Base.Orientation, 1)
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged EXIF block says nothing, and its picture can still be seen
+        return 1
 
 
 def _upright(image: Image.Image, orientation: object) -> Image.Image:

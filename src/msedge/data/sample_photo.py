@@ -13,27 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from msedge.data.sample_parts import Part, Points, Tone, posed
+from msedge.data.sample_objects.parts import Part, Points, Tone, posed
 
 Colour = tuple[float, float, float]
 Field = NDArray[np.float32]
 OVERSAMPLING = 2
+_SMOOTH = Image.Resampling.BICUBIC
 
 
 def render_photo(parts: list[Part], rng: np.random.Generator, size: int) -> Image.Image:
     """Return the object as a photo, RGB, ``size`` pixels a side."""
     placed = posed(parts, rng, size=size, angle=15.0, slant=0.16, extent=(0.58, 0.9))
     hue = float(rng.random())
+    base = max(float(part.points[:, 1].max()) for part in placed) / size
     bearing = rng.uniform(math.pi * 0.15, math.pi * 0.85)
     light = (math.cos(bearing), math.sin(bearing))  # towards the light; up is positive
-    scene = _background(rng, size, hue, placed)
-    flat, cover, relief, patterned = _paint(placed, _palette(rng, hue), rng, size)
+    scene = _field(_background(rng, size // 2, hue, base).resize((size, size), _SMOOTH))
+    flat, relief, patterned = _paint(placed, _palette(rng, hue), rng, size)
+    cover = flat.getchannel("A")
     scene *= 1 - _shadow(cover, placed, light, rng, size)[..., None]
     shade = _shading(relief, cover, light, rng, size)
     shade *= 1 + _pattern(rng, size) * _field(patterned)
     shade *= 1 + rng.uniform(0.02, 0.08) * _noise(rng, size, size // 2)
     alpha = _field(cover)[..., None]
-    scene = scene * (1 - alpha) + _field(flat) * shade[..., None] * alpha
+    scene += (_field(flat)[..., :3] * shade[..., None] - scene) * alpha
     return _develop(scene, rng, size)
 
 
@@ -41,7 +44,7 @@ def _field(image: Image.Image) -> Field:
     return np.asarray(image, np.float32) / np.float32(255)
 
 
-def _image(field: Field) -> Image.Image:
+def _image(field: NDArray[np.floating]) -> Image.Image:
     return Image.fromarray((np.clip(field, 0, 1) * 255).astype(np.uint8))
 
 
@@ -70,7 +73,7 @@ def _palette(rng: np.random.Generator, backdrop: float) -> dict[Tone, Colour]:
 def _noise(rng: np.random.Generator, size: int, cells: int) -> Field:
     """Return smooth noise in [-1, 1] with about ``cells`` bumps a side."""
     coarse = Image.fromarray(rng.uniform(-1, 1, (cells, cells)).astype(np.float32))
-    return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))
+    return np.asarray(coarse.resize((size, size), _SMOOTH))
 
 
 def _grid(size: int) -> tuple[Field, Field]:
@@ -99,17 +102,23 @@ def _pattern(rng: np.random.Generator, size: int) -> Field:
     return np.asarray(field * depth, np.float32)
 
 
-def _background(rng: np.random.Generator, size: int, hue: float, placed: list[Part]) -> Field:
-    """Return a scene without the object: a ground or a wall, textures and blurred clutter."""
+def _background(rng: np.random.Generator, size: int, hue: float, base: float) -> Image.Image:
+    """Return a scene without the object, and soft clutter in it.
+
+    Args:
+        rng: the image's generator.
+        size: side in pixels; half the picture's will do, since it is out of focus.
+        hue: what its colours lie around.
+        base: where the object stands, as a share of the height.
+    """
     x, y = _grid(size)
-    value, pale = rng.uniform(0.35, 0.95), rng.uniform(0.1, 0.55)
-    above = [_colour(hue + d, pale, value * gain) for d, gain in ((0, 1.0), (0.06, 0.75))]
+    value, pale = rng.uniform(0.55, 1.0), rng.uniform(0.08, 0.55)
+    above = [_colour(hue + d, pale, value * gain) for d, gain in ((0, 1.0), (0.06, 0.85))]
     under = _colour(hue + rng.uniform(-0.15, 0.15), pale + 0.1, value * rng.uniform(0.5, 0.9))
     lean = rng.uniform(-0.6, 0.6)
     ramp = np.clip(y + lean * (x - 0.5), 0, 1)[..., None]
     scene = np.array(above[0], np.float32) * (1 - ramp) + np.array(above[1], np.float32) * ramp
     if rng.random() < 0.65:
-        base = max(float(part.points[:, 1].max()) for part in placed) / size
         horizon = base - rng.uniform(0.05, 0.3) + rng.uniform(-0.05, 0.05) * (x - 0.5)
         ground = np.clip((y - horizon) * rng.uniform(15, 90), 0, 1)[..., None]
         floor = np.array(under, np.float32) * (0.75 + 0.5 * y[..., None])
@@ -117,13 +126,12 @@ def _background(rng: np.random.Generator, size: int, hue: float, placed: list[Pa
     else:
         scene = scene * (1 + _pattern(rng, size)[..., None] * rng.uniform(0.5, 1.2))
     scene = scene * (1 + 0.12 * _noise(rng, size, 4) + 0.08 * _noise(rng, size, 20))[..., None]
-    return _clutter(np.asarray(scene, np.float32), rng, hue)
+    return _clutter(_image(scene), rng, hue)
 
 
-def _clutter(scene: Field, rng: np.random.Generator, hue: float) -> Field:
+def _clutter(image: Image.Image, rng: np.random.Generator, hue: float) -> Image.Image:
     """Return the scene with out-of-focus things of no class: blobs, boxes, poles."""
-    size = len(scene)
-    image = _image(scene)
+    size = image.width
     for blur in (rng.uniform(3, 7), rng.uniform(0.8, 2.5)):
         draw = ImageDraw.Draw(image)
         for _ in range(int(rng.integers(1, 6))):
@@ -140,34 +148,32 @@ def _clutter(scene: Field, rng: np.random.Generator, hue: float) -> Field:
             elif kind < 0.7:
                 draw.rectangle(box, fill)
             elif kind < 0.85:
-                draw.line(box, fill, int(rng.integers(2, 9)))
+                draw.line(box, fill, max(1, round(rng.uniform(0.012, 0.055) * size)))
             else:
                 corners = near + rng.uniform(0, 0.35, (4, 2)) * size
                 draw.polygon(corners.ravel().tolist(), fill)
         image = image.filter(ImageFilter.BoxBlur(blur * size / 160))
-    return _field(image)
+    return image
 
 
 def _paint(
     placed: list[Part], palette: dict[Tone, Colour], rng: np.random.Generator, size: int
-) -> tuple[Image.Image, Image.Image, Image.Image, Image.Image]:
-    """Return flat colours (RGB), cover, relief and where the pattern lies (L)."""
+) -> tuple[Image.Image, Image.Image, Image.Image]:
+    """Return flat colours (RGBA, alpha is the cover), relief and where the pattern lies (L)."""
     side = (size * OVERSAMPLING, size * OVERSAMPLING)
-    flat = Image.new("RGB", side, _bytes(palette["body"], 0.6))
-    layers = [Image.new("L", side, 0) for _ in range(3)]
-    draws = [ImageDraw.Draw(image) for image in (flat, *layers)]
+    colours = Image.new("RGBA", side, (0, 0, 0, 0))
+    surface = Image.new("RGB", side)
+    on_colours, on_surface = ImageDraw.Draw(colours), ImageDraw.Draw(surface)
     plain: Tone = "second" if rng.random() < 0.3 else "body"
     for index, part in enumerate(placed):
-        gain = rng.uniform(0.88, 1.08)
         height = min(250, 110 + 18 * index) if part.width == 0 else 200
-        inks = (_bytes(palette[part.tone], gain), 255, height, 255 * (part.tone == plain))
-        for draw, ink in zip(draws, inks, strict=True):
-            _stamp(draw, part, ink)
-    flat, *layers = (image.reduce(OVERSAMPLING) for image in (flat, *layers))
-    return flat, layers[0], layers[1], layers[2]
+        _stamp(on_colours, part, (*_bytes(palette[part.tone], rng.uniform(0.88, 1.08)), 255))
+        _stamp(on_surface, part, (height, 255 * (part.tone == plain), 0))
+    relief, patterned, _ = surface.reduce(OVERSAMPLING).split()
+    return colours.reduce(OVERSAMPLING), relief, patterned
 
 
-def _stamp(draw: ImageDraw.ImageDraw, part: Part, ink: int | tuple[int, int, int]) -> None:
+def _stamp(draw: ImageDraw.ImageDraw, part: Part, ink: tuple[int, ...]) -> None:
     points: Points = part.points * OVERSAMPLING
     if part.width == 0:
         draw.polygon(points.ravel().tolist(), ink)
@@ -224,8 +230,8 @@ def _develop(scene: Field, rng: np.random.Generator, size: int) -> Image.Image:
     """Return the picture as a camera gives it: warmth, vignette, soft focus, grain."""
     x, y = _grid(size)
     vignette = 1 - rng.uniform(0.0, 0.5) * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
-    warmth = 1 + rng.uniform(-0.08, 0.08) * np.array([1, 0, -1])
-    exposed = scene * (vignette * rng.uniform(0.88, 1.1))[..., None] * warmth.astype(np.float32)
+    warmth = 1 + rng.uniform(-0.08, 0.08) * np.array([1, 0, -1], np.float32)
+    exposed = scene * (vignette * rng.uniform(0.88, 1.1))[..., None] * warmth
     blurred = _image(exposed).filter(ImageFilter.BoxBlur(rng.uniform(0.0, 0.7) * size / 160))
     grain = rng.standard_normal((size, size), np.float32) * np.float32(rng.uniform(0.004, 0.025))
     return _image(_field(blurred) + grain[..., None])

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from msedge.data.sample_parts import Part, Points, band, posed, resample, ripple
+from msedge.data.sample_objects.parts import Part, Points, band, posed, resample, ripple
 
 OVERSAMPLING = 3
 
@@ -62,7 +63,7 @@ def _draw_part(
     grown = 1 + rng.normal(0, 0.02)
 
     def redrawn(points: Points, *, closed: bool) -> Points:
-        dense = resample(points, side / 50, closed=closed)
+        dense = resample(points, side / 42, closed=closed)
         moved: Points = wobble(((dense - centre) * grown + centre + shift) / side) * side
         return moved
 
@@ -100,7 +101,7 @@ def _strokes(path: Points, closed: bool, hand: _Hand, rng: np.random.Generator) 
     loop = np.roll(path, -int(corners[0]), axis=0)
     cuts = [*(corners - corners[0]), len(loop)]
     loop = np.concatenate([loop, loop[:1]])
-    return [_overshot(loop[a : b + 1], hand, rng) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [_overshot(loop[a : b + 1], hand, rng) for a, b in pairwise(cuts)]
 
 
 def _overshot(stroke: Points, hand: _Hand, rng: np.random.Generator) -> Points:
@@ -122,8 +123,12 @@ def _draw_stroke(
     swing = np.sin(2 * math.pi * (rng.uniform(0.5, 2.5) * t + rng.random()))
     ends = np.minimum(1, 0.65 + 4 * np.minimum(t, 1 - t))
     widths = np.maximum(2, hand.pen * rng.uniform(0.85, 1.15) * (1 + 0.22 * swing) * ends)
-    corners: list[list[float]] = stroke.tolist()
-    for i, ((x, y), width) in enumerate(zip(corners, widths.tolist(), strict=True)):
+    steps = np.diff(stroke, axis=0)
+    bends = np.abs(np.diff(np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))))
+    rounded = np.concatenate([[True], bends > 0.12, [True]]).tolist()
+    points: list[list[float]] = stroke.tolist()
+    for i, ((x, y), width) in enumerate(zip(points, widths.tolist(), strict=True)):
         if i:
-            draw.line((*corners[i - 1], x, y), hand.ink, round(width))
-        draw.circle((x, y), width / 2 - 0.5, hand.ink)
+            draw.line((*points[i - 1], x, y), hand.ink, round(width))
+        if rounded[i]:
+            draw.circle((x, y), width / 2 - 0.5, hand.ink)

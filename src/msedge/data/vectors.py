@@ -42,13 +42,13 @@ class Vectors:
     paths: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        rows = len(self.embeddings)
+        rows = (len(self.paths),)
         if self.embeddings.ndim != 2 or not (
-            rows == len(self.labels) == len(self.domains) == len(self.paths)
+            rows == self.embeddings.shape[:1] == self.labels.shape == self.domains.shape
         ):
             raise DataError(
                 f"vectors of shape {self.embeddings.shape} need as many labels, domains and paths; "
-                f"got {len(self.labels)}, {len(self.domains)} and {len(self.paths)}"
+                f"got {self.labels.shape}, {self.domains.shape} and {len(self.paths)}"
             )
 
     def of(self, domain: Domain) -> NDArray[np.int64]:
@@ -97,5 +97,5 @@ def load_vectors(path: Path) -> Vectors:
                 classes=tuple(json.loads(metadata["classes"])),
                 paths=tuple(json.loads(metadata["paths"])),
             )
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise DataError(f"the vectors in {path} are damaged ({error}); write them anew") from error

@@ -1,14 +1,15 @@
 """The retrieval figure: a sketch a row, and the photos that it finds, right and wrong.
 
 Every paper on sketch-based retrieval prints this figure, so it is drawn to be printed: at twice
-the nominal size, in a green and a red that colour-blind readers can tell apart (Okabe and Ito's
-bluish green and vermilion), and with a cross on wrong results, which a grey-scale printer keeps.
+the nominal size, in a green and a red that colour-blind readers can tell apart (bluish green from
+Okabe and Ito's palette, red from Tol's), and with a cross on wrong results, which a grey-scale
+printer keeps.
 Pillow only. Tested in ``tests/figures/test_montage.py``.
 """
 
 from __future__ import annotations
 
-import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,14 +18,15 @@ from typing import TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from msedge.errors import MSEdgeError, ShapeError
+from msedge.errors import DataError, MSEdgeError, ShapeError
+from msedge.storage import atomic_path
 
 Colour: TypeAlias = tuple[int, int, int]
 Box: TypeAlias = tuple[int, int, int, int]
 
 RIGHT: Colour = (0, 158, 115)
-WRONG: Colour = (213, 94, 0)
-QUERY: Colour = (176, 180, 186)
+WRONG: Colour = (204, 51, 17)
+QUERY: Colour = (188, 192, 198)
 INK: Colour = (26, 29, 33)
 FAINT: Colour = (118, 123, 130)
 PAPER: Colour = (255, 255, 255)
@@ -35,6 +37,7 @@ DPI = (200, 200)
 # Distances and letter sizes, in drawn pixels.
 _MARGIN = 28
 _FRAME = 6
+_QUERY_FRAME = 3
 _GAP = 16
 _QUERY_GAP = 44
 _CAPTION = 34
@@ -81,7 +84,8 @@ def retrieval_montage(rows: Sequence[Row], *, title: str = "", thumb: int = 96) 
 
     Right results have a green frame, wrong ones a red frame and a cross. Under each picture stands
     its class name, shortened where it does not fit, and under each result its similarity too.
-    Pictures are fitted whole into squares, on white.
+    Pictures are fitted whole into squares, on white. The font has ASCII letters: accents are
+    dropped, and letters of other scripts become question marks.
 
     Args:
         rows: The queries, top to bottom; at least one result among them.
@@ -97,7 +101,7 @@ def retrieval_montage(rows: Sequence[Row], *, title: str = "", thumb: int = 96) 
     >>> photo = Image.new("RGB", (60, 40), "tan")
     >>> hit = Result(photo, "camel", 0.82, relevant=True)
     >>> retrieval_montage([Row(photo, "camel", (hit, hit, hit))]).size
-    (956, 396)
+    (948, 382)
     """
     columns = max((len(row.results) for row in rows), default=0)
     if columns == 0:
@@ -120,38 +124,32 @@ def retrieval_montage(rows: Sequence[Row], *, title: str = "", thumb: int = 96) 
         middle = ((left + end) // 2, top - _LINE // 2)
         _text(draw, middle, heading, end - left, FAINT, _SMALL, "mm")
     for index, row in enumerate(rows):
-        _picture(figure, row.image, grid.cell(index, 0), QUERY)
+        _picture(figure, row.image, grid.cell(index, 0), QUERY, _QUERY_FRAME)
         _caption(draw, grid.cell(index, 0), row.class_name, "")
         for rank, result in enumerate(row.results, start=1):
             box = grid.cell(index, rank)
-            _picture(figure, result.image, box, RIGHT if result.relevant else WRONG)
+            colour = RIGHT if result.relevant else WRONG
+            _picture(figure, result.image, box, colour, _FRAME)
             if not result.relevant:
                 _cross(figure, box)
             _caption(draw, box, result.class_name, _two_decimals(result.similarity))
-    for (label, colour), (x, y) in zip(_LEGEND, legend, strict=True):
-        _legend_entry(figure, (x, bottom + y), label, colour)
+    for (label, swatch), (x, y) in zip(_LEGEND, legend, strict=True):
+        _legend_entry(figure, (x, bottom + y), label, swatch)
     return figure
 
 
 def save_montage(image: Image.Image, path: str | Path) -> None:
     """Write a figure as PNG at 200 dots an inch, wholly or not at all.
 
-    The file is written beside its place and then moved there, so a reader never meets half of it
-    and a failure leaves an older figure as it was.
-
     Raises:
-        MSEdgeError: The file cannot be written; the message says why.
+        DataError: The file cannot be written; the message says why.
     """
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        image.save(part, format="PNG", dpi=DPI, optimize=True)
-        os.replace(part, target)  # noqa: PTH105 (named in the docstring's promise)
+        with atomic_path(Path(path)) as temporary:
+            image.save(temporary, format="PNG", dpi=DPI, optimize=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise MSEdgeError(f"cannot write the figure {target}: {reason}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise DataError(f"cannot write the figure {path}: {reason}") from error
 
 
 @dataclass(frozen=True)
@@ -168,11 +166,11 @@ class _Grid:
         return left, top, left + self.side, top + self.side
 
 
-def _picture(figure: Image.Image, image: Image.Image, box: Box, colour: Colour) -> None:
-    """A framed square with the whole picture in it, on white."""
+def _picture(figure: Image.Image, image: Image.Image, box: Box, colour: Colour, frame: int) -> None:
+    """A framed square with the whole picture in it, on white; as large under any frame."""
     left, top, right, bottom = box
     side = right - left - 2 * _FRAME
-    ImageDraw.Draw(figure).rectangle((left, top, right - 1, bottom - 1), PAPER, colour, _FRAME)
+    ImageDraw.Draw(figure).rectangle((left, top, right - 1, bottom - 1), PAPER, colour, frame)
     fitted = ImageOps.contain(image.convert("RGBA"), (side, side), Image.Resampling.LANCZOS)
     x = left + _FRAME + (side - fitted.width) // 2
     y = top + _FRAME + (side - fitted.height) // 2
@@ -209,9 +207,8 @@ def _caption(draw: ImageDraw.ImageDraw, box: Box, name: str, value: str) -> None
 
 
 def _two_decimals(value: float) -> str:
-    """A similarity as ``0.82``, with a true minus sign and never as ``-0.00``."""
-    shown = f"{value:.2f}"
-    return "0.00" if shown == "-0.00" else shown.replace("-", "\N{MINUS SIGN}")
+    """A similarity as ``0.82``, and never as ``-0.00``."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 _LEGEND: tuple[tuple[str, Colour | None], ...] = (
@@ -259,11 +256,17 @@ def _text(
 ) -> None:
     """One line of text, shortened with an ellipsis to at most ``room`` pixels."""
     font = _font(size)
-    shown = text = " ".join(text.split())
+    shown = text = _drawable(text)
     while text and draw.textlength(shown, font) > room:
         text = text[:-1].rstrip()
         shown = text + "…"
     draw.text(place, shown, colour, font, anchor=anchor)
+
+
+def _drawable(text: str) -> str:
+    """Text in the letters that the font has, ASCII's: accents are dropped, the rest becomes ?."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return " ".join(plain.encode("ascii", "replace").decode("ascii").split())
 
 
 @cache

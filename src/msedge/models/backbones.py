@@ -126,7 +126,13 @@ def create_classifier(name: str, *, image_size: int) -> Any:
         near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
         hint = f"near names: {near}" if near else "timm.list_models() names them all"
         raise ConfigError(f"timm knows no backbone {name!r}; {hint}")
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    try:
+        config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    except RuntimeError as error:  # a network that it knows, of a tag that it does not
+        raise ConfigError(
+            f"timm knows no backbone {name!r} ({_first_line(error)}); "
+            f"leave the tag out: {name.split('.')[0]}"
+        ) from error
     sized = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
     return timm.create_model(name, pretrained=False, **sized)
 
@@ -164,9 +170,9 @@ def fetch_weights(name: str, weights: str) -> dict[str, Tensor] | None:
     try:
         network = timm.create_model(name, pretrained=True)
     except Exception as error:  # every client library fails in its own way without a network
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = _first_line(error)
         raise WeightsError(
-            f"the ImageNet weights of {name!r} cannot be fetched from {origin} ({reason[:160]}); "
+            f"the ImageNet weights of {name!r} cannot be fetched from {origin} ({reason}); "
             "give a file with --weights PATH, start from random weights with --weights none, "
             "or choose another backbone: tf_efficientnet_lite0 needs no hub"
         ) from error
@@ -204,12 +210,17 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch, zipfile and safetensors each raise their own
         raise WeightsError(
-            f"the weights in {path} cannot be read ({str(error).splitlines()[0][:120]}); "
+            f"the weights in {path} cannot be read ({_first_line(error)}); "
             "expected a .safetensors file, or a .pth file of tensors alone"
         ) from error
     if not isinstance(tensors, dict) or not all(torch.is_tensor(t) for t in tensors.values()):
         raise WeightsError(f"{path} does not hold a dictionary of tensors; save a state_dict")
     return tensors
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()  # an empty file's EOFError has no message at all
+    return lines[0][:160] if lines else type(error).__name__
 
 
 def load_weights(network: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:

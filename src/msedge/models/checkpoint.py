@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from msedge.errors import WeightsError
+from msedge.errors import ConfigError, WeightsError
 from msedge.models.network import MSEdge
 from msedge.storage import atomic_path
 
@@ -92,7 +92,12 @@ def load_checkpoint(path: Path) -> tuple[MSEdge, Card]:
             fit its card.
     """
     card = read_card(path)
-    network = MSEdge(card.backbone, dim=card.dim, fusion=card.fusion, image_size=card.image_size)
+    try:
+        network = MSEdge(
+            card.backbone, dim=card.dim, fusion=card.fusion, image_size=card.image_size
+        )
+    except ConfigError as error:
+        raise WeightsError(f"the card in {path} names no network of ours: {error}") from error
     try:
         network.load_state_dict(load_file(path))
     except RuntimeError as error:

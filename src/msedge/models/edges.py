@@ -25,12 +25,14 @@ def edge_map(images: Tensor) -> Tensor:
         images: ``(B, 3, H, W)``, RGB, range [0, 1].
 
     Returns:
-        ``(B, 1, H, W)``, range [0, 1]; each image's strongest edge is 1 (a flat image is 0).
+        ``(B, 1, H, W)``, range [0, 1]; each image's strongest edge is 1, unless it is so faint
+        that it may be noise (a slope under 0.01); a flat image is 0.
 
     Raises:
         ShapeError: ``images`` is not ``(B, 3, H, W)``.
 
     Example:
+        >>> import torch
         >>> edge_map(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2, 1, 32, 32])
     """
@@ -54,6 +56,7 @@ def edge_pyramid(images: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tenso
         One ``(B, 1, h, w)`` tensor a stage, range [0, 1].
 
     Example:
+        >>> import torch
         >>> [tuple(e.shape) for e in edge_pyramid(torch.rand(2, 3, 32, 32), [(4, 4), (2, 2)])]
         [(2, 1, 4, 4), (2, 1, 2, 2)]
     """
@@ -71,6 +74,7 @@ def edge_view(images: Tensor) -> Tensor:
         ``(B, 3, H, W)``, grey as RGB, range [0, 1], 1 where there is no edge.
 
     Example:
+        >>> import torch
         >>> bool((edge_view(torch.full((1, 3, 8, 8), 0.5)) == 1).all())
         True
     """

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from msedge.data.datasets import Batch, ImageSet
 from msedge.data.layouts import DOMAINS
 from msedge.data.transforms import mirror_half, to_unit_range
+from msedge.errors import DataError
 from msedge.models.edges import edge_view
 from msedge.models.network import MSEdge
 from msedge.training.config import TrainConfig
@@ -153,14 +154,25 @@ class Learner:
         return tensors | {f"optimizer/{name}": tensor for name, tensor in packed.items()}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to a :meth:`state`."""
+        """Go back to a :meth:`state`.
+
+        Raises:
+            DataError: it is not of this network, as after another version of timm.
+        """
         by_part: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
-            part, name = key.split("/", 1)
+            part, _, name = key.partition("/")
             by_part.setdefault(part, {})[name] = tensor
-        for part, module in self._parts().items():
-            module.load_state_dict(by_part[part])
-        unpack_optimizer(self._optimizer.optimizer, by_part.get("optimizer", {}))
+        try:
+            for part, module in self._parts().items():
+                module.load_state_dict(by_part.get(part, {}))
+            unpack_optimizer(self._optimizer.optimizer, by_part.get("optimizer", {}))
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise DataError(
+                f"the killed run's state does not fit this network ({reason}); "
+                "leave out --resume to start anew"
+            ) from error
 
     def _parts(self) -> dict[str, nn.Module]:
         parts = {

@@ -81,7 +81,7 @@ class RunFiles:
         if self._config.overwrite or not self.record.is_file():
             return
         try:
-            before = json.loads(self.record.read_text(encoding="utf-8"))["config"]
+            before = dict(json.loads(self.record.read_text(encoding="utf-8"))["config"])
         except (OSError, ValueError, KeyError, TypeError):
             before = {}
         different = _differences(before, self._config.what_decides())
@@ -144,9 +144,9 @@ class RunFiles:
                 metadata = opened.metadata() or {}
             if metadata.get("format") != STATE_FORMAT:
                 raise KeyError(f"format {metadata.get('format')!r}")
-            before = json.loads(metadata["config"])
+            before = dict(json.loads(metadata["config"]))
             rows = tuple(EpochRow(**row) for row in json.loads(metadata["rows"]))
-            figures = json.loads(metadata["before"])
+            figures = dict(json.loads(metadata["before"]))
             tensors = load_file(self.state)
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise DataError(

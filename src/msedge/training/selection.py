@@ -8,6 +8,7 @@ them best is kept.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 
 from msedge.errors import ConfigError
@@ -43,6 +44,6 @@ def hold_out(classes: Sequence[str], share: float) -> tuple[tuple[str, ...], tup
             f"{len(classes)} seen classes are too few to hold {count} out and train on the rest; "
             "use --select last"
         )
-    shuffled = sorted(classes, key=lambda name: hashlib.sha256(name.encode()).digest())
+    shuffled = sorted(classes, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
     held_out = set(shuffled[:count])
     return tuple(sorted(set(classes) - held_out)), tuple(sorted(held_out))

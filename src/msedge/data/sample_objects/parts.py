@@ -120,6 +120,11 @@ def mirror(part: Part) -> Part:
     return replace(part, points=part.points * np.array([-1.0, 1.0]) + np.array([1.0, 0.0]))
 
 
+def mirrored(part: Part) -> list[Part]:
+    """Return the part and its reflection at x = 0.5."""
+    return [part, mirror(part)]
+
+
 def leaf(base: Pair, tip: Pair, width: float) -> Points:
     """Return a shape pointed at both ends, at most ``width`` wide."""
     t = np.linspace(0, 1, 10)
@@ -143,13 +148,14 @@ def band(path: Points | Sequence[Pair], start: float, stop: float | None = None)
 def rotate(points: Points, degrees: float, centre: Pair = (0.0, 0.0)) -> Points:
     """Return the points turned clockwise (y points down) about ``centre``."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    turned: Points = (points - centre) @ np.array([[c, s], [-s, c]]) + centre
-    return turned
+    around: Points = (points - centre) @ np.array([[c, s], [-s, c]]) + centre
+    return around
 
 
 def place(points: Points, degrees: float, x: float, y: float) -> Points:
     """Return the points turned clockwise about the origin, which then moves to (x, y)."""
-    return rotate(points, degrees) + np.array([x, y])
+    moved: Points = rotate(points, degrees) + np.array([x, y])
+    return moved
 
 
 def turned(parts: list[Part], degrees: float, centre: Pair = (0.5, 0.5)) -> list[Part]:
@@ -215,7 +221,8 @@ def posed(
         centred = bend((points - (low + high) / 2) / unit) * stretch
         centred[:, 0] += shear * centred[:, 1]
         depth = 1 + (centred @ np.array([tilt_x, tilt_y]))[:, None]
-        return rotate(centred / depth, degrees) * flip
+        seen: Points = rotate(centred / depth, degrees) * flip
+        return seen
 
     moved = [project(resample(part.points, 0.05 * unit, closed=part.closed)) for part in parts]
     cloud = np.concatenate(moved)

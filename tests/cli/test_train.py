@@ -1,0 +1,104 @@
+"""``msedge train``: layers of settings, a whole run, and a run that is stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from msedge.cli import paper
+from msedge.cli.app import main
+from msedge.cli.train import run_training
+from msedge.errors import ConfigError
+from msedge.training.config import TrainConfig
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Stands in for training and drawing, and notes what they were asked."""
+    asked = SimpleNamespace(configs=[], samples=[], shown=[])
+    monkeypatch.setattr(
+        "msedge.training.trainer.train", lambda config, _: asked.configs.append(config) or "result"
+    )
+    monkeypatch.setattr("msedge.cli.outcome.show_outcome", asked.shown.append)
+
+    def write_sample(data_root: Path, *, progress) -> None:
+        progress(1, 1)
+        asked.samples.append(data_root)
+
+    monkeypatch.setattr("msedge.data.sample.write_sample", write_sample, raising=False)
+    return asked
+
+
+class TestLayers:
+    def test_options_over_file_over_defaults(self, engine, tmp_path):
+        file = tmp_path / "run.yaml"
+        file.write_text("epochs: 2\nseed: 2\n")
+        run_training({"epochs": 1, "seed": 1, "dim": 1, "data_name": "x"}, {"epochs": 3}, file)
+        assert engine.configs == [TrainConfig(epochs=3, seed=2, dim=1, data_name="x")]
+        assert engine.shown == ["result"]
+
+    def test_configuration_s_own_defaults_lie_below(self, engine):
+        run_training({}, {"data_name": "x"}, None)
+        assert engine.configs == [TrainConfig(data_name="x")]
+
+    def test_wrong_settings_start_nothing(self, engine):
+        with pytest.raises(ConfigError, match="epochs: 0 cannot be used"):
+            run_training({}, {"epochs": 0}, None)
+        assert engine == SimpleNamespace(configs=[], samples=[], shown=[])
+
+
+class TestSample:
+    def test_is_drawn_when_it_is_asked_for(self, engine, tmp_path):
+        run_training({}, {"data_root": tmp_path}, None)
+        assert engine.samples == [tmp_path]
+        assert engine.configs[0].data_name == "sample"
+
+    def test_is_not_drawn_for_others(self, engine):
+        run_training({}, {"data_name": "sketchy"}, None)
+        assert engine.samples == []
+
+
+class TestCommand:
+    def test_same_engine_as_the_paper_s_command_line(self, type_in, tiny_options, tmp_path):
+        """Two spellings of one run: the same files, bit for bit."""
+        names = {"backbone": "backbone_type", "dim": "proj_dim"}
+        told = {}
+        for way in ("paper", "msedge"):
+            settings = tiny_options | {"save_root": tmp_path / way}
+            typed = [] if way == "paper" else ["train"]
+            for name, value in settings.items():
+                option = names.get(name, name) if way == "paper" else name.replace("_", "-")
+                typed += [f"--{option}", value]
+            answer = type_in(paper.main if way == "paper" else main, *typed)
+            assert answer.code == 0, answer.err
+            told[way] = answer.out.replace(str(tmp_path / way), "")
+        assert told["paper"] == told["msedge"]
+        one, other = (str(tmp_path / way / "tiny_test_efficientnet_16_") for way in told)
+        for name in ("results.csv", "retrieval.png"):
+            assert Path(one + name).read_bytes() == Path(other + name).read_bytes()
+        tensors, twins = (load_file(path + "model.safetensors") for path in (one, other))
+        assert tensors.keys() == twins.keys()
+        assert all(torch.equal(tensors[name], twins[name]) for name in tensors)
+
+    def test_news_on_standard_error_and_figures_on_standard_output(self, type_in, paper_options):
+        answer = type_in(paper.main, *paper_options())
+        first, *_, last = answer.err.splitlines()
+        assert first == "loading PyTorch"
+        assert last.startswith("epoch 1: loss ")
+        assert answer.out.startswith("Unseen classes, in percent (standard convention)")
+
+    def test_stopped_by_a_person(self, type_in, paper_options, monkeypatch):
+        def stopped(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("msedge.training.trainer.train", stopped)
+        answer = type_in(paper.main, *paper_options())
+        assert answer.code == 130
+        assert answer.err.splitlines()[-1] == (
+            "stopped; --resume goes on after the last whole epoch"
+        )
+        assert "Traceback" not in answer.err

@@ -1,0 +1,81 @@
+"""Batched transforms, against arithmetic on the pixels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from msedge.data.transforms import mirror_half, to_unit_range
+
+
+class TestSmoke:
+    def test_every_value_of_a_byte(self):
+        pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+        images = to_unit_range(pixels)
+        assert images.dtype == torch.float32
+        assert images[0, 2].flatten().tolist() == pytest.approx([v / 255 for v in range(256)])
+
+    def test_memory_is_channels_last(self):
+        images = to_unit_range(torch.zeros(2, 3, 4, 5, dtype=torch.uint8))
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert not images.is_contiguous()
+
+    def test_each_image_is_itself_or_its_mirror(self):
+        torch.manual_seed(0)
+        images = torch.rand(64, 3, 5, 7)
+        mirrors = torch.stack([image[:, :, torch.arange(6, -1, -1)] for image in images])
+        result = mirror_half(images)
+        kept = (result == images).all(dim=(1, 2, 3))
+        mirrored = (result == mirrors).all(dim=(1, 2, 3))
+        assert (kept ^ mirrored).all()
+        assert kept.any()
+        assert mirrored.any()
+
+
+class TestCardinality:
+    @pytest.mark.parametrize("shape", [(1, 3, 4, 4), (3, 3, 5, 2), (0, 3, 4, 4)])
+    def test_shapes_stay(self, shape):
+        assert to_unit_range(torch.zeros(shape, dtype=torch.uint8)).shape == shape
+        assert mirror_half(torch.zeros(shape)).shape == shape
+
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32])
+    def test_mirroring_keeps_the_type(self, dtype):
+        assert mirror_half(torch.zeros(2, 3, 4, 4).to(dtype)).dtype == dtype
+
+
+class TestNumbers:
+    def test_half_are_mirrored(self):
+        torch.manual_seed(0)
+        images = torch.tensor([0.0, 1.0]).expand(10_000, 3, 1, 2)
+        share = mirror_half(images)[:, 0, 0, 0].mean().item()
+        assert share == pytest.approx(0.5, abs=0.02)  # four standard deviations
+
+    def test_torchs_seed_decides(self):
+        images = torch.rand(32, 3, 4, 4)
+        torch.manual_seed(1)
+        first, second = mirror_half(images), mirror_half(images)
+        torch.manual_seed(1)
+        assert torch.equal(mirror_half(images), first)
+        assert torch.equal(mirror_half(images), second)
+        assert not torch.equal(first, second)
+
+    def test_what_was_given_is_not_changed(self):
+        images = torch.rand(16, 3, 4, 4)
+        before = images.clone()
+        mirror_half(images)
+        assert torch.equal(images, before)
+
+
+class TestGradients:
+    def test_go_through_a_mirror_to_where_they_came_from(self):
+        torch.manual_seed(0)
+        images = torch.rand(16, 3, 2, 4, requires_grad=True)
+        columns = torch.tensor([1.0, 2.0, 3.0, 4.0])
+        result = mirror_half(images)
+        (result * columns).sum().backward()
+        mirrored = (result != images).any(dim=3).any(dim=2).any(dim=1)
+        assert mirrored.any()
+        assert torch.equal(images.grad[~mirrored], columns.expand(int((~mirrored).sum()), 3, 2, 4))
+        assert torch.equal(
+            images.grad[mirrored], columns.flip(0).expand(int(mirrored.sum()), 3, 2, 4)
+        )

@@ -1,0 +1,170 @@
+"""What decides a run: defaults, layers of settings, and what cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from msedge.errors import ConfigError
+from msedge.training.config import TrainConfig, read_yaml, resolve
+
+
+class TestSmoke:
+    def test_no_layers_give_the_defaults(self):
+        assert resolve() == TrainConfig()
+
+    def test_paper_s_defaults(self):
+        config = TrainConfig()
+        assert (config.dim, config.batch_size, config.epochs, config.warmup) == (512, 64, 10, 2)
+        assert (config.data_root, config.save_root) == (Path("data"), Path("result"))
+        assert config.select == "seen"
+
+    def test_every_field_says_what_it_is(self):
+        for name, field in TrainConfig.model_fields.items():
+            assert field.description, name
+
+    def test_prefix_names_the_run(self):
+        config = TrainConfig(data_name="sketchy", backbone="hf-hub:timm/resnet50.a1_in1k", dim=64)
+        assert config.prefix == "sketchy_hf-hub-timm-resnet50.a1_in1k_64"
+
+    def test_cannot_be_changed(self):
+        with pytest.raises(ValueError, match="frozen"):
+            TrainConfig().epochs = 3
+
+
+class TestLayers:
+    def test_later_layers_win(self):
+        config = resolve({"dim": 1, "seed": 1, "epochs": 1}, {"dim": 2, "seed": 2}, {"dim": 3})
+        assert (config.dim, config.seed, config.epochs) == (3, 2, 1)
+
+    @given(
+        st.lists(
+            st.dictionaries(st.sampled_from(["dim", "epochs", "seed"]), st.integers(1, 9)),
+            max_size=4,
+        )
+    )
+    def test_as_dictionaries_are_joined(self, layers):
+        joined = {name: value for layer in layers for name, value in layer.items()}
+        assert resolve(*layers) == TrainConfig(**joined)
+
+    def test_values_may_be_text(self):
+        config = resolve({"epochs": "3", "save_root": "out", "learning_rate": "1e-4"})
+        assert (config.epochs, config.save_root, config.learning_rate) == (3, Path("out"), 1e-4)
+
+
+class TestExceptions:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("epochs", 0),
+            ("batch_size", 1),
+            ("dim", "many"),
+            ("warmup", -1),
+            ("fusion", "hedge"),
+            ("loss", "triplet"),
+            ("select", "best"),
+            ("averaging", 1.0),
+            ("holdout", 0.0),
+            ("edge_views", float("nan")),
+            ("image_size", 31),
+            ("learning_rate", 0),
+            ("data_root", None),
+        ],
+    )
+    def test_values_that_cannot_be_used(self, name, value):
+        with pytest.raises(ConfigError) as caught:
+            resolve({name: value})
+        assert str(caught.value).startswith(f"{name}: {value!r} cannot be used: ")
+        assert "\n" not in str(caught.value)
+
+    def test_unknown_name_lists_the_known_ones(self):
+        with pytest.raises(ConfigError, match=r"no setting is named 'epoch'; .*batch_size, epochs"):
+            resolve({"epoch": 3})
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("epochs: [1", "is not YAML"),
+            ("a: b: c", "is not YAML"),
+            ("", "must be lines of 'name: value'"),
+            ("- epochs", "must be lines of 'name: value'"),
+            ("epochs", "must be lines of 'name: value'"),
+        ],
+    )
+    def test_files_that_are_no_settings(self, text, reason, tmp_path):
+        path = tmp_path / "run.yaml"
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=reason) as caught:
+            read_yaml(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_file_in_another_encoding(self, tmp_path):
+        path = tmp_path / "run.yaml"
+        path.write_bytes("data_name: börse".encode("utf-16"))
+        with pytest.raises(ConfigError, match="is not YAML"):
+            read_yaml(path)
+
+    def test_yaml_runs_no_code(self, tmp_path):
+        path, trap = tmp_path / "run.yaml", tmp_path / "trap"
+        path.write_text(f"data_name: !!python/object/apply:os.mkdir ['{trap}']")
+        with pytest.raises(ConfigError, match="is not YAML"):
+            read_yaml(path)
+        assert not trap.exists()
+
+    def test_missing_file(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"cannot read .*gone\.yaml \(No such file"):
+            read_yaml(tmp_path / "gone.yaml")
+
+
+class TestYaml:
+    def test_settings_by_name_unchecked(self, tmp_path):
+        path = tmp_path / "run.yaml"
+        path.write_text("epochs: 3\nfusion: none\n7: x\n")
+        assert read_yaml(path) == {"epochs": 3, "fusion": "none", "7": "x"}
+
+
+class TestTuBerlin:
+    """TU-Berlin is judged on unseen classes with at least 400 photos."""
+
+    def test_four_hundred_by_default(self):
+        assert TrainConfig(data_name="tuberlin").val_photos_needed == 400
+
+    @pytest.mark.parametrize("needed", [0, 1, 500])
+    def test_overridable(self, needed):
+        config = TrainConfig(data_name="tuberlin", min_val_photos=needed)
+        assert config.val_photos_needed == needed
+
+    def test_others_need_none(self):
+        assert TrainConfig(data_name="sketchy").val_photos_needed == 0
+        assert TrainConfig(data_name="sketchy", min_val_photos=3).val_photos_needed == 3
+
+
+class TestWhatDecides:
+    def test_place_and_start_do_not(self):
+        one = TrainConfig(data_root=Path("a"), save_root=Path("b"), resume=True, cache_gb=1)
+        other = TrainConfig(overwrite=True, skip_unreadable=True)
+        assert one.what_decides() == other.what_decides()
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"data_name": "sketchy"},
+            {"weights": "none"},
+            {"seed": 1},
+            {"epochs": 3},
+            {"select": "test"},
+            {"averaging": 0.5},
+            {"frozen_blocks": 1},
+            {"min_val_photos": 3},
+        ],
+    )
+    def test_what_changes_the_figures_does(self, change):
+        assert TrainConfig(**change).what_decides() != TrainConfig().what_decides()
+
+    def test_makes_the_same_run_again(self):
+        config = TrainConfig(head_learning_rate=0.1, epochs=3)
+        assert TrainConfig(**config.what_decides()) == config

@@ -1,0 +1,312 @@
+"""What a step changes and what it leaves alone, and by how much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from msedge.data.datasets import ImageSet
+from msedge.data.layouts import read_dataset
+from msedge.errors import DataError
+from msedge.training.config import TrainConfig
+from msedge.training.learner import Learner
+
+MakeLearner = Callable[..., Learner]
+CLASSES, IMAGES, STEPS = 4, 32, 4  # of ``tiny``, in batches of 8
+
+
+@pytest.fixture
+def images(tiny_root) -> ImageSet:
+    split = read_dataset(tiny_root, "tiny").train
+    return ImageSet(split.records, split.classes, size=32)
+
+
+@pytest.fixture
+def make_learner(tiny_config: Callable[..., TrainConfig], images: ImageSet) -> MakeLearner:
+    def make(targets: Tensor | None = None, **changes) -> Learner:
+        torch.manual_seed(0)
+        return Learner(tiny_config(**changes), Fabric(accelerator="cpu"), images, targets)
+
+    return make
+
+
+class SpyingAdam(torch.optim.Adam):
+    """Adam that notes its learning rates at every step."""
+
+    made: list[SpyingAdam]
+
+    def __init__(self, *args, **options) -> None:
+        super().__init__(*args, **options)
+        self.rates: list[list[float]] = []
+        SpyingAdam.made.append(self)
+
+    def step(self, closure=None):
+        self.rates.append([group["lr"] for group in self.param_groups])
+        return super().step(closure)
+
+
+@pytest.fixture
+def adams(monkeypatch: pytest.MonkeyPatch) -> list[SpyingAdam]:
+    """The optimisers that a test makes."""
+    monkeypatch.setattr(SpyingAdam, "made", [], raising=False)
+    monkeypatch.setattr(torch.optim, "Adam", SpyingAdam)
+    return SpyingAdam.made
+
+
+def run(learner: Learner, *epochs: int) -> list[float]:
+    return [loss for epoch in epochs for _, loss in learner.epoch(epoch)]
+
+
+def copy(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def changed(before: dict[str, Tensor], module: torch.nn.Module) -> set[str]:
+    return {n for n, tensor in module.state_dict().items() if not torch.equal(before[n], tensor)}
+
+
+class TestSmoke:
+    def test_an_epoch_yields_its_steps(self, make_learner):
+        learner = make_learner()
+        steps = list(learner.epoch(1))
+        assert learner.steps_an_epoch == STEPS
+        assert [step for step, _ in steps] == [1, 2, 3, 4]
+        assert all(math.isfinite(loss) for _, loss in steps)
+
+    def test_last_incomplete_batch_is_left_out(self, make_learner):
+        assert len(run(make_learner(batch_size=10), 1)) == 3
+
+    @pytest.mark.parametrize("loss", ["normalized_softmax", "proxy_anchor"])
+    @pytest.mark.parametrize("fusion", ["none", "edge", "energy"])
+    def test_everything_that_can_be_chosen_trains(self, make_learner, loss, fusion):
+        learner = make_learner(loss=loss, fusion=fusion, warmup=0)
+        before = copy(learner.network)
+        run(learner, 1)
+        untouched = set(before) - changed(before, learner.network)
+        assert untouched == {"backbone.mean", "backbone.std"}
+
+    def test_epoch_number_decides_the_order(self, make_learner):
+        """Epoch 2 of one learner meets the images of epoch 2 of another, whatever went before."""
+        losses = [run(make_learner(learning_rate=1e-12, proxy_learning_rate=1e-12), 2)]
+        losses.append(run(make_learner(learning_rate=1e-12, proxy_learning_rate=1e-12), 1))
+        learner = make_learner(learning_rate=1e-12, proxy_learning_rate=1e-12)
+        torch.rand(17)
+        losses.append(run(learner, 2))
+        assert losses[0] == losses[2] != losses[1]
+
+
+class TestWarmup:
+    def test_backbone_rests_and_the_rest_learns(self, make_learner):
+        learner = make_learner(warmup=1)
+        before = copy(learner.network)
+        run(learner, 1)
+        learnt = changed(before, learner.network)
+        assert learnt == {n for n in before if n.startswith(("fusion.", "projection."))}
+        assert not any(module.training for module in learner.network.backbone.modules())
+
+    def test_then_it_learns(self, make_learner):
+        learner = make_learner(warmup=1)
+        run(learner, 1)
+        before = copy(learner.network.backbone)
+        run(learner, 2)
+        assert set(before) - changed(before, learner.network.backbone) == {"mean", "std"}
+        assert learner.network.backbone.training
+
+    def test_judging_between_epochs_does_not_end_it(self, make_learner):
+        learner = make_learner(warmup=2)
+        run(learner, 1)
+        learner.judged().eval()
+        before = copy(learner.network.backbone)
+        run(learner, 2)
+        assert not changed(before, learner.network.backbone)
+
+
+class TestFrozenBlocks:
+    """Blocks at the input keep weights and batch statistics throughout."""
+
+    @pytest.mark.parametrize("frozen", [2, 4])
+    def test_stay_as_they_are(self, make_learner, frozen):
+        learner = make_learner(frozen_blocks=frozen, warmup=1)
+        blocks = learner.network.backbone.blocks()
+        before = [copy(block) for block in blocks]
+        statistics = {n for block in before[:frozen] for n in block if n.endswith("running_mean")}
+        assert statistics
+        for epoch in (1, 2, 3):
+            run(learner, epoch)
+            learner.judged().eval()
+        for block, was in zip(blocks[:frozen], before[:frozen], strict=True):
+            assert not changed(was, block)
+        for block, was in zip(blocks[frozen:], before[frozen:], strict=True):
+            assert changed(was, block) == set(was)
+
+    def test_all_of_them(self, make_learner):
+        learner = make_learner(frozen_blocks=999, warmup=0)
+        before = copy(learner.network.backbone)
+        run(learner, 1)
+        assert not changed(before, learner.network.backbone)
+
+
+class TestRates:
+    def test_three_groups_of_an_adam_with_weight_decay(self, make_learner, adams):
+        learner = make_learner(
+            learning_rate=1e-4, head_learning_rate=1e-3, proxy_learning_rate=1e-1, weight_decay=0.01
+        )
+        run(learner, 1)
+        (adam,) = adams
+        assert adam.rates == [[1e-4, 1e-3, 1e-1]] * STEPS
+        assert [group["weight_decay"] for group in adam.param_groups] == [0.01] * 3
+        sizes = [sum(p.numel() for p in group["params"]) for group in adam.param_groups]
+        network = learner.network
+        parts = (network.backbone, network)
+        of_backbone, of_network = (sum(p.numel() for p in part.parameters()) for part in parts)
+        assert sizes == [of_backbone, of_network - of_backbone, CLASSES * 16]
+
+    def test_head_learns_like_the_backbone_by_default(self, make_learner, adams):
+        run(make_learner(learning_rate=1e-4), 1)
+        assert adams[0].rates[0][:2] == [1e-4, 1e-4]
+
+    def test_first_step_is_as_long_as_its_rate(self, make_learner):
+        """Adam's first step moves a parameter by its rate, whatever the gradient."""
+        learner = make_learner(
+            warmup=0, learning_rate=1e-4, head_learning_rate=1e-3, weight_decay=0.0
+        )
+        before = copy(learner.network)
+        next(learner.epoch(1))
+        moved = {n: (t - before[n]).abs().max() for n, t in learner.network.state_dict().items()}
+        assert moved["projection.weight"].item() == pytest.approx(1e-3, rel=0.01)
+        assert moved["backbone.network.conv_stem.weight"].item() == pytest.approx(1e-4, rel=0.01)
+
+    def test_weight_decay_pulls_to_nought(self, make_learner):
+        """So strong a penalty decides the sign of every first step."""
+        learner = make_learner(head_learning_rate=1e-3, weight_decay=1e9)
+        before = learner.network.projection.weight.detach().clone()
+        next(learner.epoch(1))
+        moved = learner.network.projection.weight.detach() - before
+        assert torch.equal(moved.sign(), -before.sign())
+
+    def test_cosine_rises_peaks_and_falls_to_nought(self, make_learner, adams):
+        learner = make_learner(
+            schedule="cosine", epochs=16, learning_rate=1e-3, proxy_learning_rate=0.5
+        )
+        run(learner, *range(1, 17))
+        steps = 16 * STEPS
+        backbone, head, proxies = zip(*adams[0].rates, strict=True)
+        assert len(backbone) == steps
+        assert backbone == head
+        assert backbone[0] == pytest.approx(1e-3 / 20)
+        assert proxies[0] == pytest.approx(0.5 / 20)
+        assert max(proxies) == proxies[19] == pytest.approx(0.5 * math.cos(math.pi * 19 / 128) ** 2)
+        assert list(proxies[:20]) == sorted(proxies[:20])
+        assert list(proxies[19:]) == sorted(proxies[19:], reverse=True)
+        assert 0 < proxies[-1] < 0.5 * 0.001
+
+    def test_constant_stays(self, make_learner, adams):
+        run(make_learner(epochs=3), 1, 2, 3)
+        assert adams[0].rates == [adams[0].rates[0]] * 3 * STEPS
+
+
+class TestAveraging:
+    def test_without_it_the_last_weights_are_judged(self, make_learner):
+        learner = make_learner()
+        assert learner.average is None
+        assert learner.judged() is learner.network
+
+    def test_running_mean(self, make_learner):
+        """Step by step anew: a young mean takes in much, an old one as the decay says."""
+        learner = make_learner(averaging=0.5, warmup=0)
+        mean: dict[str, Tensor] = {}
+        count = 0
+        for epoch in (1, 2):
+            for _ in learner.epoch(epoch):
+                now = {n: t.detach().double() for n, t in learner.network.state_dict().items()}
+                decay = min(0.5, (count + 1) / (count + 10)) if count else 0.0
+                mean = {n: decay * mean.get(n, t) + (1 - decay) * t for n, t in now.items()}
+                count += 1
+        judged = learner.judged().state_dict()
+        for name, tensor in learner.network.state_dict().items():
+            if tensor.is_floating_point():
+                torch.testing.assert_close(
+                    judged[name].double(), mean[name], atol=1e-5, rtol=1e-4, msg=name
+                )
+            else:  # counters of batches
+                assert torch.equal(judged[name], tensor)
+        assert not torch.equal(judged["projection.weight"], learner.network.projection.weight)
+
+    def test_does_not_change_what_is_learnt(self, make_learner):
+        plain, averaged = make_learner(warmup=0), make_learner(warmup=0, averaging=0.9)
+        assert run(plain, 1, 2) == run(averaged, 1, 2)
+
+
+class TestAdditions:
+    @staticmethod
+    def widths(learner: Learner) -> list[int]:
+        """How many images the network is shown at each step of an epoch."""
+        shown: list[int] = []
+        hook = learner.network.register_forward_pre_hook(lambda _, args: shown.append(len(args[0])))
+        run(learner, 1)
+        hook.remove()
+        return shown
+
+    def test_edge_views_are_at_most_a_quarter_of_the_batch(self, make_learner):
+        assert self.widths(make_learner(edge_views=0.0)) == [8] * STEPS
+        shown = self.widths(make_learner(edge_views=1.0, batch_size=16))
+        assert shown == [20, 20]
+
+    def test_edge_views_add_to_the_loss_by_their_weight(self, make_learner):
+        # The first step of equal learners meets equal images; batch statistics rest in warm-up.
+        none, one, two = (
+            next(make_learner(edge_views=weight, warmup=1).epoch(1))[1] for weight in (0, 1, 2)
+        )
+        assert one > none
+        assert two - one == pytest.approx(one - none, rel=1e-4)
+
+    def test_distillation_adds_to_the_loss_by_its_weight(self, make_learner):
+        targets = torch.eye(7)[torch.arange(IMAGES) % 7]
+        none, one, two = (
+            next(make_learner(targets, distillation=weight).epoch(1))[1] for weight in (0, 1, 2)
+        )
+        assert one > none
+        assert two - one == pytest.approx(one - none, rel=1e-4)
+
+
+class TestState:
+    @pytest.fixture
+    def full(self, make_learner) -> Callable[[], Learner]:
+        """Learners with everything that a state has to hold."""
+        targets = torch.eye(7)[torch.arange(IMAGES) % 7]
+        return lambda: make_learner(targets, averaging=0.9, distillation=1.0, edge_views=0.5)
+
+    def test_goes_on_where_it_was(self, full):
+        whole, stopped, fresh = full(), full(), full()
+        run(whole, 1)
+        expected = run(whole, 2)
+        run(stopped, 1)
+        state = {name: tensor.clone() for name, tensor in stopped.state().items()}
+        fresh.load_state(state)
+        assert run(fresh, 2) == expected
+        ends = whole.state(), fresh.state()
+        assert ends[0].keys() == ends[1].keys()
+        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+    def test_holds_every_part(self, full):
+        learner = full()
+        run(learner, 1)
+        parts = {name.split("/")[0] for name in learner.state()}
+        assert parts == {"network", "proxies", "distillation", "average", "optimizer"}
+
+    def test_of_another_network(self, full, make_learner):
+        learner = full()
+        run(learner, 1)
+        state = learner.state()
+        with pytest.raises(DataError, match=r"does not fit this network .*Missing key"):
+            make_learner(fusion="energy").load_state(state)
+        del state["average/n_averaged"]
+        with pytest.raises(DataError, match=r"does not fit this network .*n_averaged"):
+            full().load_state(state)
+        with pytest.raises(DataError, match="does not fit this network"):
+            full().load_state({"network": torch.zeros(1)})

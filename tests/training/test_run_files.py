@@ -1,0 +1,246 @@
+"""Names and contents of a run's files, and which state may be picked up."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from msedge.errors import ConfigError, DataError
+from msedge.training.config import TrainConfig
+from msedge.training.run_files import EpochRow, Memory, RunFiles, pack_optimizer, unpack_optimizer
+
+METRICS = {"mAP@all": 12.3456789, "P@100": 0.1}
+ROWS = (
+    EpochRow(1, 2.5, METRICS, 0.25, 3.0),
+    EpochRow(2, 1 / 3, {"mAP@all": 100 / 3, "P@100": 7.0}, 1 / 7, 4.0),
+)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    return TrainConfig(data_name="tiny", backbone="resnet50", dim=8, save_root=tmp_path / "result")
+
+
+@pytest.fixture
+def memory() -> Memory:
+    tensors = {
+        "network/weight": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last),
+        "optimizer/0.step": torch.tensor(7.0),
+    }
+    return Memory(tensors, ROWS, METRICS)
+
+
+def changed(config: TrainConfig, **changes) -> RunFiles:
+    return RunFiles(config.model_copy(update=changes))
+
+
+class TestSmoke:
+    def test_names(self, config, tmp_path):
+        files = RunFiles(config)
+        assert [path.name for path in vars(files).values() if isinstance(path, Path)] == [
+            "tiny_resnet50_8_results.csv",
+            "tiny_resnet50_8_model.safetensors",
+            "tiny_resnet50_8_vectors.safetensors",
+            "tiny_resnet50_8_run.json",
+            "tiny_resnet50_8_retrieval.png",
+            "tiny_resnet50_8_state.safetensors",
+        ]
+        assert files.results.parent == tmp_path / "result"
+
+    def test_naming_writes_nothing(self, config, tmp_path):
+        RunFiles(config).guard()
+        assert not list(tmp_path.iterdir())
+
+
+class TestResults:
+    def test_a_row_an_epoch_with_six_decimals(self, config):
+        files = RunFiles(config)
+        files.write_results(ROWS, 2, "last epoch")
+        assert files.results.read_bytes().decode() == (
+            "epoch,loss,mAP@all,P@100,selected_by,selection_value,selected\n"
+            "1,2.500000,12.345679,0.100000,last epoch,0.250000,0\n"
+            "2,0.333333,33.333333,7.000000,last epoch,0.142857,1\n"
+        )
+
+    def test_seconds_are_not_in_it(self, config):
+        files = RunFiles(config)
+        files.write_results(ROWS, 1, "last epoch")
+        before = files.results.read_bytes()
+        files.write_results([replace(row, seconds=99.0) for row in ROWS], 1, "last epoch")
+        assert files.results.read_bytes() == before
+
+    def test_commas_are_quoted(self, config):
+        files = RunFiles(config)
+        files.write_results(ROWS, 1, "a, b")
+        with files.results.open(newline="") as opened:
+            assert [row["selected_by"] for row in csv.DictReader(opened)] == ["a, b"] * 2
+
+    def test_leaves_nothing_else(self, config):
+        files = RunFiles(config)
+        files.write_results(ROWS, 1, "last epoch")
+        assert list(config.save_root.iterdir()) == [files.results]
+
+
+class TestGuard:
+    @pytest.fixture(autouse=True)
+    def finished(self, config) -> RunFiles:
+        """A run that stands there already."""
+        files = RunFiles(config)
+        files.write_record({"config": config.what_decides()})
+        return files
+
+    def test_same_settings_pass(self, finished):
+        assert finished.record.is_file()
+        finished.guard()
+
+    def test_same_settings_from_elsewhere_pass(self, config):
+        changed(config, data_root=Path("elsewhere"), resume=True).guard()
+
+    def test_other_settings_are_named_on_one_line(self, config, finished):
+        with pytest.raises(ConfigError) as caught:
+            changed(config, seed=3, epochs=99).guard()
+        assert str(caught.value) == (
+            f"{finished.record} is of a run with other settings (epochs: 10 there, 99 here; "
+            "seed: 0 there, 3 here); choose another --save_root, or replace it with --overwrite"
+        )
+
+    def test_many_differences_are_counted(self, config):
+        changes = {"seed": 3, "epochs": 99, "warmup": 0, "holdout": 0.2, "averaging": 0.5}
+        with pytest.raises(ConfigError, match=r"epochs.*; warmup.*; averaging.*; 2 more\)"):
+            changed(config, **changes).guard()
+
+    def test_overwrite_passes(self, config):
+        changed(config, seed=3, overwrite=True).guard()
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"config": []}', '{"config": null}'])
+    def test_a_damaged_record_is_not_taken_for_ours(self, config, finished, text):
+        finished.record.write_text(text)
+        with pytest.raises(ConfigError, match="other settings"):
+            RunFiles(config).guard()
+
+    def test_a_record_of_an_older_version(self, config, finished):
+        """A setting that it did not have counts as another."""
+        older = config.what_decides()
+        del older["frozen_blocks"]
+        finished.write_record({"config": older})
+        with pytest.raises(ConfigError, match="frozen_blocks: None there, 0 here"):
+            RunFiles(config).guard()
+
+
+class TestState:
+    def test_comes_back_as_it_went(self, config, memory):
+        files = RunFiles(config)
+        files.write_state(memory, "data")
+        found = files.read_state("data")
+        assert found is not None
+        assert (found.rows, found.before) == (memory.rows, memory.before)
+        assert found.tensors.keys() == memory.tensors.keys()
+        assert all(torch.equal(memory.tensors[n], t) for n, t in found.tensors.items())
+
+    def test_none_where_there_is_none(self, config):
+        assert RunFiles(config).read_state("data") is None
+
+    def test_other_settings(self, config, memory):
+        RunFiles(config).write_state(memory, "data")
+        with pytest.raises(ConfigError, match=r"other settings \(fusion: 'edge' there, 'none' her"):
+            changed(config, fusion="none").read_state("data")
+
+    def test_other_data(self, config, memory):
+        RunFiles(config).write_state(memory, "data")
+        with pytest.raises(ConfigError, match=r"images have changed.*leave out --resume"):
+            RunFiles(config).read_state("other data")
+
+    @pytest.mark.parametrize("keep", [0, 4, 100, -1])
+    def test_cut_short(self, config, memory, keep):
+        files = RunFiles(config)
+        files.write_state(memory, "data")
+        files.state.write_bytes(files.state.read_bytes()[:keep])
+        with pytest.raises(DataError, match=r"cannot be read .*remove it to start anew"):
+            files.read_state("data")
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            {"format": "other"},
+            {"config": "{"},
+            {"config": "7"},
+            {"rows": '[{"epoch": 1}]'},
+            {"rows": "7"},
+            {"before": "{"},
+            {"before": "null"},
+        ],
+    )
+    def test_damaged_metadata(self, config, memory, damage):
+        files = RunFiles(config)
+        files.write_state(memory, "data")
+        metadata = {
+            "format": "msedge-training-state-1",
+            "config": json.dumps(config.what_decides()),
+            "fingerprint": "data",
+            "rows": "[]",
+            "before": "{}",
+        }
+        tensors = load_file(files.state)
+        save_file(tensors, files.state, metadata)
+        assert files.read_state("data") is not None
+        save_file(tensors, files.state, metadata | damage)
+        with pytest.raises(DataError, match="cannot be read"):
+            files.read_state("data")
+
+    def test_a_failed_write_leaves_the_old_one(self, config, memory, monkeypatch):
+        files = RunFiles(config)
+        files.write_state(memory, "data")
+        before = files.state.read_bytes()
+
+        def fails(*_: object) -> None:
+            raise OSError("disk full")
+
+        monkeypatch.setattr("msedge.training.run_files.save_file", fails)
+        with pytest.raises((OSError, DataError), match="disk full"):
+            files.write_state(memory, "other data")
+        assert files.state.read_bytes() == before
+        assert list(config.save_root.iterdir()) == [files.state]
+
+
+class TestOptimizer:
+    @staticmethod
+    def make() -> tuple[list[torch.nn.Parameter], torch.optim.Adam]:
+        torch.manual_seed(0)
+        parameters = [torch.nn.Parameter(torch.randn(3)) for _ in range(3)]
+        groups = [{"params": parameters[:2]}, {"params": parameters[2:], "lr": 0.1}]
+        return parameters, torch.optim.Adam(groups)
+
+    @staticmethod
+    def step(parameters: list[torch.nn.Parameter], optimizer: torch.optim.Adam) -> None:
+        optimizer.zero_grad()
+        sum(p.square().sum() for p in parameters).backward()
+        optimizer.step()
+
+    def test_goes_on_to_the_bit(self):
+        parameters, optimizer = self.make()
+        for _ in range(3):
+            self.step(parameters, optimizer)
+        twins, twin = self.make()
+        with torch.no_grad():
+            for parameter, other in zip(twins, parameters, strict=True):
+                parameter.copy_(other)
+        packed = {name: tensor.clone() for name, tensor in pack_optimizer(optimizer).items()}
+        unpack_optimizer(twin, packed)
+        self.step(parameters, optimizer)
+        self.step(twins, twin)
+        assert all(torch.equal(a, b) for a, b in zip(parameters, twins, strict=True))
+
+    def test_parameters_without_a_step_yet(self):
+        """During the warm-up the backbone has no moments."""
+        parameters, optimizer = self.make()
+        self.step(parameters[1:], optimizer)
+        assert {name.split(".")[0] for name in pack_optimizer(optimizer)} == {"1", "2"}
+        _, twin = self.make()
+        unpack_optimizer(twin, pack_optimizer(optimizer))
+        assert set(twin.state_dict()["state"]) == {1, 2}
