@@ -107,7 +107,7 @@ def loaded_after(statement: str) -> set[str]:
     """The top-level modules that a fresh interpreter holds after a statement."""
     program = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300
     )
     return set(done.stdout.split())
 

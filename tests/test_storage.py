@@ -32,6 +32,14 @@ class TestSmoke:
             assert path.read_text() == "old"
         assert path.read_text() == "new"
 
+    def test_a_reader_of_the_old_file_reads_it_to_its_end(self, tmp_path):
+        path = tmp_path / "a.txt"
+        path.write_text("old")
+        with path.open() as reader:
+            with atomic_path(path) as temporary:
+                temporary.write_text("new")
+            assert reader.read() == "old"
+
     def test_the_folder_is_made(self, tmp_path):
         with atomic_path(tmp_path / "runs" / "first" / "a.txt") as temporary:
             temporary.write_text("new")

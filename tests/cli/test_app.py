@@ -18,7 +18,7 @@ HEAVY = "{'torch', 'timm', 'kornia', 'numpy', 'PIL'}"
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def raising(error: BaseException) -> typer.Typer:
@@ -47,6 +47,18 @@ class TestSmoke:
     @pytest.mark.parametrize("module", ["msedge", "msedge.cli.app", "msedge.cli.paper"])
     def test_starting_imports_nothing_heavy(self, module):
         done = python(f"import sys, {module}; print(sorted({HEAVY} & set(sys.modules)))")
+        assert (done.stdout, done.stderr) == ("[]\n", "")
+
+    def test_settings_are_checked_before_anything_heavy_is_imported(self):
+        done = python(
+            "import sys\n"
+            "from msedge.cli.train import run_training\n"
+            "from msedge.errors import ConfigError\n"
+            "try:\n"
+            "    run_training({}, {'epochs': 0}, None)\n"
+            "except ConfigError:\n"
+            f"    print(sorted({HEAVY} & set(sys.modules)))\n"
+        )
         assert (done.stdout, done.stderr) == ("[]\n", "")
 
 

@@ -175,7 +175,7 @@ def test_the_splits_share_no_class(written: Path) -> None:
 def test_layout_names_and_counts(written: Path) -> None:
     files = images_of(written)
     assert "train/photo/apple/apple_0001.jpg" in files
-    assert "val/sketch/umbrella/umbrella_0000.png" in files
+    assert "val/sketch/turtle/turtle_0000.png" in files
     counts = Counter(name.rsplit("/", 1)[0] for name in files)
     assert len(counts) == 2 * len(SAMPLE_CLASSES)
     assert all(n == (2 if "/photo/" in name else 1) for name, n in counts.items())

@@ -131,7 +131,7 @@ class TestExceptions:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=300,
         )
         (line,) = done.stdout.splitlines()
         assert line.startswith("the ImageNet weights of 'test_resnet' cannot be fetched from timm/")

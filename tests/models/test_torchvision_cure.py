@@ -45,7 +45,7 @@ def ask(package: str | None, folder: Path) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     return done.stdout.splitlines()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import timm
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -73,6 +72,8 @@ class TestNumbers:
     @pytest.fixture
     def answers(self, images, classifier_file) -> np.ndarray:
         """What timm's classifier says of each image, asked without our code."""
+        import timm  # after ours, which cures its import where torchvision lacks operators
+
         classifier = timm.create_model(BACKBONE, pretrained=False).eval()
         classifier.load_state_dict(load_file(classifier_file))
         cfg = classifier.pretrained_cfg

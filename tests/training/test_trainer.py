@@ -84,6 +84,7 @@ class TestSmoke:
         assert listener.said == [
             "tiny: training on 2 classes, 2 held out to choose the checkpoint; judged on 3 unseen "
             "ones (12 sketches, 12 photos)",
+            "building test_efficientnet from none weights",
             "how the network does before training",
         ]
         assert tuple(row for row, _ in listener.rows) == result.rows

@@ -29,7 +29,6 @@ def run_training(defaults: Settings, given: Settings, file: Path | None) -> None
     Raises:
         MSEdgeError: the settings, the data or the weights cannot be used.
     """
-    from msedge.cli.outcome import show_outcome
     from msedge.cli.watcher import TerminalWatcher
     from msedge.training.config import SAMPLE, read_yaml, resolve
 
@@ -42,6 +41,7 @@ def run_training(defaults: Settings, given: Settings, file: Path | None) -> None
                 config.data_root, progress=lambda n, all_: watcher.progress("drawing", n, all_)
             )
         watcher.say("loading PyTorch")
+        from msedge.cli.outcome import show_outcome
         from msedge.training.trainer import train
 
         try:

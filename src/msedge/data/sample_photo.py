@@ -23,7 +23,7 @@ _SMOOTH = Image.Resampling.BICUBIC
 
 def render_photo(parts: list[Part], rng: np.random.Generator, size: int) -> Image.Image:
     """Return the object as a photo, RGB, ``size`` pixels a side."""
-    placed = posed(parts, rng, size=size, angle=15.0, slant=0.16, extent=(0.58, 0.9))
+    placed = posed(parts, rng, size=size, angle=15.0, slant=0.16, extent=(0.5, 0.88))
     hue = float(rng.random())
     base = max(float(part.points[:, 1].max()) for part in placed) / size
     bearing = rng.uniform(math.pi * 0.15, math.pi * 0.85)
@@ -31,6 +31,7 @@ def render_photo(parts: list[Part], rng: np.random.Generator, size: int) -> Imag
     scene = _field(_background(rng, size // 2, hue, base).resize((size, size), _SMOOTH))
     flat, relief, patterned = _paint(placed, _palette(rng, hue), rng, size)
     cover = flat.getchannel("A")
+    scene *= 1 + _pattern(rng, size)[..., None] * rng.uniform(0.3, 0.8)
     scene *= 1 - _shadow(cover, placed, light, rng, size)[..., None]
     shade = _shading(relief, cover, light, rng, size)
     shade *= 1 + _pattern(rng, size) * _field(patterned)
@@ -83,23 +84,19 @@ def _grid(size: int) -> tuple[Field, Field]:
 
 def _pattern(rng: np.random.Generator, size: int) -> Field:
     """Return a surface pattern around 0: stripes, checks, dots, blotches or nothing."""
+    kind, depth = int(rng.integers(6)), np.float32(rng.uniform(0.12, 0.45))
+    if kind >= 4:
+        return _noise(rng, size, 5) * (depth * np.float32(0.4))
+    if kind == 3:
+        return _noise(rng, size, int(rng.integers(6, 14))) * depth
     x, y = _grid(size)
     angle, pitch = rng.uniform(0, math.pi), 2 * math.pi * rng.uniform(5, 16)
     along = np.sin(pitch * (x * math.cos(angle) + y * math.sin(angle)))
+    if kind == 0:
+        return np.asarray(np.tanh(3 * along) * depth)
     across = np.sin(pitch * (y * math.cos(angle) - x * math.sin(angle)))
-    depth = np.float32(rng.uniform(0.08, 0.28))
-    match int(rng.integers(6)):
-        case 0:
-            field = np.tanh(3 * along)
-        case 1:
-            field = np.tanh(4 * along * across)
-        case 2:
-            field = np.tanh(8 * (along * across - 0.5))
-        case 3:
-            field = _noise(rng, size, int(rng.integers(6, 14)))
-        case _:
-            field = _noise(rng, size, 5) * np.float32(0.4)
-    return np.asarray(field * depth, np.float32)
+    steep, level = ((4, 0.0), (8, 0.5))[kind - 1]
+    return np.asarray(np.tanh(steep * (along * across - level)) * depth)
 
 
 def _background(rng: np.random.Generator, size: int, hue: float, base: float) -> Image.Image:
@@ -132,9 +129,9 @@ def _background(rng: np.random.Generator, size: int, hue: float, base: float) ->
 def _clutter(image: Image.Image, rng: np.random.Generator, hue: float) -> Image.Image:
     """Return the scene with out-of-focus things of no class: blobs, boxes, poles."""
     size = image.width
-    for blur in (rng.uniform(3, 7), rng.uniform(0.8, 2.5)):
+    for blur in (rng.uniform(3, 7), rng.uniform(0.0, 1.5)):
         draw = ImageDraw.Draw(image)
-        for _ in range(int(rng.integers(1, 6))):
+        for _ in range(int(rng.integers(2, 8))):
             near, wide = rng.uniform(-0.1, 1.0, 2) * size, rng.uniform(0.06, 0.32, 2) * size
             spread = 0.18 if rng.random() < 0.7 else 0.5
             colour = _colour(

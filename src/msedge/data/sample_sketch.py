@@ -36,16 +36,16 @@ def render_sketch(parts: list[Part], rng: np.random.Generator, size: int) -> Ima
     """Return the object as a sketch, L (0 black, 255 white), ``size`` pixels a side."""
     side = float(size * OVERSAMPLING)
     hand = _Hand(
-        wobble=rng.uniform(0.002, 0.009) * side,
-        drift=rng.uniform(0.003, 0.014) * side,
+        wobble=rng.uniform(0.003, 0.012) * side,
+        drift=rng.uniform(0.004, 0.02) * side,
         pen=rng.uniform(0.009, 0.019) * side,
         ink=int(rng.integers(0, 70)),
-        care=rng.uniform(0.3, 1.0),
+        care=rng.uniform(0.0, 1.0),
         hides=rng.choice([1.0, 0.9, 0.5]),
         splits=rng.choice([0.0, 0.5, 1.0]),
         outlined_from=rng.uniform(0.03, 0.09) * side,
     )
-    placed = posed(parts, rng, size=side, angle=10.0, slant=0.2, extent=(0.68, 0.92))
+    placed = posed(parts, rng, size=side, angle=10.0, slant=0.25, extent=(0.55, 0.92))
     canvas = Image.new("L", (round(side), round(side)), 255)
     draw = ImageDraw.Draw(canvas)
     for part in placed:

@@ -8,6 +8,7 @@ package of the Python index, so that training works where no hub can be reached.
 from __future__ import annotations
 
 import importlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,8 @@ def fetch_weights(name: str, weights: str) -> dict[str, Tensor] | None:
         return _packaged_weights(name)
     source = timm.get_pretrained_cfg(name, allow_unregistered=True)
     origin = (source and (source.hf_hub_id or source.url)) or "no known source"
+    # The hub's client tells of every retry on its own; the error below says what matters.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         network = timm.create_model(name, pretrained=True)
     except Exception as error:  # every client library fails in its own way without a network

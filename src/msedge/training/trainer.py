@@ -119,6 +119,7 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
             f"{len(images)} training images do not fill one batch of {config.batch_size}; "
             "choose a smaller batch size"
         )
+    watcher.say(f"building {config.backbone} from {config.weights} weights")
     learner = Learner(config, fabric, images, _targets(config, images, fabric, watcher))
 
     def vectors_of(what: str, image_set: ImageSet) -> Vectors:
