@@ -26,7 +26,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         The path to write to.
 
     Raises:
-        DataError: the folder cannot be made or written to, or ``path`` is a folder.
+        DataError: the folder cannot be made, or the file cannot be written; also for an ``OSError``
+            of the writer.
     """
     temporary = path.parent / f".{path.stem}-{secrets.token_hex(4)}{path.suffix}"
     try:
@@ -44,13 +45,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.chmod(mode)  # the writer may have made the file anew
-        _replace(temporary, path)
+        temporary.replace(path)
+    except OSError as error:  # a full disk, a folder of that name
+        reason = error.strerror or error
+        raise DataError(f"cannot write {path} ({reason}); what stood there is untouched") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    try:
-        temporary.replace(path)
-    except IsADirectoryError as error:
-        raise DataError(f"cannot write {path}: it is a folder; choose another name") from error

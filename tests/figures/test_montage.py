@@ -81,7 +81,7 @@ class TestExceptions:
         ("place", "reason"),
         [
             ("file/figure.png", "exists"),
-            (".", "folder"),
+            (".", "directory"),
         ],
     )
     def test_unwritable_place_is_one_line(self, tmp_path, place, reason):

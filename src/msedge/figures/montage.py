@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from msedge.errors import DataError, MSEdgeError, ShapeError
+from msedge.errors import MSEdgeError, ShapeError
 from msedge.storage import atomic_path
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -144,12 +144,8 @@ def save_montage(image: Image.Image, path: str | Path) -> None:
     Raises:
         DataError: The file cannot be written; the message says why.
     """
-    try:
-        with atomic_path(Path(path)) as temporary:
-            image.save(temporary, format="PNG", dpi=DPI, optimize=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"cannot write the figure {path}: {reason}") from error
+    with atomic_path(Path(path)) as temporary:
+        image.save(temporary, format="PNG", dpi=DPI, optimize=True)
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,8 @@ class Backbone(nn.Module):
         return tuple(stage.shape[1] for stage in stages)
 
 
-def create_classifier(name: str, *, image_size: int) -> Any:
-    """A timm network with its ImageNet classifier and random weights.
+def create_classifier(name: str, *, image_size: int, pretrained: bool = False) -> Any:
+    """A timm network with its ImageNet classifier, with random weights or its hub's.
 
     Raises:
         ConfigError: timm does not know the name.
@@ -135,7 +135,7 @@ def create_classifier(name: str, *, image_size: int) -> Any:
             f"leave the tag out: {name.split('.')[0]}"
         ) from error
     sized = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
-    return timm.create_model(name, pretrained=False, **sized)
+    return timm.create_model(name, pretrained=pretrained, **sized)
 
 
 def input_statistics(network: Any, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -145,13 +145,14 @@ def input_statistics(network: Any, name: str) -> tuple[tuple[float, ...], tuple[
     return tuple(network.pretrained_cfg["mean"]), tuple(network.pretrained_cfg["std"])
 
 
-def fetch_weights(name: str, weights: str) -> dict[str, Tensor] | None:
+def fetch_weights(name: str, weights: str, *, image_size: int = 224) -> dict[str, Tensor] | None:
     """The tensors to start a network from.
 
     Args:
         name: timm's name of the network.
         weights: ``imagenet``, ``none`` (random), or the path of a ``.safetensors`` or ``.pth``
             file of timm's tensors (the latter read without running code from it).
+        image_size: pixels on a side; timm fits the weights of networks of a fixed size to it.
 
     Returns:
         Tensors by timm's names, or None for random weights.
@@ -171,7 +172,7 @@ def fetch_weights(name: str, weights: str) -> dict[str, Tensor] | None:
     # The hub's client tells of every retry on its own; the error below says what matters.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
-        network = timm.create_model(name, pretrained=True)
+        network = create_classifier(name, image_size=image_size, pretrained=True)
     except Exception as error:  # every client library fails in its own way without a network
         reason = _first_line(error)
         raise WeightsError(

@@ -54,7 +54,7 @@ class MSEdge(nn.Module):
         if dim < 1:
             raise ConfigError(f"the embedding needs at least one dimension, got {dim}")
         self.backbone = Backbone(backbone, image_size=image_size)
-        tensors = fetch_weights(backbone, weights)
+        tensors = fetch_weights(backbone, weights, image_size=image_size)
         if tensors is not None:
             load_weights(self.backbone.network, tensors, weights)
         self.fusion = create_fusion(fusion, self.backbone.channels)

@@ -58,7 +58,7 @@ def teacher_answers(
         ConfigError: the weights are ``none``: a random classifier has nothing to teach.
         WeightsError: the weights cannot be fetched or lack the classifier.
     """
-    tensors = fetch_weights(backbone, weights)
+    tensors = fetch_weights(backbone, weights, image_size=image_size)
     if tensors is None:
         raise ConfigError("distillation needs a pretrained classifier; drop weights: none")
     classifier: nn.Module = create_classifier(backbone, image_size=image_size)
