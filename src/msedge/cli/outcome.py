@@ -22,7 +22,8 @@ _PICTURE_SIZE = 2 * _THUMB  # the montage is drawn at twice the size of its thum
 def show_outcome(result: RunResult) -> None:
     """Draw the retrieval figure, then print the metrics and the paths of a finished run."""
     vectors = load_vectors(result.files.vectors)
-    title = f"{result.files.figure.stem.removesuffix('_retrieval')}: first {_RESULTS} photos"
+    name = result.files.figure.stem.removesuffix("_retrieval")
+    title = f"{name}: unseen classes, each asked with its first sketch"
     draw_retrieval(vectors, result.files.figure, title=title)
 
     console = Console(highlight=False)

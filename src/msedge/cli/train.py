@@ -34,7 +34,7 @@ def run_training(defaults: Settings, given: Settings, file: Path | None) -> None
 
     config = resolve(defaults, read_yaml(file) if file else {}, given)
     with TerminalWatcher() as watcher:
-        if config.data_name == SAMPLE:
+        if config.data_name == SAMPLE and not (config.data_root / SAMPLE).exists():
             from msedge.data.sample import write_sample
 
             write_sample(

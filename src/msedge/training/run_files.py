@@ -91,6 +91,20 @@ class RunFiles:
                 "choose another --save_root, or replace it with --overwrite"
             )
 
+    def read_finished(self, fingerprint: str) -> dict[str, Any] | None:
+        """The record of a finished run of these settings and data; None where there is none."""
+        try:
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+            same = (
+                record["finished"]
+                and record["config"] == self._config.what_decides()
+                and record["data"]["fingerprint"] == fingerprint
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        whole = all(path.is_file() for path in (self.results, self.model, self.vectors))
+        return dict(record) if same and whole else None
+
     def write_results(self, rows: Sequence[EpochRow], selected: int, selection: str) -> None:
         """Write the CSV: a row an epoch, metrics in percent, the selected epoch marked."""
         with (

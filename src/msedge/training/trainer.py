@@ -108,6 +108,16 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
     if config.select == "seen":
         train_classes, held_out = hold_out(dataset.train.classes, config.holdout)
     watcher.say(_summary(dataset, train_classes, held_out))
+    finished = files.read_finished(data_fingerprint) if config.resume else None
+    if finished is not None:
+        watcher.say("nothing to resume: this run is finished")
+        return RunResult(
+            files,
+            finished["before_training"],
+            tuple(EpochRow(**row) for row in finished["epochs"]),
+            finished["selected_epoch"],
+            SELECTION[config.select],
+        )
 
     fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
     torch.manual_seed(config.seed)
