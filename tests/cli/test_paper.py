@@ -208,7 +208,7 @@ class TestWholeRuns:
 class TestKill:
     """SIGKILL, which no program can prepare for."""
 
-    EPOCHS = 12
+    EPOCHS = 8
 
     @pytest.fixture
     def everything(self, paper_options: Spell, classifier_file: Path) -> Spell:

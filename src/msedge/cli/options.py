@@ -19,6 +19,17 @@ from pydantic.fields import FieldInfo
 from msedge.training.config import TrainConfig
 
 Settings = dict[str, Any]
+MAIN_FIELDS = (
+    "data_root",
+    "data_name",
+    "backbone",
+    "dim",
+    "batch_size",
+    "epochs",
+    "warmup",
+    "save_root",
+)
+"""The settings that the paper's page names, in its order."""
 
 
 def with_config_options(

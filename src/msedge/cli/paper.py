@@ -11,21 +11,11 @@ from pathlib import Path
 import typer
 
 from msedge.cli.app import run
-from msedge.cli.options import Settings, with_config_options
+from msedge.cli.options import MAIN_FIELDS, Settings, with_config_options
 from msedge.cli.train import run_training
 from msedge.training.config import SAMPLE, read_yaml
 
 _NAMES = {"backbone": "backbone_type", "dim": "proj_dim"}
-_FIRST = (
-    "data_root",
-    "data_name",
-    "backbone",
-    "dim",
-    "batch_size",
-    "epochs",
-    "warmup",
-    "save_root",
-)
 DEFAULTS: Settings = {"data_name": "sketchy", "backbone": "resnet50"}
 
 
@@ -47,7 +37,7 @@ def main() -> None:
     """Run the paper's command line."""
     application = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     command = with_config_options(
-        _main, separator="_", names=_NAMES, defaults=DEFAULTS, first=_FIRST
+        _main, separator="_", names=_NAMES, defaults=DEFAULTS, first=MAIN_FIELDS
     )
     application.command()(command)
     run(application)

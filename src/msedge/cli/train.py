@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from msedge.cli.options import Settings, with_config_options
-
-_FIRST = (
-    "data_root",
-    "data_name",
-    "backbone",
-    "dim",
-    "batch_size",
-    "epochs",
-    "warmup",
-    "save_root",
-)
+from msedge.cli.options import MAIN_FIELDS, Settings, with_config_options
 
 
 def run_training(defaults: Settings, given: Settings, file: Path | None) -> None:
@@ -57,4 +46,4 @@ def _train(given: Settings, file: Path | None) -> None:
     run_training({}, given, file)
 
 
-train_command = with_config_options(_train, separator="-", names={}, defaults={}, first=_FIRST)
+train_command = with_config_options(_train, separator="-", names={}, defaults={}, first=MAIN_FIELDS)
