@@ -57,6 +57,12 @@ class TestSample:
         assert engine.samples == [tmp_path]
         assert engine.configs[0].data_name == "sample"
 
+    def test_is_not_drawn_again(self, engine, tmp_path):
+        (tmp_path / "sample").mkdir()
+        run_training({}, {"data_root": tmp_path}, None)
+        assert engine.samples == []
+        assert len(engine.configs) == 1
+
     def test_is_not_drawn_for_others(self, engine):
         run_training({}, {"data_name": "sketchy"}, None)
         assert engine.samples == []

@@ -133,6 +133,51 @@ class TestGuard:
             RunFiles(config).guard()
 
 
+class TestFinished:
+    """A run that is taken for finished is not run again, so all of it must be there."""
+
+    @pytest.fixture
+    def record(self, config) -> dict:
+        return {
+            "finished": True,
+            "config": config.what_decides(),
+            "data": {"fingerprint": "data"},
+        }
+
+    @pytest.fixture
+    def files(self, config, record) -> RunFiles:
+        files = RunFiles(config)
+        files.write_record(record)
+        for path in (files.results, files.model, files.vectors):
+            path.write_text("")
+        return files
+
+    def test_is_found(self, files, record):
+        assert files.read_finished("data") == record
+
+    def test_none_where_there_is_none(self, config):
+        assert RunFiles(config).read_finished("data") is None
+
+    @pytest.mark.parametrize("name", ["results", "model", "vectors", "record"])
+    def test_a_file_is_missing(self, files, name):
+        getattr(files, name).unlink()
+        assert files.read_finished("data") is None
+
+    def test_other_data_or_settings(self, config, files):
+        assert files.read_finished("other data") is None
+        assert changed(config, seed=3).read_finished("data") is None
+
+    @pytest.mark.parametrize("change", [{"finished": False}, {"config": None}, {"data": None}])
+    def test_not_finished_or_damaged(self, files, record, change):
+        files.write_record(record | change)
+        assert files.read_finished("data") is None
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}"])
+    def test_no_record(self, files, text):
+        files.record.write_text(text)
+        assert files.read_finished("data") is None
+
+
 class TestState:
     def test_comes_back_as_it_went(self, config, memory):
         files = RunFiles(config)

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def everything(tiny_config: MakeConfig, classifier_file: Path) -> MakeConfig:
     def config(**changes: Any) -> TrainConfig:
         settings: dict[str, Any] = {
             "weights": str(classifier_file),
-            "epochs": 4,
+            "epochs": 3,
             "distillation": 0.5,
             "edge_views": 0.5,
             "averaging": 0.9,
@@ -353,6 +354,18 @@ class TestResume:
     def test_without_a_state_it_starts_anew(self, tiny_config, listener):
         result = train(tiny_config(resume=True), listener)
         assert [row.epoch for row in result.rows] == [1, 2]
+
+    def test_a_finished_run_is_left_alone(self, tiny_config, listener):
+        """Not trained again, and told as it was when it ended."""
+        first = train(tiny_config(epochs=3, select="seen"), listener)
+        before = contents(tiny_config().save_root)
+        listener.rows.clear()
+        again = train(tiny_config(epochs=3, select="seen", resume=True), listener)
+        assert listener.said[-1] == "nothing to resume: this run is finished"
+        assert listener.rows == []
+        assert again == replace(first, files=again.files)
+        assert again.after == first.after
+        assert contents(tiny_config().save_root) == before
 
     def test_without_resume_it_starts_anew(self, tiny_config, listener, tmp_path):
         whole = train(tiny_config(save_root=tmp_path / "whole"), listener)
