@@ -160,7 +160,7 @@ class TestExceptions:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(checkpoint, "save_file", fail)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(DataError, match="No space left"):
             save_checkpoint(saved, network(seed=1), CARD)
         assert saved.read_bytes() == before
         assert list(saved.parent.iterdir()) == [saved]
