@@ -1,8 +1,8 @@
 """The metric losses, from pytorch-metric-learning, with one proxy a class.
 
 Both compare an embedding with a learned vector for each seen class, so a batch needs no mining and
-sketches and photos of a class are drawn to the same point. Which one is the default was measured;
-see ``docs/results.md``.
+sketches and photos of a class are drawn to the same point. ``benchmarks/accuracy.py`` could not
+tell them apart; see ``docs/results.md``.
 """
 
 from __future__ import annotations
