@@ -20,7 +20,8 @@ PAPER_NAMES = {"backbone": "backbone_type", "dim": "proj_dim"}
 
 
 def known_options() -> set[str]:
-    names = {"--help", "--config", "--data-root", "--variant", "--seeds"}
+    scripts = "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py"))
+    names = {"--help", "--config", *re.findall(r'add_argument\(\s*"(--[a-z-]+)"', scripts)}
     for field in TrainConfig.model_fields:
         paper = PAPER_NAMES.get(field, field)
         names |= {f"--{paper}", f"--{field.replace('_', '-')}"}
