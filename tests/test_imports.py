@@ -147,7 +147,7 @@ class TestDirection:
             ("msedge.data.images", "import msedge\nfrom msedge import __version__"),
             ("msedge.data.images", "from msedge.errors import DataError"),
             ("msedge.data.layouts", "from . import images\nfrom .images import open_image"),
-            ("msedge.training.trainer", "from msedge.evaluation.conventions import evaluate"),
+            ("msedge.training.trainer", "from msedge.evaluation.evaluate import evaluate"),
             ("msedge.search.encoder", "from msedge.models.checkpoint import load_checkpoint"),
             ("msedge.cli.serve", "def serve():\n    from msedge.server.app import App"),
             ("msedge.data.images", "import torch.nn\nfrom models import msedge"),

@@ -17,7 +17,7 @@ from msedge.data.images import read_pixels
 from msedge.data.layouts import fingerprint, read_dataset
 from msedge.data.vectors import load_vectors
 from msedge.errors import ConfigError, DataError, WeightsError
-from msedge.evaluation.conventions import Metrics, evaluate
+from msedge.evaluation.evaluate import Metrics, evaluate
 from msedge.models.checkpoint import load_checkpoint, read_card
 from msedge.training.config import TrainConfig
 from msedge.training.trainer import SELECTION, RunResult, train
@@ -134,7 +134,7 @@ class TestFiles:
             vectors.labels[asked],
             vectors.labels[ranked],
             at=(10, 100, 200),
-        )
+        ).metrics()
         assert result.after["mAP@all"] == 100 * metrics.map_all
         assert result.after["P@10"] == 100 * metrics.p_at[10]
 

@@ -1,207 +1,194 @@
-"""What a ranking is worth: named definitions of AP@k and P@k, and the evaluation that uses them.
+"""What a ranking is worth: the named definitions of AP@k and P@k that papers print as one name.
 
-Papers print one name for different formulas; on the same ranking they differ by tens of points.
-So a number never leaves this module without the name of its convention. Each convention is a pair
-of pure functions from relevance in ranked order to one value a query, in a section of its own
-below; ``standard`` is the textbook's and the default.
+On the same ranking they differ by tens of points, so a number never leaves this package without
+the name of its convention. Each takes the ranks of the relevant photos
+(:class:`~msedge.evaluation.hits.Hits`) and gives one value a query.
 
-Symbols: ``rel[i]`` says whether rank i is relevant, ``h_i`` counts the relevant among the first i,
-``prec(i) = h_i / i``, and ``R`` counts the relevant in the whole gallery.
-Tested in ``tests/evaluation/test_conventions.py``.
+Symbols: ``rank_t`` is the rank of the t-th relevant photo, so that precision there is
+``t / rank_t``; ``h_k`` counts the relevant among the first k, ``R`` those in the whole gallery of
+``M`` photos. Values of a query without any relevant photo are those of the original code, NaN
+where it divides by zero. Ranks beyond M do not exist: k counts as M in sums. Tested in
+``tests/evaluation/test_conventions.py``, against independent implementations in
+``test_conventions_originals.py`` beside it, and by ``benchmarks/conventions.py`` against the
+papers' own files.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from msedge.errors import ShapeError
-from msedge.evaluation.ranking import Array, Progress, rank_relevance
+from msedge.errors import ConfigError
+from msedge.evaluation.hits import Hits
 
-# ---------------------------------------------------------------------------------- standard
-
-
-def standard_average_precision(
-    relevance: npt.NDArray[np.bool_], k: int | None = None
-) -> npt.NDArray[np.float64]:
-    """AP@k: the sum of prec(i) over relevant ranks i <= k, divided by min(k, R).
-
-    A query without any relevant photo gets 0. Source: Manning, Raghavan and Schütze,
-    *Introduction to Information Retrieval* (2008), section 8.4; the cut-off divides by the most
-    relevant photos that k places can hold, so that a perfect ranking reaches 1.
-
-    Args:
-        relevance: Bool ``(Q, M)`` in ranked order, each row a whole gallery.
-        k: The last rank that counts; None for the whole gallery (AP@all).
-
-    Returns:
-        One value a query, ``(Q,)`` float64 in [0, 1].
-
-    Raises:
-        ShapeError: ``relevance`` is not a bool matrix, or ``k`` is below 1.
-
-    >>> import numpy as np
-    >>> ranked = np.array([[True, False, True, False, True]])
-    >>> standard_average_precision(ranked).round(4), standard_average_precision(ranked, 2)
-    (array([0.7556]), array([0.5]))
-    """
-    _check(relevance, k)
-    query, rank = np.nonzero(relevance[:, :k])
-    found = np.bincount(query, minlength=len(relevance))
-    # `nonzero` walks row by row: an entry's place after its row's first is its count of hits.
-    hits = np.arange(1, len(query) + 1) - np.repeat(np.cumsum(found) - found, found)
-    total = np.bincount(query, weights=hits / (rank + 1), minlength=len(relevance))
-    relevant = np.count_nonzero(relevance, axis=1)
-    best = relevant if k is None else np.minimum(relevant, k)
-    average: npt.NDArray[np.float64] = total / np.maximum(best, 1)
-    return average
-
-
-def standard_precision(relevance: npt.NDArray[np.bool_], k: int) -> npt.NDArray[np.float64]:
-    """P@k: the share of relevant photos among the first k, ``h_k / k``.
-
-    A gallery of fewer than k photos is still divided by k: the missing places count as wrong.
-
-    Args:
-        relevance: Bool ``(Q, M)`` in ranked order.
-        k: The last rank that counts.
-
-    Returns:
-        One value a query, ``(Q,)`` float64 in [0, 1].
-
-    Raises:
-        ShapeError: ``relevance`` is not a bool matrix, or ``k`` is below 1.
-
-    >>> import numpy as np
-    >>> standard_precision(np.array([[True, False, True, False, True]]), 4)
-    array([0.5])
-    """
-    _check(relevance, k)
-    share: npt.NDArray[np.float64] = np.count_nonzero(relevance[:, :k], axis=1) / k
-    return share
-
-
-def _check(relevance: npt.NDArray[np.bool_], k: int | None) -> None:
-    if relevance.ndim != 2 or relevance.dtype != np.bool_:
-        raise ShapeError(
-            f"relevance must be a bool (Q, M) array, got {relevance.dtype} {relevance.shape}"
-        )
-    if k is not None and k < 1:
-        raise ShapeError(f"k must be at least 1, got {k}")
-
-
-# -------------------------------------------------------------------------------- evaluation
+PerQuery: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """Means over all queries, in [0, 1], with the convention that defines them.
+class Convention:
+    """A named definition of AP@k and P@k.
 
     Attributes:
-        convention: The name of the definition of AP@k and P@k.
-        queries: Sketches asked with.
-        gallery: Photos ranked.
-        map_all: Mean AP over the whole ranking.
-        map_at: Mean AP@k by k.
-        p_at: Mean P@k by k; divided by k even where the gallery has fewer photos.
+        name: How it is asked for.
+        average_precision: ``(hits, k)`` to AP@k, ``(Q,)`` float64; k None for the whole gallery.
+        precision: ``(hits, k)`` to P@k, ``(Q,)`` float64.
+        ap_formula: AP@k in one line.
+        p_formula: P@k in one line.
+        used_by: The code and papers that it reproduces.
     """
 
-    convention: str
-    queries: int
-    gallery: int
-    map_all: float
-    map_at: dict[int, float]
-    p_at: dict[int, float]
-
-    def headline(self) -> dict[str, float]:
-        """The four figures that papers print, in percent and in their usual order.
-
-        Raises:
-            ShapeError: The evaluation was not made at 100 and 200.
-
-        >>> Metrics("standard", 1, 300, 0.5, {100: 0.5, 200: 0.25}, {100: 1, 200: 0.75}).headline()
-        {'mAP@200': 25.0, 'mAP@all': 50.0, 'P@100': 100.0, 'P@200': 75.0}
-        """
-        if not {100, 200} <= self.p_at.keys() or 200 not in self.map_at:
-            raise ShapeError(
-                f"the headline needs cut-offs 100 and 200, but the evaluation was made at "
-                f"{sorted(self.p_at)}; evaluate with at=(100, 200, ...)"
-            )
-        return {
-            "mAP@200": 100.0 * self.map_at[200],
-            "mAP@all": 100.0 * self.map_all,
-            "P@100": 100.0 * self.p_at[100],
-            "P@200": 100.0 * self.p_at[200],
-        }
+    name: str
+    average_precision: Callable[[Hits, int | None], PerQuery]
+    precision: Callable[[Hits, int], PerQuery]
+    ap_formula: str
+    p_formula: str
+    used_by: str
 
 
-def evaluate(
-    queries: Array,
-    gallery: Array,
-    query_labels: Array,
-    gallery_labels: Array,
-    *,
-    at: Sequence[int] = (100, 200),
-    chunk: int = 256,
-    progress: Progress | None = None,
-) -> Metrics:
-    """Rank the gallery for every query and average the ``standard`` AP and P over queries.
-
-    A photo is relevant when its class id equals the sketch's. The result does not depend on
-    ``chunk``, nor on the order of the queries, to the last bit. Runs on the GPU when ``gallery``
-    is a CUDA tensor.
-
-    Args:
-        queries: Sketch vectors ``(Q, D)``, of any length but zero; normalised inside.
-        gallery: Photo vectors ``(M, D)``, likewise.
-        query_labels: Class ids ``(Q,)``, integers; each must occur in ``gallery_labels``.
-        gallery_labels: Class ids ``(M,)``, integers.
-        at: The cut-offs k of AP@k and P@k. A gallery of fewer than k photos is allowed: P@k still
-            divides by k, and is then bounded below 1.
-        chunk: Queries ranked at a time; bounds the memory.
-        progress: Called with (queries ranked so far, Q) after each chunk.
-
-    Returns:
-        The means, with the name of their convention.
+def convention(name: str) -> Convention:
+    """The convention of a name.
 
     Raises:
-        ShapeError: An array has the wrong shape, type or range (the message names the first bad
-            row), a query's class has no photo, or a cut-off is below 1.
+        ConfigError: There is none of that name.
 
     >>> import numpy as np
-    >>> photos = np.array([[1, 0], [1, 1], [0, 1]])
-    >>> metrics = evaluate(np.eye(2), photos, np.array([0, 1]), np.array([0, 1, 1]), at=(1, 2))
-    >>> metrics.map_all, metrics.p_at
-    (1.0, {1: 1.0, 2: 0.75})
+    >>> hits = Hits.from_relevance(np.array([[True, False, True, False, True]]))
+    >>> convention("standard").average_precision(hits, 2)
+    array([0.5])
+    >>> convention("hits").average_precision(hits, 2)
+    array([1.])
     """
-    for k in at:
-        if k < 1:
-            raise ShapeError(f"cut-offs in at must be at least 1, got {k}")
-    overall: list[float] = []
-    averages: dict[int, list[float]] = {k: [] for k in at}
-    shares: dict[int, list[float]] = {k: [] for k in at}
-    ranked = rank_relevance(
-        queries, gallery, query_labels, gallery_labels, chunk=chunk, progress=progress
-    )
-    for relevance in ranked:
-        overall.extend(standard_average_precision(relevance).tolist())
-        for k in averages:
-            averages[k].extend(standard_average_precision(relevance, k).tolist())
-            shares[k].extend(standard_precision(relevance, k).tolist())
-    return Metrics(
-        convention="standard",
-        queries=len(queries),
-        gallery=len(gallery),
-        map_all=_mean(overall),
-        map_at={k: _mean(values) for k, values in averages.items()},
-        p_at={k: _mean(values) for k, values in shares.items()},
+    try:
+        return CONVENTIONS[name]
+    except KeyError:
+        raise ConfigError(
+            f"unknown convention {name!r}: expected one of {', '.join(CONVENTIONS)}"
+        ) from None
+
+
+def recall(hits: Hits, k: int) -> PerQuery:
+    """Recall@k, ``h_k / R``, the same under every convention: ``(Q,)``, NaN where R is 0."""
+    return _ratio(hits.within(k), hits.relevant)
+
+
+# --------------------------------------------------------------------------------- AP@k
+
+
+def _standard_ap(hits: Hits, k: int | None) -> PerQuery:
+    """Divided by the most relevant photos that k places can hold: a perfect ranking has 1."""
+    best = hits.relevant if k is None else np.minimum(hits.relevant, k)
+    return _precision_sum(hits, k) / np.maximum(best, 1)
+
+
+def _voc_ap(hits: Hits, k: int | None) -> PerQuery:
+    """The area under the interpolated curve: a hit counts the best precision from it to k."""
+    last = hits.last(k)
+    width = min(hits.ranks.shape[1], last)
+    counted, ranks = hits.ranks[:, :width] <= last, hits.ranks[:, :width]
+    precision = np.where(counted, np.arange(1, width + 1) / ranks, 0.0)
+    best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)
+    return _ratio(
+        best_from_here.sum(axis=1, where=counted[:, ::-1]), np.minimum(hits.relevant, last)
     )
 
 
-def _mean(values: list[float]) -> float:
-    """The mean with a correctly rounded sum, which the order of the queries cannot change."""
-    return math.fsum(values) / len(values)
+def _hits_ap(hits: Hits, k: int | None) -> PerQuery:
+    """Divided by the relevant found: one hit at rank 1 and nothing more is a perfect score."""
+    return _precision_sum(hits, k) / np.maximum(hits.within(k), 1)
+
+
+def _total_ap(hits: Hits, k: int | None) -> PerQuery:
+    """Divided by all relevant in the gallery, reachable or not."""
+    return _ratio(_precision_sum(hits, k), hits.relevant)
+
+
+def _rank_ap(hits: Hits, k: int | None) -> PerQuery:
+    """Divided by k, whether or not there are k relevant photos."""
+    return _precision_sum(hits, k) / (hits.gallery if k is None else k)
+
+
+# ---------------------------------------------------------------------------------- P@k
+
+
+def _standard_p(hits: Hits, k: int) -> PerQuery:
+    """The missing places of a gallery with fewer than k photos count as wrong."""
+    return hits.within(k) / k
+
+
+def _existing_p(hits: Hits, k: int) -> PerQuery:
+    """Divided by the places that exist, min(k, M)."""
+    return hits.within(k) / hits.last(k)
+
+
+def _zse_p(hits: Hits, k: int) -> PerQuery:
+    """Hits among the first min(k, R), divided by as many."""
+    places = np.minimum(hits.relevant, hits.last(k))
+    found = np.count_nonzero(hits.ranks <= places[:, None], axis=1)
+    return _ratio(found, places)
+
+
+def _rank_p(hits: Hits, k: int) -> PerQuery:
+    """Whether the photo at rank k + 1 is relevant (``rel[:, k]`` counted from 0); 0 if none is."""
+    after = hits.last(k) + 1
+    relevant: PerQuery = ((hits.ranks == after) & (after <= hits.gallery)).any(axis=1).astype(float)
+    return relevant
+
+
+def _precision_sum(hits: Hits, k: int | None) -> PerQuery:
+    """The precision at each relevant rank up to k, added up: ``(Q,)``."""
+    last = hits.last(k)
+    ranks = hits.ranks[:, :last]  # the t-th hit stands at rank t at best
+    precision = np.arange(1, ranks.shape[1] + 1) / ranks
+    total: PerQuery = precision.sum(axis=1, where=ranks <= last)
+    return total
+
+
+def _ratio(above: npt.NDArray[np.generic], below: npt.NDArray[np.int64]) -> PerQuery:
+    """A quotient that is NaN, without a warning, where the divisor is 0."""
+    quotient: PerQuery = np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)
+    return quotient
+
+
+_SUM = "sum of t / rank_t over rank_t <= k"
+
+CONVENTIONS: dict[str, Convention] = {
+    each.name: each
+    for each in (
+        Convention(
+            "standard", _standard_ap, _standard_p,
+            f"{_SUM}, divided by min(k, R)", "h_k / k",
+            "Manning, Raghavan and Schütze, Introduction to Information Retrieval (2008), 8.4",
+        ),
+        Convention(
+            "sake", _voc_ap, _existing_p,
+            "sum of the best precision from rank_t to k over rank_t <= k, divided by min(k, R, M)",
+            "h_k / min(k, M)",
+            "SAKE (ICCV 2019), EGFF (2022), ACNet (2023); TVT, PSKD by descent",
+        ),
+        Convention(
+            "zse", _voc_ap, _zse_p,
+            "as sake", "hits in the first min(k, R), divided by min(k, R)",
+            "ZSE-SBIR (CVPR 2023)",
+        ),
+        Convention(
+            "hits", _hits_ap, _existing_p,
+            f"{_SUM}, divided by h_k (0 if none)", "h_k / min(k, M)",
+            "SEM-PCYC (CVPR 2019); scikit-learn on the first k; torchmetrics with top_k",
+        ),
+        Convention(
+            "total", _total_ap, _standard_p,
+            f"{_SUM}, divided by R", "h_k / k",
+            "pytorch-metric-learning with k",
+        ),
+        Convention(
+            "rank", _rank_ap, _rank_p,
+            f"{_SUM}, divided by k", "whether the photo at rank k + 1 is relevant",
+            "CVAE (ECCV 2018) for AP; Doodle2Search (CVPR 2019), TCN (2021) for P",
+        ),
+    )
+}  # fmt: skip
+"""All definitions by name; ``standard`` is the default of this package."""

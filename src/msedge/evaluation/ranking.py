@@ -1,227 +1,291 @@
 """Rank a gallery of photos for each sketch: exact, in bounded memory, the same on every machine.
 
-A ranking is the gallery positions by falling cosine similarity, ties by gallery order. Two things
-make that definition hold to the last bit, for every chunk size, thread count, BLAS and device:
-
-* **The product is exact.** Unit vectors are rounded to a grid of 2**-26 (finer than float32 is
-  around 1), so a product of two entries is a whole multiple of 2**-52, and by Cauchy-Schwarz every
-  partial sum stays below 2**53 such units: float64 adds them without rounding, in any order.
-  Each similarity is then rounded once, to float32. Equal vectors therefore get equal similarity,
-  which a float32 product does not promise (its last bits depend on the column's place in a block).
-* **The order is of unique keys.** Similarity and gallery position are packed into one int64, so
-  no sort needs to be stable and ``topk`` cannot choose among ties.
-
-Tested in ``tests/evaluation/test_ranking.py``.
+A ranking is the gallery positions by falling score (see :mod:`~msedge.evaluation.scoring`), ties by
+gallery order. Scores are exact, so that definition holds to the last bit for every chunk size,
+thread count, BLAS and device. Tested in ``tests/evaluation/test_ranking.py``.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from msedge.errors import ShapeError
+from msedge.evaluation.filtering import (
+    TooCoarseError,
+    exact_ranks,
+    filtered_ranks,
+    float32_errors,
+)
+from msedge.evaluation.hits import Hits
+from msedge.evaluation.scoring import Metric, Scored, class_ids, scored
 
-Array: TypeAlias = npt.NDArray[Any] | torch.Tensor
+if TYPE_CHECKING:
+    from msedge.evaluation.scoring import Array
+
 Progress: TypeAlias = Callable[[int, int], None]
+Integers: TypeAlias = npt.NDArray[np.int64]
 
-_GRID = 2.0**26
+_BLOCK = 32
+"""Queries that one thread ranks at a time: their scores stay in its cache."""
+_SMALL = 1 << 20
+"""Pairs up to which float64 throughout costs nothing worth saving."""
 
 
-def rank_relevance(
+def ranked_hits(
     queries: Array,
     gallery: Array,
     query_labels: Array,
     gallery_labels: Array,
     *,
+    metric: Metric = "cosine",
     chunk: int = 256,
     progress: Progress | None = None,
-) -> Iterator[npt.NDArray[np.bool_]]:
-    """Yield, for each chunk of queries, which ranks hold a photo of the query's class.
+) -> Iterator[tuple[Integers, Hits]]:
+    """Yield, class by class, some queries and the ranks of the photos of their class.
 
-    Inputs are checked at the call, before the first chunk is asked for. At any time about
-    ``chunk * M * 30`` bytes are in use beside the vectors. The work runs on the GPU when
-    ``gallery`` is a CUDA tensor, on the CPU otherwise, with equal results.
+    Inputs are checked at the call, before the first part is asked for. Beside the vectors and a
+    float32 copy of them, about ``chunk * M * 4`` bytes are in use, and ``32 * M * 24`` a thread.
+    The work runs on the GPU when ``gallery`` is a CUDA tensor, on the CPU otherwise, with equal
+    results.
 
     Args:
-        queries: Sketch vectors ``(Q, D)``, of any length but zero; normalised here.
+        queries: Sketch vectors ``(Q, D)``; see :func:`~msedge.evaluation.scoring.scored`.
         gallery: Photo vectors ``(M, D)``, likewise.
         query_labels: Class ids ``(Q,)``, integers; each must occur in ``gallery_labels``.
         gallery_labels: Class ids ``(M,)``, integers.
-        chunk: Queries ranked at a time.
+        metric: ``cosine``, ``euclidean`` or ``hamming``.
+        chunk: Queries scored at a time.
         progress: Called with (queries ranked so far, Q) after each chunk is ranked.
 
     Yields:
-        Relevance ``(chunk, M)``, bool; column 0 is the best-ranked photo. The last may be shorter.
+        Positions ``(n,)`` of queries of one class, and their hits ``(n, R)``. Over all parts,
+        each query comes once.
 
     Raises:
         ShapeError: An array has the wrong shape, type or range; the message names the first row.
 
     >>> import numpy as np
     >>> sketches, photos = np.eye(3), np.array([[0, 1, 0], [1, 0, 0], [1, 1, 1]])
-    >>> next(rank_relevance(sketches, photos, np.array([1, 0, 0]), np.array([0, 1, 2])))
-    array([[ True, False, False],
-           [ True, False, False],
-           [False,  True, False]])
+    >>> for rows, hits in ranked_hits(sketches, photos, np.array([1, 0, 0]), np.array([0, 1, 0])):
+    ...     print(rows, hits.ranks.tolist())
+    [1 2] [[1, 2], [1, 2]]
+    [0] [[1]]
     """
-    asked, kept = _unit_pair(queries, gallery)
-    asked_ids = _labels(query_labels, "query_labels", len(asked))
-    kept_ids = _labels(gallery_labels, "gallery_labels", len(kept))
-    absent = np.flatnonzero(~np.isin(asked_ids, kept_ids))
-    if absent.size:
-        row = int(absent[0])
-        raise ShapeError(
-            f"query_labels row {row}: class {asked_ids[row]} has no photo in the gallery; "
-            "drop such queries or add photos of their class"
-        )
-    _positive(chunk, "chunk")
+    device = _cuda_device(gallery)
+    pair = scored(queries, gallery, metric)
+    asked = class_ids(query_labels, "query_labels", len(pair.queries))
+    kept = class_ids(gallery_labels, "gallery_labels", len(pair.gallery))
+    refuse_absent(asked, kept)
+    positive(chunk, "chunk")
+    work = _by_class(pair, asked, kept, chunk)
 
-    # As a generator this function would check nothing until its first chunk was asked for.
-    def chunks() -> Iterator[npt.NDArray[np.bool_]]:
-        for start in range(0, len(asked), chunk):
-            stop = min(start + chunk, len(asked))
-            ranked = _rank(_similarity(asked[start:stop], kept))
-            relevance: npt.NDArray[np.bool_] = kept_ids[ranked] == asked_ids[start:stop, None]
+    # As a generator this function would check nothing until its first part was asked for.
+    def parts() -> Iterator[tuple[Integers, Hits]]:
+        done = 0
+        rank = _rank_on_cuda(work, device) if device is not None else _rank_on_cpu(work)
+        for blocks in rank:
+            for rows, ranks in blocks:
+                done += len(rows)
+                yield work.order[rows], Hits(ranks, len(kept))
             if progress is not None:
-                progress(stop, len(asked))
-            yield relevance
+                progress(done, len(asked))
 
-    return chunks()
+    return parts()
 
 
 def top_k(
-    queries: Array, gallery: Array, k: int, *, chunk: int = 256
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """The first ``k`` photos of each query's ranking.
-
-    The same ranking as :func:`rank_relevance`, without sorting all of it.
+    queries: Array, gallery: Array, k: int, *, metric: Metric = "cosine", chunk: int = 256
+) -> tuple[npt.NDArray[np.float32], Integers]:
+    """The first ``k`` photos of each query's ranking, the same as :func:`ranked_hits` has.
 
     Args:
-        queries: Sketch vectors ``(Q, D)``, of any length but zero; normalised here.
+        queries: Sketch vectors ``(Q, D)``; see :func:`~msedge.evaluation.scoring.scored`.
         gallery: Photo vectors ``(M, D)``, likewise.
         k: Photos to return for each query, 1 to M.
-        chunk: Queries ranked at a time.
+        metric: ``cosine``, ``euclidean`` or ``hamming``.
+        chunk: Queries scored at a time.
 
     Returns:
-        Cosine similarity ``(Q, k)``, float32 in [-1, 1], falling, and gallery positions
-        ``(Q, k)``, int64.
+        Scores ``(Q, k)``, float32, falling, and gallery positions ``(Q, k)``, int64. With
+        ``cosine`` a score is the cosine similarity, in [-1, 1].
 
     Raises:
         ShapeError: An array has the wrong shape, type or range, or ``k`` exceeds the gallery.
 
-    >>> import numpy as np
     >>> similarity, positions = top_k(np.eye(2), np.array([[0, 2], [1, 1], [0, 5]]), k=2)
     >>> positions
     array([[1, 0],
            [0, 2]])
     """
-    asked, kept = _unit_pair(queries, gallery)
-    _positive(chunk, "chunk")
-    _positive(k, "k")
-    if k > len(kept):
-        raise ShapeError(f"k is {k} but the gallery has {len(kept)} photos; ask for fewer")
-    found = np.empty((len(asked), k), np.float32)
-    positions = np.empty((len(asked), k), np.int64)
-    for start in range(0, len(asked), chunk):
-        part = _similarity(asked[start : start + chunk], kept)
-        best = _keys(part).topk(k, dim=1).indices
-        found[start : start + chunk] = part.gather(1, best).cpu().numpy()
-        positions[start : start + chunk] = best.cpu().numpy()
+    pair = scored(queries, gallery, metric)
+    positive(chunk, "chunk")
+    positive(k, "k")
+    size = len(pair.gallery)
+    if k > size:
+        raise ShapeError(f"k is {k} but the gallery has {size} photos; ask for fewer")
+    found = np.empty((len(pair.queries), k), np.float32)
+    positions = np.empty((len(pair.queries), k), np.int64)
+    for start in range(0, len(found), chunk):
+        scores = pair.exact(slice(start, start + chunk))
+        least = np.partition(scores, size - k, axis=1)[:, size - k]
+        for row, (values, bound) in enumerate(zip(scores, least, strict=True), start):
+            candidates = np.flatnonzero(values >= bound)  # in gallery order, as ties want it
+            best = candidates[np.argsort(-values[candidates], kind="stable")[:k]]
+            positions[row], found[row] = best, values[best]
+    if metric == "cosine":
+        np.clip(found, -1.0, 1.0, out=found)  # rounding to the grid can lengthen a vector a little
     return found, positions
 
 
-def _similarity(queries: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
-    """Cosine similarity ``(Q, M)`` float32 of vectors on the grid: exact, then rounded once."""
-    return (queries @ gallery.T).clamp_(-1.0, 1.0).float()
+def refuse_absent(query_labels: Integers, gallery_labels: Integers) -> None:
+    """Refuse queries that nothing in the gallery answers.
 
-
-def _keys(similarity: torch.Tensor) -> torch.Tensor:
-    """Unique int64 keys ``(Q, M)``: greater means earlier in the ranking.
-
-    The high half is the similarity's bits, reordered so that they compare as whole numbers do;
-    the low half counts the gallery backwards.
+    Raises:
+        ShapeError: A query's class has no photo; names the first row.
     """
-    # Adding zero turns -0.0, which some BLAS return, into the 0.0 that it ties with.
-    bits = (similarity + 0.0).view(torch.int32)
-    ordered = torch.where(bits >= 0, bits, bits ^ 0x7FFFFFFF).long()
-    size = similarity.shape[1]
-    backwards = torch.arange(size - 1, -1, -1, dtype=torch.int64, device=similarity.device)
-    return ordered.mul_(1 << 32).add_(backwards)
-
-
-def _rank(similarity: torch.Tensor) -> npt.NDArray[np.int64]:
-    """Gallery positions ``(Q, M)`` in ranked order."""
-    keys = _keys(similarity)
-    if keys.is_cuda:
-        rising = keys.sort(dim=1).values.cpu().numpy()
-    else:
-        # NumPy sorts integers with vector instructions, several times faster than torch does.
-        rising = keys.numpy()
-        rising.sort(axis=1)
-    positions: npt.NDArray[np.int64] = (similarity.shape[1] - 1) - (rising[:, ::-1] & 0xFFFFFFFF)
-    return positions
-
-
-def _unit_pair(queries: Array, gallery: Array) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both sets checked, normalised, on the grid and on the device that will do the work."""
-    asked, kept = _unit(queries, "queries"), _unit(gallery, "gallery")
-    if asked.shape[1] != kept.shape[1]:
+    absent = np.flatnonzero(~np.isin(query_labels, gallery_labels))
+    if absent.size:
+        row = int(absent[0])
         raise ShapeError(
-            f"queries have {asked.shape[1]} dimensions but gallery has {kept.shape[1]}; "
-            "both must come from the same network"
+            f"query_labels row {row}: class {query_labels[row]} has no photo in the gallery; "
+            "drop such queries or add photos of their class"
         )
-    on_gpu = isinstance(gallery, torch.Tensor) and gallery.is_cuda
-    device = gallery.device if on_gpu else torch.device("cpu")
-    return torch.from_numpy(asked).to(device), torch.from_numpy(kept).to(device)
 
 
-def _unit(vectors: Array, name: str) -> npt.NDArray[np.float64]:
-    """Vectors ``(N, D)`` of length 1, rounded to the grid on which products are exact."""
-    values = _plain(vectors)
-    if values.ndim != 2 or 0 in values.shape:
-        raise ShapeError(f"{name} must be a non-empty (N, D) array, got shape {values.shape}")
-    if values.dtype.kind not in "fiu":
-        raise ShapeError(f"{name} must hold real numbers, got {values.dtype}")
-    # Row by row over contiguous memory, so that a row's result depends on that row alone.
-    rows = np.ascontiguousarray(values, dtype=np.float64)
-    unusable = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if unusable.size:
-        raise ShapeError(
-            f"{name} row {unusable[0]} holds NaN or infinity; remove it or encode anew"
-        )
-    largest = np.abs(rows).max(axis=1, keepdims=True)
-    zero = np.flatnonzero(largest == 0)
-    if zero.size:
-        raise ShapeError(f"{name} row {zero[0]} is all zeros and has no direction; remove it")
-    rows = rows / largest  # keeps the squares below from overflowing or vanishing
-    rows /= np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
-    grid: npt.NDArray[np.float64] = np.rint(rows * _GRID) / _GRID
-    return grid
+def positive(value: int, name: str) -> None:
+    """Refuse a count below 1.
 
-
-def _labels(labels: Array, name: str, count: int) -> npt.NDArray[np.int64]:
-    """Class ids ``(count,)`` as int64."""
-    values = _plain(labels)
-    if values.ndim != 1 or values.dtype.kind not in "iu":
-        raise ShapeError(
-            f"{name} must be a 1-D array of integer ids, got {values.dtype} {values.shape}"
-        )
-    if len(values) != count:
-        raise ShapeError(f"{name} has {len(values)} ids for {count} vectors; give one id a vector")
-    return values.astype(np.int64)
-
-
-def _plain(array: Array) -> npt.NDArray[Any]:
-    """A tensor or array as NumPy on the CPU; bfloat16, which NumPy lacks, becomes float32."""
-    if isinstance(array, torch.Tensor):
-        array = array.detach().cpu()
-        return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
-    return np.asarray(array)
-
-
-def _positive(value: int, name: str) -> None:
+    Raises:
+        ShapeError: It is.
+    """
     if value < 1:
         raise ShapeError(f"{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Both sets in order of class, and within one in the order given.
+
+    Attributes:
+        pair: The vectors so ordered.
+        order: Which query stands in each row.
+        position: Which photo stands in each column.
+        chunks: Rows to score together; in each, blocks of rows of one class with the columns of
+            its photos.
+    """
+
+    pair: Scored
+    order: Integers
+    position: Integers
+    chunks: list[list[tuple[slice, slice]]]
+
+
+def _by_class(pair: Scored, asked: Integers, kept: Integers, chunk: int) -> _Work:
+    order, position = np.argsort(asked, kind="stable"), np.argsort(kept, kind="stable")
+    labels, columns = asked[order], kept[position]
+    offset = None if pair.offset is None else pair.offset[position]
+    ordered = Scored(pair.queries[order], pair.gallery[position], offset, pair.metric)
+    ends = np.append(np.flatnonzero(np.diff(labels)) + 1, len(labels))
+    chunks = []
+    for start in range(0, len(labels), chunk):
+        stop = min(start + chunk, len(labels))
+        blocks = []
+        while start < stop:
+            end = min(start + _BLOCK, stop, ends[np.searchsorted(ends, start, side="right")])
+            first, last = np.searchsorted(columns, [labels[start], labels[start] + 1])
+            blocks.append((slice(start, int(end)), slice(int(first), int(last))))
+            start = int(end)
+        chunks.append(blocks)
+    return _Work(ordered, order, position, chunks)
+
+
+Ranked: TypeAlias = list[tuple[npt.NDArray[Any], npt.NDArray[np.int32]]]
+
+
+def _rank_on_cpu(work: _Work) -> Iterator[Ranked]:
+    pair = work.pair
+    small = len(pair.queries) * len(pair.gallery) <= _SMALL
+    # Codes are full of ties, which float64 settles best.
+    errors = [] if small or pair.metric == "hamming" else [*float32_errors(pair.gallery.shape[1])]
+    for blocks in work.chunks:
+        while errors:
+            try:
+                ranked = _filtered(work, blocks, errors[0])
+                break
+            except TooCoarseError:
+                del errors[0]
+        else:
+            ranked = _exactly(work, blocks)
+        yield ranked
+
+
+def _filtered(work: _Work, blocks: list[tuple[slice, slice]], error: float) -> Ranked:
+    """The ranks of one chunk through float32 scores."""
+    pair, first = work.pair, blocks[0][0].start
+    scores = pair.queries[first : blocks[-1][0].stop] @ pair.gallery.T
+    if pair.offset is not None:
+        scores += pair.offset.astype(np.float32)
+
+    def one(block: tuple[slice, slice]) -> tuple[Integers, npt.NDArray[np.int32]]:
+        asked, relevant = block
+        part = scores[asked.start - first : asked.stop - first]
+        exact = partial(_exact_rows, pair, asked.start)
+        ranks = filtered_ranks(part, relevant, exact, position=work.position, error=error)
+        return np.arange(asked.start, asked.stop), ranks
+
+    with ThreadPoolExecutor(_threads()) as pool:
+        return list(pool.map(one, blocks))
+
+
+def _exact_rows(pair: Scored, first: int, rows: Any, columns: Any) -> npt.NDArray[np.float64]:
+    return pair.exact(first + np.asarray(rows), columns)
+
+
+def _exactly(work: _Work, blocks: list[tuple[slice, slice]]) -> Ranked:
+    """The ranks of one chunk in float64 throughout."""
+
+    def one(block: tuple[slice, slice]) -> tuple[Integers, npt.NDArray[np.int32]]:
+        asked, relevant = block
+        scores = work.pair.exact(asked)
+        return np.arange(asked.start, asked.stop), exact_ranks(scores, relevant, work.position)
+
+    return [one(block) for block in blocks]
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cuda_device(gallery: Array) -> Any:
+    return gallery.device if getattr(gallery, "is_cuda", False) else None
+
+
+def _rank_on_cuda(work: _Work, device: Any) -> Iterator[Ranked]:
+    """The same ranks on a GPU: exact scores, a stable sort, in float64."""
+    import torch
+
+    # In gallery order again: a stable sort then breaks ties as the definition asks.
+    columns = np.argsort(work.position)
+    gallery = torch.from_numpy(work.pair.gallery[columns]).to(device, torch.float64)
+    offset = work.pair.offset
+    shift = None if offset is None else torch.from_numpy(offset[columns]).to(device)
+    column = torch.from_numpy(columns).to(device)
+    for blocks in work.chunks:
+        found = []
+        for asked, relevant in blocks:
+            part = torch.from_numpy(work.pair.queries[asked]).to(device, torch.float64) @ gallery.T
+            if shift is not None:
+                part += shift
+            order = column[part.sort(dim=1, descending=True, stable=True).indices]
+            hit = (order >= relevant.start) & (order < relevant.stop)
+            ranks = hit.nonzero()[:, 1].view(len(part), -1) + 1
+            found.append((np.arange(asked.start, asked.stop), ranks.cpu().numpy().astype(np.int32)))
+        yield found

@@ -11,7 +11,7 @@ from torch import nn
 from msedge.data.datasets import ImageSet
 from msedge.data.transforms import to_unit_range
 from msedge.data.vectors import Vectors
-from msedge.evaluation.conventions import Metrics, evaluate
+from msedge.evaluation.evaluate import Metrics, evaluate
 
 CUTOFFS = (10, 25, 100, 200)  # the paper's two, and two that small sets can reach
 Progress = Callable[[int, int], None]
@@ -68,7 +68,7 @@ def judge(vectors: Vectors, progress: Progress | None = None) -> Metrics:
         vectors.labels[gallery],
         at=CUTOFFS,
         progress=progress,
-    )
+    ).metrics()
 
 
 def in_percent(metrics: Metrics) -> dict[str, float]:

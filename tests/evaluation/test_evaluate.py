@@ -1,0 +1,173 @@
+"""From vectors to numbers: against scikit-learn, and against the rankings in plain Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+
+from msedge.errors import ConfigError, ShapeError
+from msedge.evaluation.conventions import CONVENTIONS
+from msedge.evaluation.evaluate import Metrics, evaluate
+from msedge.evaluation.hits import Hits
+from msedge.evaluation.scoring import METRICS, scored, sign_codes
+
+
+def problem(seed: int = 0, queries: int = 23, gallery: int = 90, dim: int = 16, classes: int = 4):
+    rng = np.random.default_rng(seed)
+    return (
+        rng.normal(size=(queries, dim)).astype(np.float32),
+        rng.normal(size=(gallery, dim)).astype(np.float32),
+        rng.integers(0, classes, queries),
+        np.arange(gallery) % classes,
+    )
+
+
+class TestSmoke:
+    def test_perfect_retrieval_is_one(self):
+        found = evaluate(np.eye(3), np.eye(3), np.arange(3), np.arange(3), at=(1,))
+        assert found.metrics() == Metrics("standard", 3, 3, 1.0, {1: 1.0}, {1: 1.0})
+
+    def test_takes_tensors(self):
+        arrays = problem()
+        assert evaluate(*map(torch.from_numpy, arrays)).means() == evaluate(*arrays).means()
+
+    def test_reports_progress(self):
+        seen = []
+        evaluate(*problem(), chunk=10, progress=lambda done, total: seen.append((done, total)))
+        assert seen == [(10, 23), (20, 23), (23, 23)]
+
+
+class TestExceptions:
+    def test_cut_offs_start_at_one(self):
+        with pytest.raises(ShapeError, match="cut-offs in at must be at least 1, got 0"):
+            evaluate(*problem(), at=(100, 0))
+
+    def test_query_without_photos_is_named(self):
+        queries, gallery, query_labels, gallery_labels = problem()
+        query_labels[5] = 99
+        with pytest.raises(ShapeError, match="query_labels row 5: class 99 has no photo"):
+            evaluate(queries, gallery, query_labels, gallery_labels)
+
+    def test_conventions_must_exist(self):
+        with pytest.raises(ConfigError, match="unknown convention 'trec': expected one of stand"):
+            evaluate(*problem(), conventions=("trec",))
+        with pytest.raises(ConfigError, match="no convention was named"):
+            evaluate(*problem(), conventions=())
+        with pytest.raises(ConfigError, match="not evaluated under 'sake': expected one of standa"):
+            evaluate(*problem()).means("sake")
+
+    def test_headline_needs_its_cut_offs(self):
+        with pytest.raises(ShapeError, match=r"evaluation was made at \[10, 200\]"):
+            evaluate(*problem(), at=(200, 10)).metrics().headline()
+
+
+class TestCardinality:
+    def test_a_value_for_each_query_measure_and_convention(self):
+        found = evaluate(*problem(), at=(10, 25, 10), conventions=tuple(CONVENTIONS))
+        assert list(found.values) == list(CONVENTIONS)
+        for measures in found.values.values():
+            assert list(measures) == [
+                "mAP@all", "mAP@10", "mAP@25", "P@10", "P@25", "recall@10", "recall@25",
+            ]  # fmt: skip
+            for values in measures.values():
+                assert (values.shape, values.dtype) == ((23,), np.float64)
+                assert ((values >= 0) & (values <= 1)).all()
+
+    def test_metrics_hold_what_was_asked(self):
+        metrics = evaluate(*problem(), at=(10, 25, 100, 200)).metrics()
+        assert (metrics.convention, metrics.queries, metrics.gallery) == ("standard", 23, 90)
+        assert list(metrics.map_at) == list(metrics.p_at) == [10, 25, 100, 200]
+
+    def test_headline_is_the_four_in_percent(self):
+        metrics = evaluate(*problem(), at=(10, 100, 200)).metrics()
+        assert list(metrics.headline().items()) == [
+            ("mAP@200", 100 * metrics.map_at[200]),
+            ("mAP@all", 100 * metrics.map_all),
+            ("P@100", 100 * metrics.p_at[100]),
+            ("P@200", 100 * metrics.p_at[200]),
+        ]
+
+    def test_what_is_known_of_the_queries(self):
+        arrays = problem()
+        found = evaluate(*arrays, metric="euclidean")
+        np.testing.assert_array_equal(found.labels, arrays[2])
+        np.testing.assert_array_equal(found.relevant, np.bincount(arrays[3])[arrays[2]])
+        assert (found.gallery, found.metric, found.at) == (90, "euclidean", (100, 200))
+
+
+class TestNumbers:
+    def test_map_all_agrees_with_scikit_learn(self):
+        queries, gallery, query_labels, gallery_labels = problem(queries=40, gallery=300)
+        cosine = (queries / np.linalg.norm(queries, axis=1, keepdims=True)) @ (
+            gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
+        ).T
+        reference = [
+            average_precision_score(gallery_labels == label, row)
+            for label, row in zip(query_labels, cosine, strict=True)
+        ]
+        found = evaluate(queries, gallery, query_labels, gallery_labels)
+        np.testing.assert_allclose(found.values["standard"]["mAP@all"], reference, atol=1e-12)
+
+    @pytest.mark.parametrize("metric", METRICS)
+    @pytest.mark.parametrize("name", CONVENTIONS)
+    def test_values_are_the_convention_of_the_ranking(self, name, metric):
+        queries, gallery, query_labels, gallery_labels = problem()
+        if metric == "hamming":
+            queries, gallery = sign_codes(queries), sign_codes(gallery)
+        order = np.argsort(
+            -scored(queries, gallery, metric).exact(slice(None)), axis=1, kind="stable"
+        )
+        hits = Hits.from_relevance(gallery_labels[order] == query_labels[:, None])
+        found = evaluate(
+            queries, gallery, query_labels, gallery_labels,
+            at=(5, 22, 200), conventions=(name,), metric=metric, chunk=7,
+        ).values[name]  # fmt: skip
+        each = CONVENTIONS[name]
+        np.testing.assert_allclose(found["mAP@all"], each.average_precision(hits, None), atol=1e-15)
+        for k in (5, 22, 200):
+            np.testing.assert_allclose(
+                found[f"mAP@{k}"], each.average_precision(hits, k), atol=1e-15
+            )
+            np.testing.assert_array_equal(found[f"P@{k}"], each.precision(hits, k))
+            np.testing.assert_array_equal(found[f"recall@{k}"], hits.within(k) / hits.relevant)
+
+    def test_means_by_class(self):
+        found = evaluate(*problem(), at=(5,))
+        classes = found.by_class()
+        assert list(classes) == [0, 1, 2, 3]
+        sizes = np.bincount(found.labels)
+        for measure, whole in found.means().items():
+            weighted = sum(sizes[label] * means[measure] for label, means in classes.items())
+            assert weighted / 23 == pytest.approx(whole, abs=1e-15)
+        values = found.values["standard"]["P@5"]
+        assert classes[2]["P@5"] == pytest.approx(values[found.labels == 2].mean(), abs=1e-15)
+
+    @settings(deadline=None, max_examples=25)
+    @given(seed=st.integers(0, 2**32 - 1), chunk=st.integers(1, 61))
+    def test_order_of_queries_and_chunk_change_no_bit(self, seed, chunk):
+        queries, gallery, query_labels, gallery_labels = problem(seed % 100, queries=61)
+        names = tuple(CONVENTIONS)
+        whole = evaluate(queries, gallery, query_labels, gallery_labels, conventions=names)
+        turn = np.random.default_rng(seed).permutation(61)
+        turned = evaluate(
+            queries[turn], gallery, query_labels[turn], gallery_labels,
+            conventions=names, chunk=chunk,
+        )  # fmt: skip
+        for name in names:
+            assert turned.means(name) == whole.means(name)
+            for measure, values in whole.values[name].items():
+                np.testing.assert_array_equal(turned.values[name][measure], values[turn])
+
+    def test_order_of_the_gallery_and_length_of_vectors_change_no_bit(self):
+        queries, gallery, query_labels, gallery_labels = problem(gallery=301)
+        rng = np.random.default_rng(2)
+        turn, lengths = rng.permutation(301), rng.uniform(0.1, 10, (301, 1))
+        whole = evaluate(queries, gallery, query_labels, gallery_labels)
+        other = evaluate(
+            3.7 * queries, (lengths * gallery)[turn], query_labels, gallery_labels[turn]
+        )
+        assert other.means() == whole.means()
