@@ -2,7 +2,8 @@
 
 A figure in this field means nothing without the classes it was measured on: two lists that
 papers both call "Sketchy 25" share only 4 classes. Here every list is a TOML file with a name
-(``protocols/*.toml`` beside this module) and a hash that results carry along. Tested in
+(``protocols/*.toml`` beside this module) and a hash that results carry along; two of them can be
+laid side by side, to see whether a network was trained on what it is asked for. Tested in
 ``tests/data/test_protocols.py``.
 """
 
@@ -12,7 +13,7 @@ import hashlib
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -28,7 +29,9 @@ class Expected:
     """Counts of the complete dataset under a protocol; ``None`` where no source gives one.
 
     ``gallery_lines`` counts the entries of the gallery lists in circulation, some of which name
-    a photo twice; ``gallery_unique`` counts the photos.
+    a photo twice; ``gallery_unique`` counts the photos. ``fewest_photos`` and ``most_photos`` are
+    those of the smallest and the largest unseen class: no precision at ``k`` above the fewest can
+    reach 1 for every query.
     """
 
     seen_classes: int | None = None
@@ -36,11 +39,18 @@ class Expected:
     queries: int | None = None
     gallery_lines: int | None = None
     gallery_unique: int | None = None
+    fewest_photos: int | None = None
+    most_photos: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A named zero-shot split of one dataset, as read from a TOML file."""
+    """A named zero-shot split of one dataset, as read from a TOML file.
+
+    ``seen`` is empty where the file does not list the classes to train on; they are then all that
+    the dataset holds besides the unseen ones. ``class_photos`` pairs single unseen classes with
+    their number of unique photos, where it is known.
+    """
 
     id: str
     dataset: str
@@ -49,12 +59,30 @@ class Protocol:
     unseen: tuple[str, ...]
     expected: Expected = Expected()
     known_defects: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    class_photos: tuple[tuple[str, int], ...] = ()
 
     @property
     def hash(self) -> str:
         """SHA-256 (hex) of the dataset and its unseen classes, sorted and in normal spelling."""
         names = sorted(normalise_class_name(name) for name in self.unseen)
         return hashlib.sha256("\n".join([self.dataset, *names]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What two protocols have in common, each tuple in the order of normal spelling.
+
+    The last two are leaks: a network trained under one protocol has seen these classes, so judged
+    under the other it is not asked for the unknown. ``None`` where the protocol trained under does
+    not list its seen classes.
+    """
+
+    unseen_in_both: tuple[str, ...]
+    unseen_in_first_only: tuple[str, ...]
+    unseen_in_second_only: tuple[str, ...]
+    tested_by_first_trained_by_second: tuple[str, ...] | None
+    tested_by_second_trained_by_first: tuple[str, ...] | None
 
 
 def normalise_class_name(name: str) -> str:
@@ -96,6 +124,38 @@ def load_protocol(id_or_path: str) -> Protocol:
     )
 
 
+def overlap(first: Protocol, second: Protocol) -> Overlap:
+    """Compare the classes of two protocols, by normal spelling.
+
+    The datasets may differ. Other words for one thing (``hotdog`` and ``hot-dog``, ``motorcycle``
+    and ``motorbike``) then count as two classes, so that what is found is the least there is.
+
+    Returns:
+        Class names as the first protocol spells them; those that it does not test on, as the
+        second does.
+    """
+    tested_by_first, tested_by_second = _by_spelling(first.unseen), _by_spelling(second.unseen)
+    return Overlap(
+        unseen_in_both=_pick(tested_by_first, tested_by_first.keys() & tested_by_second),
+        unseen_in_first_only=_pick(tested_by_first, tested_by_first.keys() - tested_by_second),
+        unseen_in_second_only=_pick(tested_by_second, tested_by_second.keys() - tested_by_first),
+        tested_by_first_trained_by_second=_leak(tested_by_first, second.seen),
+        tested_by_second_trained_by_first=_leak(tested_by_second, first.seen),
+    )
+
+
+def _leak(tested: Mapping[str, str], trained: tuple[str, ...]) -> tuple[str, ...] | None:
+    return _pick(tested, tested.keys() & _by_spelling(trained)) if trained else None
+
+
+def _by_spelling(names: Iterable[str]) -> dict[str, str]:
+    return {normalise_class_name(name): name for name in names}
+
+
+def _pick(names: Mapping[str, str], keys: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names[key] for key in sorted(keys))
+
+
 def _read(path: Path) -> Protocol:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -111,46 +171,87 @@ def _read(path: Path) -> Protocol:
 
 def _parse(table: Mapping[str, object]) -> Protocol:
     _refuse_unknown(table, Protocol, "")
-    counts = table.get("expected", {})
-    if not isinstance(counts, dict):
-        raise ValueError("`expected` must be a table of counts")
+    counts = _counts(table, "expected")
+    _refuse_unknown(counts, Expected, "expected.")
     protocol = Protocol(
         id=_text(table, "id"),
         dataset=_text(table, "dataset"),
         title=_text(table, "title"),
         citation=_text(table, "citation"),
         unseen=_texts(table, "unseen"),
-        expected=_expected(counts),
+        expected=Expected(**counts),
         known_defects=_texts(table, "known_defects") if "known_defects" in table else (),
+        seen=_texts(table, "seen") if "seen" in table else (),
+        class_photos=tuple(_counts(table, "class_photos").items()),
     )
     if not protocol.unseen:
         raise ValueError("`unseen` is empty: list at least one class")
-    by_spelling: dict[str, str] = {}
-    for name in protocol.unseen:
-        first = by_spelling.setdefault(normalise_class_name(name), name)
-        if first is not name:
-            raise ValueError(f"`unseen` holds {name!r} twice (also as {first!r}): keep one")
-    count = protocol.expected.unseen_classes
-    if count not in (None, len(protocol.unseen)):
-        raise ValueError(f"`unseen` holds {len(protocol.unseen)} classes, `expected` says {count}")
+    _check_classes(protocol)
+    _check_photos(protocol)
     return protocol
 
 
-def _expected(counts: Mapping[str, object]) -> Expected:
-    _refuse_unknown(counts, Expected, "expected.")
-    numbers: dict[str, int] = {}
-    for key, value in counts.items():
+def _check_classes(protocol: Protocol) -> None:
+    expected = protocol.expected
+    for key, names in (("unseen", protocol.unseen), ("seen", protocol.seen)):
+        _refuse_repeats(key, names)
+    unseen = _by_spelling(protocol.unseen)
+    for spelling, name in _by_spelling(protocol.seen).items():
+        if spelling in unseen:
+            raise ValueError(
+                f"{name!r} is in `seen` and in `unseen` (as {unseen[spelling]!r}): keep it in one"
+            )
+    for key, names, count in (
+        ("unseen", protocol.unseen, expected.unseen_classes),
+        ("seen", protocol.seen, expected.seen_classes),
+    ):
+        if names and count not in (None, len(names)):
+            raise ValueError(f"`{key}` holds {len(names)} classes, `expected` says {count}")
+
+
+def _check_photos(protocol: Protocol) -> None:
+    fewest, most = protocol.expected.fewest_photos, protocol.expected.most_photos
+    if fewest is not None and most is not None and fewest > most:
+        raise ValueError(f"`expected.fewest_photos` {fewest} is more than `most_photos` {most}")
+    _refuse_repeats("class_photos", (name for name, _ in protocol.class_photos))
+    unseen = _by_spelling(protocol.unseen)
+    for name, count in protocol.class_photos:
+        if normalise_class_name(name) not in unseen:
+            raise ValueError(f"`class_photos` counts {name!r}, which is not in `unseen`")
+        if (fewest is not None and count < fewest) or (most is not None and count > most):
+            raise ValueError(
+                f"`class_photos` gives {name!r} {count}, outside `expected.fewest_photos` and "
+                "`most_photos`: correct one of them"
+            )
+
+
+def _refuse_repeats(key: str, names: Iterable[str]) -> None:
+    by_spelling: dict[str, str] = {}
+    for name in names:
+        first = by_spelling.setdefault(normalise_class_name(name), name)
+        if first is not name:
+            raise ValueError(f"`{key}` holds {name!r} twice (also as {first!r}): keep one")
+
+
+def _counts(table: Mapping[str, object], key: str) -> dict[str, int]:
+    counts = table.get(key, {})
+    if not isinstance(counts, dict):
+        raise ValueError(f"`{key}` must be a table of counts, got {counts!r}")
+    for name, value in counts.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise ValueError(f"`expected.{key}` must be a whole number, got {value!r}")
-        numbers[key] = value
-    return Expected(**numbers)
+            raise ValueError(
+                f"`{key}.{one_line(name)}` must be a whole number, 0 or more, got {value!r}"
+            )
+    return counts
 
 
 def _refuse_unknown(table: Mapping[str, object], kind: type, prefix: str) -> None:
     known = [field.name for field in fields(kind)]
     for key in table:
         if key not in known:
-            raise ValueError(f"unknown field `{prefix}{key}`: expected {', '.join(known)}")
+            raise ValueError(
+                f"unknown field `{prefix}{one_line(key)}`: expected {', '.join(known)}"
+            )
 
 
 def _text(table: Mapping[str, object], key: str) -> str:
