@@ -1,0 +1,99 @@
+"""``msedge lint``: rows of a published table that cannot be what they say.
+
+Tested in ``tests/cli/test_lint.py``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from msedge.evaluation.findings import Finding
+
+
+def lint_command(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE.csv",
+            help="Published results, one row a method; columns such as S21_mAP200 and S21_P200, "
+            "and if known convention, protocol and gallery (photos ranked).",
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Flag rows of a results table that cannot be what they say.
+
+    Exit status 1 if a row is impossible or mixed; what is only suspect leaves it at 0.
+    """
+    from msedge.evaluation.lint import lint
+    from msedge.evaluation.results_table import read_entries
+
+    header, rows = _read(table)
+    findings = lint(read_entries(header, rows))
+    if as_json:
+        typer.echo(json.dumps(_document(table, len(rows), findings), indent=2))
+    else:
+        _show(table, len(rows), findings)
+    if any(finding.severity != "suspect" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _read(table: Path) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows below it; lines without anything in them are passed over."""
+    from msedge.errors import DataError
+
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            lines = [row for row in csv.reader(file, strict=True) if any(map(str.strip, row))]
+    except OSError as error:
+        raise DataError(f"cannot read {str(table)!r} ({error.strerror}); name a CSV file") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        raise DataError(f"cannot read {str(table)!r} ({reason}); save it as CSV anew") from None
+    if len(lines) < 2:
+        found = "only a header" if lines else "nothing"
+        raise DataError(f"{str(table)!r} holds {found}; expected a header and a row a method")
+    return lines[0], lines[1:]
+
+
+def _counts(findings: list[Finding]) -> dict[str, int]:
+    from msedge.evaluation.findings import SEVERITIES
+
+    found = Counter(finding.severity for finding in findings)
+    return {severity: found[severity] for severity in SEVERITIES}
+
+
+def _document(table: Path, rows: int, findings: list[Finding]) -> dict[str, object]:
+    return {
+        "table": str(table),
+        "rows": rows,
+        "counts": _counts(findings),
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def _show(table: Path, rows: int, findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if findings:
+        shown = Table(title=Text(table.name), title_justify="left")
+        shown.add_column("row", justify="right")
+        for title in ("method", "severity", "rule", "what"):
+            shown.add_column(title, overflow="fold")
+        for finding in findings:
+            told = (finding.method, finding.severity, finding.rule, finding.message)
+            shown.add_row(str(finding.row), *map(Text, told))
+        console.print(shown)
+    counted = ", ".join(f"{count} {severity}" for severity, count in _counts(findings).items())
+    console.print(f"{rows} {'row' if rows == 1 else 'rows'}: {counted}.", markup=False)
