@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from msedge.cli.data import data_app
 from msedge.data.layouts import read_dataset
+from msedge.data.protocols import load_protocol
 from msedge.errors import ConfigError, DataError
 
 CLASSES = ("cat", "cow", "hot-air_balloon")
@@ -39,11 +40,11 @@ def asked(tmp_path: Path) -> list[str]:
 # smoke
 
 
-def test_help_names_both_commands() -> None:
+def test_help_names_the_commands() -> None:
     result = CliRunner().invoke(data_app, ["--help"])
     assert result.exit_code == 0
-    assert "prepare" in result.output
-    assert "sample" in result.output
+    for command in ("prepare", "sample", "verify"):
+        assert command in result.output
 
 
 def test_prepare_ends_with_counts_and_the_next_command(asked: list[str], tmp_path: Path) -> None:
@@ -74,6 +75,42 @@ def test_says_what_was_left_out(asked: list[str], tmp_path: Path) -> None:
     result = CliRunner().invoke(data_app, [*asked, "--data-root", str(tmp_path)])
     assert "Left out: 1, " in result.output
     assert "cow/n0_1.jpg: repeats the original photo n0_1" in result.output
+
+
+def test_keep_duplicates(asked: list[str], tmp_path: Path) -> None:
+    added = tmp_path / "archive" / "EXTEND_image_sketchy" / "cow"
+    added.mkdir(parents=True)
+    Image.new("RGB", (4, 4), "red").save(added / "n0_1.jpg")
+    options = ["--data-root", str(tmp_path), "--keep-duplicates"]
+    result = CliRunner().invoke(data_app, [*asked, *options])
+    assert result.exit_code == 0, result.output
+    assert "Left out" not in result.output
+    photos = read_dataset(tmp_path, "sketchy").val.of("photo")
+    assert [photo.path.name for photo in photos] == ["n0_1.jpg", "n0_1_extended.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sketches", "photos", "protocol", "whole"),
+    [
+        ("tuberlin", "png_ready", "ImageResized_ready", "tuberlin-30-sake", "27,989"),
+        ("quickdraw", "sketches", "images", "quickdraw-30", "54,151"),
+    ],
+)
+def test_default_protocols(
+    tmp_path: Path, dataset: str, sketches: str, photos: str, protocol: str, whole: str
+) -> None:
+    chosen = load_protocol(protocol)
+    for folder in (sketches, photos):
+        for name in (*chosen.unseen, chosen.seen[0]):
+            place = tmp_path / "source" / folder / name
+            place.mkdir(parents=True)
+            Image.new("RGB", (4, 4)).save(place / "1.png")
+    asked = ["prepare", dataset, "--source", str(tmp_path / "source")]
+    result = CliRunner().invoke(data_app, [*asked, "--data-root", str(tmp_path / "data")])
+    assert result.exit_code == 0, result.output
+    assert f"{protocol}: counts" in result.output
+    assert whole in result.output
+    assert len(read_dataset(tmp_path / "data", dataset).val.classes) == 30
 
 
 def test_sample_draws_and_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,10 +145,17 @@ def test_import_is_light() -> None:
 # exceptions: the app's main() turns them into one line
 
 
-def test_other_datasets_are_not_known_yet(asked: list[str]) -> None:
+def test_unknown_dataset(asked: list[str]) -> None:
+    result = CliRunner().invoke(data_app, ["prepare", "coco", *asked[2:]])
+    assert isinstance(result.exception, ConfigError)
+    expected = "cannot prepare 'coco': expected sketchy, tuberlin, quickdraw"
+    assert str(result.exception) == expected
+
+
+def test_protocol_of_another_dataset(asked: list[str]) -> None:
     result = CliRunner().invoke(data_app, ["prepare", "tuberlin", *asked[2:]])
     assert isinstance(result.exception, ConfigError)
-    assert str(result.exception) == "cannot prepare 'tuberlin' yet: expected sketchy"
+    assert str(result.exception) == "protocol one is for sketchy: choose one for tuberlin"
 
 
 def test_unknown_protocol(asked: list[str]) -> None:

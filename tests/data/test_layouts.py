@@ -15,8 +15,10 @@ from msedge.data.layouts import (
     Dataset,
     Record,
     Split,
+    find_dataset,
     find_unreadable,
     fingerprint,
+    list_images,
     read_dataset,
 )
 from msedge.errors import ConfigError, DataError
@@ -289,3 +291,27 @@ def test_find_unreadable_opens_every_file(root: Path) -> None:
 def test_find_unreadable_of_a_sound_dataset(root: Path) -> None:
     dataset: Dataset = read_dataset(root, "tiny")
     assert find_unreadable(dataset.train.records) == []
+
+
+# shared with those who read broken datasets
+
+
+def test_images_of_a_folder_and_its_lost_links(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", ".hidden.png", "readme.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "d.png").symlink_to(tmp_path / "a.JPG")
+    for name in ("z.png", "c.png", "lost.txt"):
+        (tmp_path / name).symlink_to(tmp_path / "gone")
+    (tmp_path / "folder.png").mkdir()
+    images, dangling = list_images(tmp_path)
+    assert [path.name for path in images] == ["a.JPG", "b.png", "d.png"]
+    assert [path.name for path in dangling] == ["c.png", "z.png"]
+
+
+def test_a_dataset_is_found_whatever_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert find_dataset(tmp_path, "empty") == tmp_path / "empty"
+    with pytest.raises(ConfigError, match="the name of one folder"):
+        find_dataset(tmp_path, "../empty")
+    with pytest.raises(DataError, match="no dataset 'gone'"):
+        find_dataset(tmp_path, "gone")

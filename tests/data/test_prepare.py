@@ -1,4 +1,4 @@
-"""A small archive in the official layout, made by the tests; the real one where it is at hand."""
+"""Preparing a small archive of Sketchy: links, copies, interruptions; and the real one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ import pytest
 from PIL import Image
 
 from msedge.data.layouts import find_unreadable, fingerprint, read_dataset
-from msedge.data.prepare import MARKER, PreparedCounts, SplitCounts, prepare_sketchy
+from msedge.data.prepare import (
+    MARKER,
+    PreparedCounts,
+    SplitCounts,
+    prepare_dataset,
+    read_marker,
+)
 from msedge.data.protocols import Protocol, load_protocol
 from msedge.errors import ConfigError, DataError
 
@@ -33,25 +39,6 @@ def image(path: Path, colour: tuple[int, int, int]) -> None:
     Image.new("RGB", (8, 8), colour).save(path)
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """Four classes, each of 2 photos and 3 sketches."""
-    root = tmp_path / "archive"
-    for number, name in enumerate(CLASSES):
-        for index in range(2):
-            stem = "n02437136_5405" if (name, index) == ("camel", 0) else f"n0{number}_{index}"
-            image(
-                root / f"256x256/photo/tx_000000000000/{name}/{stem}.jpg",
-                (50 * number, 100 * index, 0),
-            )
-        for index in range(3):
-            image(
-                root / f"256x256/sketch/tx_000000000000/{name}/n0{number}_0-{index}.png",
-                (50 * number, 80 * index, 255),
-            )
-    return root
-
-
 def tree(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
 
@@ -65,7 +52,7 @@ def leftovers(data_root: Path) -> list[str]:
 
 def test_links_into_the_layout(source: Path, tmp_path: Path) -> None:
     data_root = tmp_path / "new" / "data"
-    assert prepare_sketchy(source, PROTOCOL, data_root) == COUNTS
+    assert prepare_dataset("sketchy", source, PROTOCOL, data_root) == COUNTS
     dataset = read_dataset(data_root, "sketchy")
     assert dataset.train.classes == ("camel", "cat")
     assert dataset.val.classes == ("cow", "hot-air_balloon")
@@ -77,9 +64,9 @@ def test_links_into_the_layout(source: Path, tmp_path: Path) -> None:
 
 
 def test_copies_on_request(source: Path, tmp_path: Path) -> None:
-    assert prepare_sketchy(source, PROTOCOL, tmp_path, name="mine", copy=True) == COUNTS
+    assert prepare_dataset("sketchy", source, PROTOCOL, tmp_path, name="mine", copy=True) == COUNTS
     before = fingerprint(read_dataset(tmp_path, "mine"))
-    prepare_sketchy(source, PROTOCOL, tmp_path, name="linked")
+    prepare_dataset("sketchy", source, PROTOCOL, tmp_path, name="linked")
     assert fingerprint(read_dataset(tmp_path, "linked")) == before
     shutil.rmtree(source)
     dataset = read_dataset(tmp_path, "mine")
@@ -90,8 +77,10 @@ def test_source_may_be_the_inner_folder_or_relative(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(source)
-    assert prepare_sketchy(Path("256x256"), PROTOCOL, tmp_path / "data") == COUNTS
-    assert prepare_sketchy(source, PROTOCOL, tmp_path / "data") == COUNTS  # the same request
+    assert prepare_dataset("sketchy", Path("256x256"), PROTOCOL, tmp_path / "data") == COUNTS
+    assert (
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path / "data") == COUNTS
+    )  # the same request
     monkeypatch.chdir("/")
     assert len(read_dataset(tmp_path / "data", "sketchy").train.records) == 10
 
@@ -99,7 +88,7 @@ def test_source_may_be_the_inner_folder_or_relative(
 def test_others_can_read_what_was_written(source: Path, tmp_path: Path) -> None:
     """A temporary folder is private by default; a dataset has the rights of any new folder."""
     (tmp_path / "plain").mkdir()
-    prepare_sketchy(source, PROTOCOL, tmp_path)
+    prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
     assert (tmp_path / "sketchy").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
@@ -109,10 +98,8 @@ def test_others_can_read_what_was_written(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", ["all", "sketch"])
 def test_no_archive(source: Path, tmp_path: Path, broken: str) -> None:
     shutil.rmtree(source if broken == "all" else source / "256x256" / "sketch")
-    with pytest.raises(
-        DataError, match=r"no Sketchy archive in .*archive: expected 256x256/sketch"
-    ):
-        prepare_sketchy(source, PROTOCOL, tmp_path / "data")
+    with pytest.raises(DataError, match=r"no sketchy dataset in .*archive.*: looked for 256x256"):
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
@@ -120,37 +107,37 @@ def test_missing_unseen_class_is_named(source: Path, tmp_path: Path) -> None:
     for domain in ("photo", "sketch"):
         shutil.rmtree(source / "256x256" / domain / "tx_000000000000" / "hot-air_balloon")
     with pytest.raises(DataError, match=r"unseen classes of tiny-2 are missing .*Hot-Air Balloon"):
-        prepare_sketchy(source, PROTOCOL, tmp_path / "data")
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path / "data")
 
 
 @pytest.mark.parametrize("domain", ["photo", "sketch"])
 def test_class_without_one_domain(source: Path, tmp_path: Path, domain: str) -> None:
     shutil.rmtree(source / "256x256" / domain / "tx_000000000000" / "cat")
     with pytest.raises(DataError, match=f"class cat has no images in .*{domain}"):
-        prepare_sketchy(source, PROTOCOL, tmp_path / "data")
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path / "data")
 
 
 def test_one_class_in_two_spellings(source: Path, tmp_path: Path) -> None:
     image(source / "256x256/photo/tx_000000000000/hot_air balloon/a.jpg", (1, 2, 3))
     with pytest.raises(DataError, match=r"one class twice, hot-air_balloon and hot_air balloon"):
-        prepare_sketchy(source, PROTOCOL, tmp_path / "data")
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path / "data")
 
 
 def test_only_unseen_classes(source: Path, tmp_path: Path) -> None:
     everything = Protocol(id="x", dataset="sketchy", title="", citation="", unseen=CLASSES)
     with pytest.raises(DataError, match="holds unseen classes of x only"):
-        prepare_sketchy(source, everything, tmp_path / "data")
+        prepare_dataset("sketchy", source, everything, tmp_path / "data")
 
 
 def test_protocol_of_another_dataset(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is for tuberlin: choose one for sketchy"):
-        prepare_sketchy(source, load_protocol("tuberlin-30-sake"), tmp_path / "data")
+        prepare_dataset("sketchy", source, load_protocol("tuberlin-30-sake"), tmp_path / "data")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden"])
 def test_name_is_one_visible_folder(source: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="one folder"):
-        prepare_sketchy(source, PROTOCOL, tmp_path / "data", name=name)
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path / "data", name=name)
 
 
 @pytest.mark.parametrize("marker", [None, "", "[]", '{"counts": 3}'])
@@ -163,7 +150,7 @@ def test_folders_of_the_user_are_left_alone(
     if marker is not None:
         (own.parent / MARKER).write_text(marker)
     with pytest.raises(DataError, match=r"exists and was not written by .*remove it, or .*--name"):
-        prepare_sketchy(source, PROTOCOL, tmp_path)
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
     assert own.read_text() == "three years"
 
 
@@ -173,7 +160,7 @@ def test_links_not_allowed(source: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
     with pytest.raises(DataError, match=r"symbolic link in .*not permitted.*--copy"):
-        prepare_sketchy(source, PROTOCOL, tmp_path / "data")
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == []
 
 
@@ -183,7 +170,7 @@ def test_disk_full(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(shutil, "copy2", full)
     with pytest.raises(DataError, match=r"cannot prepare .*sketchy: .*No space left"):
-        prepare_sketchy(source, PROTOCOL, tmp_path / "data", copy=True)
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path / "data", copy=True)
     assert list((tmp_path / "data").iterdir()) == []
 
 
@@ -191,31 +178,35 @@ def test_disk_full(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_same_again_changes_nothing(source: Path, tmp_path: Path) -> None:
-    first = prepare_sketchy(source, PROTOCOL, tmp_path)
+    first = prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
     before = (tmp_path / "sketchy" / MARKER).stat().st_mtime_ns
     calls: list[int] = []
-    again = prepare_sketchy(source, PROTOCOL, tmp_path, progress=lambda done, _: calls.append(done))
+    again = prepare_dataset(
+        "sketchy", source, PROTOCOL, tmp_path, progress=lambda done, _: calls.append(done)
+    )
     assert again == first
     assert calls == []
     assert (tmp_path / "sketchy" / MARKER).stat().st_mtime_ns == before
 
 
 def test_another_request_is_refused(source: Path, tmp_path: Path) -> None:
-    prepare_sketchy(source, PROTOCOL, tmp_path)
+    prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
     before = tree(tmp_path / "sketchy")
     other = Protocol(id="tiny-1", dataset="sketchy", title="", citation="", unseen=("cow",))
     with pytest.raises(DataError, match=r"prepared otherwise \(protocol tiny-2, .*--name"):
-        prepare_sketchy(source, other, tmp_path)
+        prepare_dataset("sketchy", source, other, tmp_path)
     with pytest.raises(DataError, match=r"prepared otherwise \(copy False\)"):
-        prepare_sketchy(source, PROTOCOL, tmp_path, copy=True)
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path, copy=True)
     shutil.copytree(source, tmp_path / "twin")
     with pytest.raises(DataError, match=r"prepared otherwise \(source .*archive"):
-        prepare_sketchy(tmp_path / "twin", PROTOCOL, tmp_path)
+        prepare_dataset("sketchy", tmp_path / "twin", PROTOCOL, tmp_path)
     image(source / "EXTEND_image_sketchy/cat/ext_1.jpg", (9, 9, 9))
     with pytest.raises(DataError, match=r"prepared otherwise \(extension None\)"):
-        prepare_sketchy(source, PROTOCOL, tmp_path)
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
     assert tree(tmp_path / "sketchy") == before
-    assert prepare_sketchy(source, other, tmp_path, name="other").val == SplitCounts(1, 3, 2)
+    assert prepare_dataset("sketchy", source, other, tmp_path, name="other").val == SplitCounts(
+        1, 3, 2
+    )
 
 
 def test_interrupted_by_the_user(source: Path, tmp_path: Path) -> None:
@@ -224,7 +215,7 @@ def test_interrupted_by_the_user(source: Path, tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare_sketchy(source, PROTOCOL, tmp_path / "data", progress=stop)
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path / "data", progress=stop)
     assert list((tmp_path / "data").iterdir()) == []
 
 
@@ -233,7 +224,7 @@ def _killed_midway(source: Path, data_root: Path) -> None:
         if done == 5:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    prepare_sketchy(source, PROTOCOL, data_root, progress=die)
+    prepare_dataset("sketchy", source, PROTOCOL, data_root, progress=die)
 
 
 def test_killed_then_started_again(source: Path, tmp_path: Path) -> None:
@@ -248,7 +239,7 @@ def test_killed_then_started_again(source: Path, tmp_path: Path) -> None:
     assert len(leftovers(data_root)) == 1
     own = data_root / ".sketchy.preparing-notes"
     own.mkdir()
-    assert prepare_sketchy(source, PROTOCOL, data_root) == COUNTS
+    assert prepare_dataset("sketchy", source, PROTOCOL, data_root) == COUNTS
     assert leftovers(data_root) == [own.name]
     assert (source / "256x256/photo/tx_000000000000/cow/n02_0.jpg").is_file()
 
@@ -259,10 +250,10 @@ def test_second_at_the_same_time_is_told_to_wait(source: Path, tmp_path: Path) -
     def meanwhile(done: int, _: int) -> None:
         if done == 1:
             with pytest.raises(DataError, match="another `msedge data prepare`") as caught:
-                prepare_sketchy(source, PROTOCOL, tmp_path)
+                prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
             heard.append(str(caught.value))
 
-    assert prepare_sketchy(source, PROTOCOL, tmp_path, progress=meanwhile) == COUNTS
+    assert prepare_dataset("sketchy", source, PROTOCOL, tmp_path, progress=meanwhile) == COUNTS
     assert len(heard) == 1
 
 
@@ -271,8 +262,12 @@ def test_second_at_the_same_time_is_told_to_wait(source: Path, tmp_path: Path) -
 
 def test_progress_counts_every_file(source: Path, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    prepare_sketchy(
-        source, PROTOCOL, tmp_path, progress=lambda done, total: calls.append((done, total))
+    prepare_dataset(
+        "sketchy",
+        source,
+        PROTOCOL,
+        tmp_path,
+        progress=lambda done, total: calls.append((done, total)),
     )
     assert calls == [(done, 20) for done in range(1, 21)]
 
@@ -281,9 +276,9 @@ def test_class_names_vary_between_the_folders(source: Path, tmp_path: Path) -> N
     sketches = source / "256x256/sketch/tx_000000000000"
     (sketches / "hot-air_balloon").rename(sketches / "Hot Air Balloon")
     image(source / "EXTEND_image_sketchy/hot_air_balloon/ext_1.jpg", (9, 9, 9))
-    counts = prepare_sketchy(source, PROTOCOL, tmp_path)
+    counts = prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
     assert counts == PreparedCounts(COUNTS.train, SplitCounts(2, 6, 5))
-    assert read_dataset(tmp_path, "sketchy").val.classes == ("cow", "hot-air_balloon")
+    assert read_dataset(tmp_path, "sketchy").val.classes == ("Hot Air Balloon", "cow")
 
 
 @pytest.mark.parametrize("where", ["", "256x256"])
@@ -302,7 +297,7 @@ def test_added_photos_without_repeats(
     image(added / "cat/c.jpg", (2, 2, 2))  # no such rule for other classes
     image(added / "yak/ext_1.jpg", (3, 3, 3))  # no sketches
     shutil.copy(photos / "cow/n02_1.jpg", added / "cat/ext_1.jpg")  # of another class: kept
-    counts = prepare_sketchy(source / "256x256" if inner else source, PROTOCOL, tmp_path)
+    counts = prepare_dataset("sketchy", source / "256x256" if inner else source, PROTOCOL, tmp_path)
     assert (counts.train, counts.val) == (SplitCounts(2, 6, 6), SplitCounts(2, 6, 7))
     assert counts.dropped == (
         "camel/c.jpg: repeats the original photo n02437136_5405",
@@ -315,27 +310,30 @@ def test_added_photos_without_repeats(
     assert dataset.val.counts("photo") == {"cow": 5, "hot-air_balloon": 2}
     kept = next(record for record in dataset.val.records if record.path.name == "n02_0.jpg")
     assert kept.path.resolve() == (photos / "cow/n02_0.jpg").resolve()
-    assert prepare_sketchy(source, PROTOCOL, tmp_path) == counts
+    assert prepare_dataset("sketchy", source, PROTOCOL, tmp_path) == counts
 
 
 def test_originals_are_never_dropped(source: Path, tmp_path: Path) -> None:
     """Each has its own sketches: dropping one would leave them without their photo."""
     photos = source / "256x256/photo/tx_000000000000/cow"
     shutil.copy(photos / "n02_0.jpg", photos / "n02_7.jpg")
-    assert prepare_sketchy(source, PROTOCOL, tmp_path).val.photos == COUNTS.val.photos + 1
+    assert (
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path).val.photos == COUNTS.val.photos + 1
+    )
 
 
 # numbers
 
 
 def test_marker_says_what_was_asked(source: Path, tmp_path: Path) -> None:
-    prepare_sketchy(source, PROTOCOL, tmp_path)
+    prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
     assert json.loads((tmp_path / "sketchy" / MARKER).read_text()) == {
         "source": str(source.resolve() / "256x256"),
         "extension": None,
         "protocol": "tiny-2",
         "protocol_hash": PROTOCOL.hash,
         "copy": False,
+        "keep_duplicates": False,
         "counts": {
             "train": {"classes": 2, "sketches": 6, "photos": 4},
             "val": {"classes": 2, "sketches": 6, "photos": 4},
@@ -344,11 +342,32 @@ def test_marker_says_what_was_asked(source: Path, tmp_path: Path) -> None:
     }
 
 
+def test_a_marker_without_the_newer_key_counts_as_without_repeats(
+    source: Path, tmp_path: Path
+) -> None:
+    counts = prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
+    marker = tmp_path / "sketchy" / MARKER
+    noted = json.loads(marker.read_text())
+    del noted["keep_duplicates"]
+    marker.write_text(json.dumps(noted))
+    assert prepare_dataset("sketchy", source, PROTOCOL, tmp_path) == counts
+    with pytest.raises(DataError, match=r"prepared otherwise \(keep_duplicates False\)"):
+        prepare_dataset("sketchy", source, PROTOCOL, tmp_path, keep_duplicates=True)
+
+
+def test_read_marker(source: Path, tmp_path: Path) -> None:
+    assert read_marker(tmp_path) == {}
+    (tmp_path / MARKER).write_text("[]")
+    assert read_marker(tmp_path) == {}
+    prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
+    assert read_marker(tmp_path / "sketchy")["protocol"] == "tiny-2"
+
+
 def test_the_real_archive(tmp_path: Path) -> None:
     folder = Path(os.environ.get("MSEDGE_TEST_DATA", "")) / "sketchy-mini"
     if "MSEDGE_TEST_DATA" not in os.environ or not folder.is_dir():
         pytest.skip("MSEDGE_TEST_DATA does not name a folder with sketchy-mini")
-    counts = prepare_sketchy(folder, load_protocol("sketchy-21"), tmp_path)
+    counts = prepare_dataset("sketchy", folder, load_protocol("sketchy-21"), tmp_path)
     assert counts.train == SplitCounts(104, 2600, 2600)
     assert counts.val == SplitCounts(21, 525, 525)
     dataset = read_dataset(tmp_path, "sketchy")

@@ -1,35 +1,52 @@
-"""``msedge data``: datasets into the training layout. Tested in ``tests/cli/test_data.py``."""
+"""``msedge data``: datasets into the training layout, and how whole they are.
+
+Tested in ``tests/cli/test_data.py``.
+"""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from msedge.cli.progress import progress_bar
+from msedge.cli.verify import verify_command
 
 if TYPE_CHECKING:
     from msedge.data.prepare import PreparedCounts
     from msedge.data.protocols import Protocol
 
 data_app = typer.Typer(
-    name="data", help="Write datasets into the training layout.", no_args_is_help=True
+    name="data",
+    help="Write datasets into the training layout, and verify them.",
+    no_args_is_help=True,
 )
 
 DataRoot = Annotated[Path, typer.Option("--data-root", help="Folder that holds datasets.")]
 
 
+data_app.command("verify")(verify_command)
+
+
 @data_app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="Which archive it is: sketchy.")],
+    dataset: Annotated[str, typer.Argument(help="Which it is: sketchy, tuberlin or quickdraw.")],
     source: Annotated[
-        Path, typer.Option("--source", help="Unpacked archive: the folder that holds 256x256.")
+        Path,
+        typer.Option(
+            "--source", help="The unpacked download; which layout it has is seen by looking."
+        ),
     ],
     protocol: Annotated[
-        str, typer.Option("--protocol", help="Split: its id, or a TOML file of your own.")
-    ] = "sketchy-21",
+        str | None,
+        typer.Option(
+            "--protocol",
+            help="Split: its id, or a TOML file of your own (default: sketchy-21, "
+            "tuberlin-30-sake, quickdraw-30).",
+        ),
+    ] = None,
     data_root: DataRoot = Path("data"),
     name: Annotated[
         str | None, typer.Option("--name", help="Folder to write (default: the dataset's name).")
@@ -37,19 +54,34 @@ def prepare(
     copy: Annotated[
         bool, typer.Option("--copy", help="Copy the files instead of linking.")
     ] = False,
+    keep_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--keep-duplicates",
+            help="Keep photos that repeat others, as the galleries of old lists have them.",
+        ),
+    ] = False,
 ) -> None:
-    """Turn an official archive into DATA_ROOT/NAME/{train,val}/{sketch,photo}/CLASS."""
-    from msedge.data.prepare import prepare_sketchy
+    """Turn a download into DATA_ROOT/NAME/{train,val}/{sketch,photo}/CLASS."""
+    from msedge.data.archives import check_dataset
+    from msedge.data.prepare import DEFAULT_PROTOCOLS, prepare_dataset
     from msedge.data.protocols import load_protocol
-    from msedge.errors import ConfigError
 
-    if dataset != "sketchy":
-        raise ConfigError(f"cannot prepare {dataset!r} yet: expected sketchy")
-    chosen = load_protocol(protocol)
+    check_dataset(dataset)
+    chosen = load_protocol(DEFAULT_PROTOCOLS[dataset] if protocol is None else protocol)
     name = dataset if name is None else name
-    with _progress_bar("Writing files") as progress:
-        counts = prepare_sketchy(source, chosen, data_root, name=name, copy=copy, progress=progress)
-    _show_counts(counts, chosen, data_root / name)
+    with progress_bar("Writing files") as progress:
+        counts = prepare_dataset(
+            dataset,
+            source,
+            chosen,
+            data_root,
+            name=name,
+            copy=copy,
+            keep_duplicates=keep_duplicates,
+            progress=progress,
+        )
+    _show_counts(counts, chosen, data_root / name, keep_duplicates)
     _show_next(name, data_root)
 
 
@@ -61,24 +93,15 @@ def sample(
     """Draw a small dataset, to try everything without a download."""
     from msedge.data.sample import write_sample
 
-    with _progress_bar("Drawing") as progress:
+    with progress_bar("Drawing") as progress:
         folder = write_sample(data_root, seed=seed, progress=progress)
     typer.echo(f"Written to {folder}.")
     _show_next(folder.name, data_root)
 
 
-@contextmanager
-def _progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
-
-
-def _show_counts(counts: PreparedCounts, protocol: Protocol, folder: Path) -> None:
+def _show_counts(
+    counts: PreparedCounts, protocol: Protocol, folder: Path, keep_duplicates: bool
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -89,8 +112,11 @@ def _show_counts(counts: PreparedCounts, protocol: Protocol, folder: Path) -> No
         table.add_column(title, justify="right")
     for split, side in (("train (seen)", counts.train), ("val (unseen)", counts.val)):
         table.add_row(split, f"{side.classes:,}", f"{side.sketches:,}", f"{side.photos:,}")
-    whole = (expected.unseen_classes, expected.queries, expected.gallery_unique)
-    if any(count is not None for count in whole):
+    photos = expected.gallery_lines if keep_duplicates else expected.gallery_unique
+    if photos is None:
+        photos = expected.gallery_lines
+    whole = (len(protocol.unseen), expected.queries, photos)
+    if whole[1:] != (None, None):
         cells = ("" if count is None else f"{count:,}" for count in whole)
         table.add_row("val of the whole set", *cells, style="dim")
     Console().print(table)

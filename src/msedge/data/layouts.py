@@ -97,7 +97,7 @@ def read_dataset(data_root: Path, name: str, *, min_val_photos: int = 0) -> Data
             things are, the message has one line for each.
         ConfigError: `name` is not the name of one folder.
     """
-    root = _dataset_root(data_root, name)
+    root = find_dataset(data_root, name)
     problems: list[str] = []
     try:
         train, val = (_read_split(root / side, problems) for side in ("train", "val"))
@@ -159,7 +159,13 @@ def fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _dataset_root(data_root: Path, name: str) -> Path:
+def find_dataset(data_root: Path, name: str) -> Path:
+    """The folder of a dataset, whatever it holds.
+
+    Raises:
+        DataError: there is no such folder; the message names those that there are.
+        ConfigError: `name` is not the name of one folder.
+    """
     if name in {"", ".", ".."} or Path(name).name != name:
         raise ConfigError(
             f"dataset name {name!r}: expected the name of one folder in the data root"
@@ -182,6 +188,28 @@ def _dataset_root(data_root: Path, name: str) -> Path:
             "write it with `msedge data prepare`, or name another"
         )
     return root
+
+
+def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a folder, and its links to images that lead nowhere; both by file name.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    images: list[Path] = []
+    dangling: list[Path] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not is_image_name(entry.name):
+                continue
+            path = folder / entry.name
+            if entry.is_file(follow_symlinks=False) or path.is_file():
+                images.append(path)
+            elif entry.is_symlink():
+                dangling.append(path)
+    images.sort(key=lambda path: path.name)
+    dangling.sort(key=lambda path: path.name)
+    return images, dangling
 
 
 @dataclass
@@ -230,7 +258,7 @@ def _read_domain(folder: Path, domain: Domain, problems: list[str]) -> _Found:
                 dangling.append(class_folder)
             continue
         found.classes.add(class_folder.name)
-        images, lost = _read_class(class_folder)
+        images, lost = list_images(class_folder)
         found.records += [Record(path, domain, class_folder.name) for path in images]
         dangling += lost
         if not images and not lost:
@@ -250,21 +278,6 @@ def _read_domain(folder: Path, domain: Domain, problems: list[str]) -> _Found:
             "put the archive back, or prepare the dataset again"
         )
     return found
-
-
-def _read_class(folder: Path) -> tuple[list[Path], list[Path]]:
-    images: list[Path] = []
-    dangling: list[Path] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not is_image_name(entry.name):
-                continue
-            path = folder / entry.name
-            if entry.is_file(follow_symlinks=False) or path.is_file():
-                images.append(path)
-            elif entry.is_symlink():
-                dangling.append(path)
-    return images, sorted(dangling)
 
 
 def _leaks(root: Path, train: Split, val: Split) -> list[str]:

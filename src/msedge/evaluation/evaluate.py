@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +19,8 @@ import numpy.typing as npt
 from msedge.errors import ConfigError, ShapeError
 from msedge.evaluation.conventions import Convention, PerQuery, convention, recall
 from msedge.evaluation.hits import Hits
-from msedge.evaluation.ranking import Progress, ranked_hits
-from msedge.evaluation.scoring import Metric
+from msedge.evaluation.ranking import Progress, map_hits
+from msedge.evaluation.scoring import Metric, class_ids
 
 if TYPE_CHECKING:
     from msedge.evaluation.scoring import Array
@@ -188,27 +189,22 @@ def evaluate(
     for k in cut_offs:
         if k < 1:
             raise ShapeError(f"cut-offs in at must be at least 1, got {k}")
-    parts = ranked_hits(
-        queries, gallery, query_labels, gallery_labels,
+    measure = partial(_measured, chosen, cut_offs)
+    parts = map_hits(
+        measure, queries, gallery, query_labels, gallery_labels,
         metric=metric, chunk=chunk, progress=progress,
     )  # fmt: skip
-    labels = np.asarray(query_labels if not hasattr(query_labels, "cpu") else query_labels.cpu())
+    labels = class_ids(query_labels, "query_labels", len(queries))
     relevant = np.empty(len(labels), np.int64)
-    names = [
-        "mAP@all",
-        *(f"mAP@{k}" for k in cut_offs),
-        *(f"P@{k}" for k in cut_offs),
-        *(f"recall@{k}" for k in cut_offs),
-    ]
-    values = {each.name: {name: np.empty(len(labels)) for name in names} for each in chosen}
-    for rows, hits in parts:
-        relevant[rows] = hits.ranks.shape[1]
-        found = {f"recall@{k}": recall(hits, k) for k in cut_offs}
-        for each in chosen:
-            for name, result in (_measured(each, hits, cut_offs) | found).items():
-                values[each.name][name][rows] = result
+    values: dict[str, dict[str, PerQuery]] = {each.name: {} for each in chosen}
+    for rows, count, found in parts:
+        relevant[rows] = count
+        for name, measures in found.items():
+            for measure_name, part in measures.items():
+                whole = values[name].setdefault(measure_name, np.empty(len(labels)))
+                whole[rows] = part
     return Evaluation(
-        labels=labels.astype(np.int64),
+        labels=labels,
         relevant=relevant,
         gallery=len(gallery),
         metric=metric,
@@ -222,8 +218,21 @@ def mean(values: PerQuery) -> float:
     return math.fsum(values.tolist()) / len(values)
 
 
-def _measured(each: Convention, hits: Hits, cut_offs: Sequence[int]) -> dict[str, PerQuery]:
-    found = {"mAP@all": each.average_precision(hits, None)}
-    found |= {f"mAP@{k}": each.average_precision(hits, k) for k in cut_offs}
-    found |= {f"P@{k}": each.precision(hits, k) for k in cut_offs}
-    return found
+def _measured(
+    conventions: Sequence[Convention],
+    cut_offs: Sequence[int],
+    rows: npt.NDArray[np.int64],
+    hits: Hits,
+) -> tuple[npt.NDArray[np.int64], int, dict[str, dict[str, PerQuery]]]:
+    """The queries' rows, their R, and the value of each measure under each convention."""
+    recalls = {f"recall@{k}": recall(hits, k) for k in cut_offs}
+    found = {
+        each.name: {
+            "mAP@all": each.average_precision(hits, None),
+            **{f"mAP@{k}": each.average_precision(hits, k) for k in cut_offs},
+            **{f"P@{k}": each.precision(hits, k) for k in cut_offs},
+            **recalls,
+        }
+        for each in conventions
+    }
+    return rows, hits.ranks.shape[1], found

@@ -8,14 +8,17 @@ thread count, BLAS and device. Tested in ``tests/evaluation/test_ranking.py``.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from threading import local
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from msedge.errors import ShapeError
 from msedge.evaluation.filtering import (
@@ -32,9 +35,12 @@ if TYPE_CHECKING:
 
 Progress: TypeAlias = Callable[[int, int], None]
 Integers: TypeAlias = npt.NDArray[np.int64]
+Block: TypeAlias = tuple[slice, slice]
+Result = TypeVar("Result")
+Finish: TypeAlias = Callable[[Block, npt.NDArray[np.int32]], Result]
 
 _BLOCK = 32
-"""Queries that one thread ranks at a time: their scores stay in its cache."""
+"""Queries that are sorted at a time: their scores stay in the cache."""
 _SMALL = 1 << 20
 """Pairs up to which float64 throughout costs nothing worth saving."""
 
@@ -51,26 +57,11 @@ def ranked_hits(
 ) -> Iterator[tuple[Integers, Hits]]:
     """Yield, class by class, some queries and the ranks of the photos of their class.
 
-    Inputs are checked at the call, before the first part is asked for. Beside the vectors and a
-    float32 copy of them, about ``chunk * M * 4`` bytes are in use, and ``32 * M * 24`` a thread.
-    The work runs on the GPU when ``gallery`` is a CUDA tensor, on the CPU otherwise, with equal
-    results.
-
-    Args:
-        queries: Sketch vectors ``(Q, D)``; see :func:`~msedge.evaluation.scoring.scored`.
-        gallery: Photo vectors ``(M, D)``, likewise.
-        query_labels: Class ids ``(Q,)``, integers; each must occur in ``gallery_labels``.
-        gallery_labels: Class ids ``(M,)``, integers.
-        metric: ``cosine``, ``euclidean`` or ``hamming``.
-        chunk: Queries scored at a time.
-        progress: Called with (queries ranked so far, Q) after each chunk is ranked.
+    Arguments, errors and memory are those of :func:`map_hits`.
 
     Yields:
         Positions ``(n,)`` of queries of one class, and their hits ``(n, R)``. Over all parts,
         each query comes once.
-
-    Raises:
-        ShapeError: An array has the wrong shape, type or range; the message names the first row.
 
     >>> import numpy as np
     >>> sketches, photos = np.eye(3), np.array([[0, 1, 0], [1, 0, 0], [1, 1, 1]])
@@ -79,7 +70,48 @@ def ranked_hits(
     [1 2] [[1, 2], [1, 2]]
     [0] [[1]]
     """
-    device = _cuda_device(gallery)
+    return map_hits(
+        lambda rows, hits: (rows, hits), queries, gallery, query_labels, gallery_labels,
+        metric=metric, chunk=chunk, progress=progress,
+    )  # fmt: skip
+
+
+def map_hits(
+    function: Callable[[Integers, Hits], Result],
+    queries: Array,
+    gallery: Array,
+    query_labels: Array,
+    gallery_labels: Array,
+    *,
+    metric: Metric = "cosine",
+    chunk: int = 256,
+    progress: Progress | None = None,
+) -> Iterator[Result]:
+    """Call a function with some queries of one class and their hits, until each had its turn.
+
+    Inputs are checked at the call, before the first part is asked for. Beside the vectors and two
+    float32 copies of them, each thread uses about ``chunk * M * 4`` bytes (float32) or three times
+    as much (float64).
+    The work runs on the GPU when ``gallery`` is a CUDA tensor, on the CPU otherwise, with equal
+    results.
+
+    Args:
+        function: Called with positions of queries ``(n,)`` and hits ``(n, R)``, in any thread.
+        queries: Sketch vectors ``(Q, D)``; see :func:`~msedge.evaluation.scoring.scored`.
+        gallery: Photo vectors ``(M, D)``, likewise.
+        query_labels: Class ids ``(Q,)``, integers; each must occur in ``gallery_labels``.
+        gallery_labels: Class ids ``(M,)``, integers.
+        metric: ``cosine``, ``euclidean`` or ``hamming``.
+        chunk: Queries that a thread ranks at a time.
+        progress: Called with (queries ranked so far, Q) after each chunk is ranked.
+
+    Yields:
+        What the function returned, class by class.
+
+    Raises:
+        ShapeError: An array has the wrong shape, type or range; the message names the first row.
+    """
+    device = gallery.device if getattr(gallery, "is_cuda", False) else None
     pair = scored(queries, gallery, metric)
     asked = class_ids(query_labels, "query_labels", len(pair.queries))
     kept = class_ids(gallery_labels, "gallery_labels", len(pair.gallery))
@@ -87,16 +119,16 @@ def ranked_hits(
     positive(chunk, "chunk")
     work = _by_class(pair, asked, kept, chunk)
 
+    def finish(block: Block, ranks: npt.NDArray[np.int32]) -> Result:
+        return function(work.order[block[0]], Hits(ranks, len(kept)))
+
     # As a generator this function would check nothing until its first part was asked for.
-    def parts() -> Iterator[tuple[Integers, Hits]]:
-        done = 0
-        rank = _rank_on_cuda(work, device) if device is not None else _rank_on_cpu(work)
-        for blocks in rank:
-            for rows, ranks in blocks:
-                done += len(rows)
-                yield work.order[rows], Hits(ranks, len(kept))
+    def parts() -> Iterator[Result]:
+        rank = _rank_on_cpu(work, finish) if device is None else _rank_on_cuda(work, finish, device)
+        for blocks, results in zip(work.chunks, rank, strict=True):
+            yield from results
             if progress is not None:
-                progress(done, len(asked))
+                progress(blocks[-1][0].stop, len(asked))
 
     return parts()
 
@@ -185,7 +217,12 @@ class _Work:
     pair: Scored
     order: Integers
     position: Integers
-    chunks: list[list[tuple[slice, slice]]]
+    chunks: list[list[Block]]
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of the largest chunk."""
+        return max(int(blocks[-1][0].stop - blocks[0][0].start) for blocks in self.chunks)
 
 
 def _by_class(pair: Scored, asked: Integers, kept: Integers, chunk: int) -> _Work:
@@ -207,68 +244,88 @@ def _by_class(pair: Scored, asked: Integers, kept: Integers, chunk: int) -> _Wor
     return _Work(ordered, order, position, chunks)
 
 
-Ranked: TypeAlias = list[tuple[npt.NDArray[Any], npt.NDArray[np.int32]]]
+def _rank_on_cpu(work: _Work, finish: Finish[Result]) -> Iterator[list[Result]]:
+    """Each thread takes a chunk from the product to the end, with a BLAS of one thread.
 
-
-def _rank_on_cpu(work: _Work) -> Iterator[Ranked]:
+    A BLAS with threads of its own would leave them spinning on the cores that sort.
+    """
     pair = work.pair
     small = len(pair.queries) * len(pair.gallery) <= _SMALL
     # Codes are full of ties, which float64 settles best.
     errors = [] if small or pair.metric == "hamming" else [*float32_errors(pair.gallery.shape[1])]
-    for blocks in work.chunks:
+    own = local()
+
+    def one(blocks: list[Block]) -> list[Result]:
         while errors:
+            error = errors[0]
+            if not hasattr(own, "room"):
+                own.room = np.empty((work.most_rows, len(pair.gallery)), np.float32)
             try:
-                ranked = _filtered(work, blocks, errors[0])
-                break
+                return _filtered(work, blocks, error, own.room, finish)
             except TooCoarseError:
-                del errors[0]
-        else:
-            ranked = _exactly(work, blocks)
-        yield ranked
+                if error in errors:  # another thread may have noticed too
+                    errors.remove(error)
+        return _exactly(work, blocks, finish)
+
+    threads = _threads()
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[list[Result]]] = deque()
+        for blocks in work.chunks:
+            waiting.append(pool.submit(one, blocks))
+            if len(waiting) > 2 * threads:  # a slow reader must not let results pile up
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def _filtered(work: _Work, blocks: list[tuple[slice, slice]], error: float) -> Ranked:
-    """The ranks of one chunk through float32 scores."""
+def _filtered(
+    work: _Work,
+    blocks: list[Block],
+    error: float,
+    room: npt.NDArray[np.float32],
+    finish: Finish[Result],
+) -> list[Result]:
+    """One chunk through float32 scores."""
     pair, first = work.pair, blocks[0][0].start
-    scores = pair.queries[first : blocks[-1][0].stop] @ pair.gallery.T
+    asked = pair.queries[first : blocks[-1][0].stop]
+    scores = np.matmul(asked, pair.gallery.T, out=room[: len(asked)])
     if pair.offset is not None:
         scores += pair.offset.astype(np.float32)
-
-    def one(block: tuple[slice, slice]) -> tuple[Integers, npt.NDArray[np.int32]]:
-        asked, relevant = block
-        part = scores[asked.start - first : asked.stop - first]
-        exact = partial(_exact_rows, pair, asked.start)
+    done = []
+    for rows, relevant in blocks:
+        part = scores[rows.start - first : rows.stop - first]
+        exact = partial(_exact_rows, pair, rows.start)
         ranks = filtered_ranks(part, relevant, exact, position=work.position, error=error)
-        return np.arange(asked.start, asked.stop), ranks
-
-    with ThreadPoolExecutor(_threads()) as pool:
-        return list(pool.map(one, blocks))
+        done.append(finish((rows, relevant), ranks))
+    return done
 
 
 def _exact_rows(pair: Scored, first: int, rows: Any, columns: Any) -> npt.NDArray[np.float64]:
     return pair.exact(first + np.asarray(rows), columns)
 
 
-def _exactly(work: _Work, blocks: list[tuple[slice, slice]]) -> Ranked:
-    """The ranks of one chunk in float64 throughout."""
-
-    def one(block: tuple[slice, slice]) -> tuple[Integers, npt.NDArray[np.int32]]:
-        asked, relevant = block
-        scores = work.pair.exact(asked)
-        return np.arange(asked.start, asked.stop), exact_ranks(scores, relevant, work.position)
-
-    return [one(block) for block in blocks]
+def _exactly(work: _Work, blocks: list[Block], finish: Finish[Result]) -> list[Result]:
+    """One chunk in float64 throughout."""
+    first = blocks[0][0].start
+    scores = work.pair.exact(slice(first, blocks[-1][0].stop))
+    return [
+        finish(
+            (rows, relevant),
+            exact_ranks(scores[rows.start - first : rows.stop - first], relevant, work.position),
+        )
+        for rows, relevant in blocks
+    ]
 
 
 def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
 
 
-def _cuda_device(gallery: Array) -> Any:
-    return gallery.device if getattr(gallery, "is_cuda", False) else None
-
-
-def _rank_on_cuda(work: _Work, device: Any) -> Iterator[Ranked]:
+def _rank_on_cuda(work: _Work, finish: Finish[Result], device: Any) -> Iterator[list[Result]]:
     """The same ranks on a GPU: exact scores, a stable sort, in float64."""
     import torch
 
@@ -287,5 +344,5 @@ def _rank_on_cuda(work: _Work, device: Any) -> Iterator[Ranked]:
             order = column[part.sort(dim=1, descending=True, stable=True).indices]
             hit = (order >= relevant.start) & (order < relevant.stop)
             ranks = hit.nonzero()[:, 1].view(len(part), -1) + 1
-            found.append((np.arange(asked.start, asked.stop), ranks.cpu().numpy().astype(np.int32)))
+            found.append(finish((asked, relevant), ranks.cpu().numpy().astype(np.int32)))
         yield found

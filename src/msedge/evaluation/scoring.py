@@ -32,8 +32,8 @@ Metric = Literal["cosine", "euclidean", "hamming"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 _GRID = np.float64(2.0**25)
-_ROWS = 4096
-"""Vectors prepared at a time, so that float64 copies of a large set are never whole."""
+_ROWS = 512
+"""Vectors prepared at a time: their float64 copies stay in the cache, and never are a whole set."""
 
 
 @dataclass(frozen=True)

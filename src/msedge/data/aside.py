@@ -1,0 +1,77 @@
+"""Writing a folder aside: beside its place under a hidden name, then moved there in one step.
+
+A dataset is tens of thousands of files. Written straight to its place, a kill in the middle would
+leave half of one that looks like a whole. Tested in ``tests/data/test_aside.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from msedge.data.images import one_line
+from msedge.errors import DataError
+
+if sys.platform != "win32":
+    import fcntl
+
+
+@contextmanager
+def written_aside(target: Path) -> Iterator[Path]:
+    """Give a new folder beside ``target`` that becomes ``target`` on success.
+
+    After an error, or a stop by the user, it vanishes. What a killed run left is removed by the
+    next one. The file system's lock, where it has one, keeps two writers apart.
+
+    Args:
+        target: the folder to write, which must not exist; its parent folder must.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        DataError: another process writes into the same parent folder in this way.
+        OSError: the file system refuses.
+    """
+    prefix = f".{target.name}.preparing-"
+    with _sole_writer(target.parent) as alone:
+        if alone:  # what a killed run left; the random part has 8 digits
+            for folder in target.parent.iterdir():
+                if re.fullmatch(re.escape(prefix) + "[0-9a-f]{8}", folder.name):
+                    shutil.rmtree(folder)
+        aside = target.parent / f"{prefix}{secrets.token_hex(4)}"
+        aside.mkdir()
+        try:
+            yield aside
+            aside.rename(target)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _sole_writer(folder: Path) -> Iterator[bool]:
+    """Keep other preparations out of `folder`; yields whether the file system could do that."""
+    if sys.platform == "win32":
+        yield False
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError as error:
+            raise DataError(
+                f"another `msedge data prepare` is writing to {one_line(folder)}: wait for it"
+            ) from error
+        except OSError:  # some network file systems cannot lock a folder
+            alone = False
+        yield alone
+    finally:
+        os.close(descriptor)
