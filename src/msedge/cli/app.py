@@ -14,6 +14,9 @@ import typer
 
 import msedge
 from msedge.cli.data import data_app
+from msedge.cli.evaluate import evaluate_command
+from msedge.cli.lint import lint_command
+from msedge.cli.protocols import protocols_app
 from msedge.cli.train import train_command
 from msedge.errors import MSEdgeError
 
@@ -26,7 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app)
+app.add_typer(protocols_app)
 app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
+app.command("lint")(lint_command)
 
 
 def _version(asked: bool) -> None:

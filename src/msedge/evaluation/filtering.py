@@ -114,21 +114,33 @@ def exact_ranks(scores: Double, relevant: slice, position: Integers) -> npt.NDAr
 
 def exact_above(scores: Double, relevant: slice, position: Integers) -> Integers:
     """How many irrelevant photos stand above each relevant one, ``(Q, R)``, each row rising."""
-    chosen = scores[:, relevant]
-    order = np.lexsort((np.broadcast_to(position[relevant], chosen.shape), -chosen), axis=-1)
-    chosen = np.take_along_axis(chosen, order, axis=1)
+    chosen = np.sort(scores[:, relevant], axis=1)[:, ::-1]
     others = np.concatenate([scores[:, : relevant.start], scores[:, relevant.stop :]], axis=1)
-    places = np.concatenate([position[: relevant.start], position[relevant.stop :]])
-    rising = np.sort(others, axis=1)
+    others.sort(axis=1)
     above = np.empty(chosen.shape, np.int64)
     for row, values in enumerate(chosen):
-        not_above = np.searchsorted(rising[row], values, side="right")
+        not_above = np.searchsorted(others[row], values, side="right")
         above[row] = others.shape[1] - not_above
-        tied = np.flatnonzero(not_above > np.searchsorted(rising[row], values, side="left"))
-        for rank in tied:
-            before = places < position[relevant][order[row, rank]]
-            above[row, rank] += np.count_nonzero(before & (others[row] == values[rank]))
+        if (not_above > np.searchsorted(others[row], values, side="left")).any():  # a tie
+            order = np.lexsort((position, -scores[row]))
+            hit = (order >= relevant.start) & (order < relevant.stop)
+            above[row] = np.flatnonzero(hit) - np.arange(chosen.shape[1])
     return above
+
+
+def tied_ranks(
+    scores: npt.NDArray[np.int16], relevant: slice, position: Integers
+) -> npt.NDArray[np.int32]:
+    """The ranks of the relevant photos from whole scores, of which many are equal.
+
+    Like :func:`exact_ranks`, by a stable sort in gallery order: of short integers NumPy makes it a
+    radix sort.
+    """
+    columns = np.argsort(position)
+    hit = (columns >= relevant.start) & (columns < relevant.stop)
+    order = np.argsort(-scores[:, columns], axis=1, kind="stable")
+    ranks: npt.NDArray[np.int32] = np.nonzero(hit[order])[1].astype(np.int32) + np.int32(1)
+    return ranks.reshape(len(scores), -1)
 
 
 def _ranks(above: Integers) -> npt.NDArray[np.int32]:

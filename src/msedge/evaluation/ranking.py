@@ -26,6 +26,7 @@ from msedge.evaluation.filtering import (
     exact_ranks,
     filtered_ranks,
     float32_errors,
+    tied_ranks,
 )
 from msedge.evaluation.hits import Hits
 from msedge.evaluation.scoring import Metric, Scored, class_ids, scored
@@ -305,13 +306,21 @@ def _exact_rows(pair: Scored, first: int, rows: Any, columns: Any) -> npt.NDArra
 
 
 def _exactly(work: _Work, blocks: list[Block], finish: Finish[Result]) -> list[Result]:
-    """One chunk in float64 throughout."""
-    first = blocks[0][0].start
-    scores = work.pair.exact(slice(first, blocks[-1][0].stop))
+    """One chunk in exact arithmetic throughout."""
+    pair, first = work.pair, blocks[0][0].start
+    asked = slice(first, blocks[-1][0].stop)
+    scores: npt.NDArray[Any]
+    rank: Callable[[npt.NDArray[Any], slice, Integers], npt.NDArray[np.int32]]
+    if pair.metric == "hamming":
+        # Products of codes are whole numbers of at most D: exact in float32 already.
+        whole = np.int16 if pair.queries.shape[1] < 2**15 else np.int32
+        scores, rank = (pair.queries[asked] @ pair.gallery.T).astype(whole), tied_ranks
+    else:
+        scores, rank = pair.exact(asked), exact_ranks
     return [
         finish(
             (rows, relevant),
-            exact_ranks(scores[rows.start - first : rows.stop - first], relevant, work.position),
+            rank(scores[rows.start - first : rows.stop - first], relevant, work.position),
         )
         for rows, relevant in blocks
     ]
