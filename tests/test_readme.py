@@ -15,7 +15,7 @@ from msedge.data.vectors import Vectors, save_vectors
 from msedge.training.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/results.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/results.md", "docs/referee.md")
 PAPER_NAMES = {"backbone": "backbone_type", "dim": "proj_dim"}
 
 
@@ -25,8 +25,13 @@ def known_options() -> set[str]:
     for field in TrainConfig.model_fields:
         paper = PAPER_NAMES.get(field, field)
         names |= {f"--{paper}", f"--{field.replace('_', '-')}"}
-    prepare = typer.main.get_command(app).commands["data"].commands["prepare"]
-    return names | {option for parameter in prepare.params for option in parameter.opts}
+    return names | options_below(typer.main.get_command(app))
+
+
+def options_below(command) -> set[str]:
+    """The options of a command and of all that are grouped under it."""
+    own = {option for parameter in command.params for option in parameter.opts}
+    return own.union(*(options_below(each) for each in getattr(command, "commands", {}).values()))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from msedge.errors import ShapeError
 from msedge.evaluation import ranking
-from msedge.evaluation.filtering import TooCoarseError
+from msedge.evaluation.filtering import RankFilter, TooCoarseError
 from msedge.evaluation.ranking import ranked_hits, top_k
 from msedge.evaluation.scoring import METRICS, scored, sign_codes
 
@@ -161,15 +161,15 @@ class TestNumbers:
     def test_a_coarse_product_falls_back_to_float64(self, monkeypatch):
         """First with a wider bound, then without float32; no chunk is lost or repeated."""
         arrays = problem(queries=100)
-        tried, real = [], ranking.filtered_ranks
+        tried, real = [], RankFilter.ranks
 
-        def too_coarse(*given, error, **options):
-            tried.append(error)
+        def too_coarse(self, *given):
+            tried.append(self.trusted)
             if len(tried) > 3:
                 raise TooCoarseError
-            return real(*given, error=error, **options)
+            return real(self, *given)
 
-        monkeypatch.setattr(ranking, "filtered_ranks", too_coarse)
+        monkeypatch.setattr(RankFilter, "ranks", too_coarse)
         monkeypatch.setattr(ranking, "_threads", lambda: 1)
         assert ranks_of(*arrays, chunk=20) == plain_ranks(*arrays)
         assert len(set(tried)) == 2

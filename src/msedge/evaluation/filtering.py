@@ -17,20 +17,21 @@ memory in ``benchmarks/evaluation.py``.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from msedge.evaluation.scoring import Scored
+
 Single: TypeAlias = npt.NDArray[np.float32]
 Double: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
-ExactScores: TypeAlias = Callable[[Any, Any], Double]
 
 _ROUNDOFF = 2.0**-24
-_BINS = 1 << 16
+_BINS = 1 << 14
 _SAMPLE = 32
 """Scores of each block that are checked whether or not a call is close."""
 _CROWDED = 1 / 24
@@ -51,51 +52,141 @@ def float32_errors(dim: int) -> tuple[float, float]:
     return usual, 4 * usual
 
 
-def filtered_ranks(
-    scores: Single, relevant: slice, exact: ExactScores, *, position: Integers, error: float
-) -> npt.NDArray[np.int32]:
-    """The exact ranks of the relevant photos, from float32 scores.
+class RankFilter:
+    """Ranks blocks of queries over one gallery, in room that it keeps; for one thread at a time.
 
     Args:
-        scores: ``(Q, M)`` float32, larger is nearer; overwritten.
-        relevant: The columns of the relevant photos, the same for all queries; R of them.
-        exact: ``(rows, columns)`` to their exact scores ``(rows, columns)``, float64.
-        position: Where each column stands in the gallery, ``(M,)``; ties go to the first.
+        pair: The vectors: queries in rows, the gallery in columns of the scores.
+        position: Where each column stands in the gallery as given, ``(M,)``; ties go to the first.
         error: The most by which a score may be off.
-
-    Returns:
-        Ranks ``(Q, R)``, each row rising, from 1.
-
-    Raises:
-        TooCoarseError: A score was off by more than half of ``error``.
+        block: The most queries in a block.
     """
-    gallery, count = scores.shape[1], relevant.stop - relevant.start
-    # The lowest bit of a score tells its kind, and so a sort of bare numbers carries it along.
-    bits = scores.view(np.int32)
-    bits &= -2
-    bits[:, relevant] |= 1
-    ordered = np.empty((len(scores), gallery + 2), np.float32)
-    ordered[:, 0], ordered[:, -1] = -np.inf, np.inf
-    inner = ordered[:, 1:-1]
-    inner[:] = scores
-    inner.sort(axis=1)
-    found = np.flatnonzero((inner.view(np.int32) & 1).astype(np.bool_))
-    places = found.reshape(-1, count) % gallery + 1
-    above = (gallery - count + 1) - places + np.arange(count)
-    reach = np.float32(2 * error + 4 * _ROUNDOFF)
-    values = np.take_along_axis(ordered, places, axis=1)
-    near = _near_irrelevant(ordered, places, values, reach)
-    calls = _CloseCalls(scores, relevant, exact, position, reach, error / 2)
-    calls.check([0], np.linspace(0, gallery - 1, _SAMPLE).astype(np.int64))
-    crowded = [
-        row
-        for row in np.flatnonzero(near.any(axis=1)).tolist()
-        if not calls.settle(row, above[row], values[row], near[row])
-    ]
-    above.sort(axis=1)
-    if crowded:
-        above[crowded] = exact_above(calls.check(crowded, slice(None)), relevant, position)
-    return _ranks(above)
+
+    def __init__(self, pair: Scored, position: Integers, error: float, block: int) -> None:
+        gallery = len(position)
+        self.pair, self.position, self.trusted = pair, position, error / 2
+        self.reach = np.float32(2 * error + 4 * _ROUNDOFF)
+        # Large arrays made anew for each block would cost more in page faults than in work.
+        self._ordered = np.empty((block, gallery + 2), np.float32)
+        self._ordered[:, 0], self._ordered[:, -1] = -np.inf, np.inf
+        self._kinds = np.empty((block, gallery), np.int32)
+        self._chosen = np.empty((block, gallery), np.bool_)
+        self._bins = np.empty(gallery, np.int32)
+        self._marked = np.zeros(_BINS, np.bool_)
+
+    def ranks(self, scores: Single, relevant: slice, first: int) -> npt.NDArray[np.int32]:
+        """The exact ranks of the relevant photos, from float32 scores.
+
+        Args:
+            scores: ``(Q, M)`` float32, larger is nearer; overwritten.
+            relevant: The columns of the relevant photos, the same for all queries; R of them.
+            first: The row of the first query.
+
+        Returns:
+            Ranks ``(Q, R)``, each row rising, from 1.
+
+        Raises:
+            TooCoarseError: A score was off by more than half of ``error``.
+        """
+        (queries, gallery), count = scores.shape, relevant.stop - relevant.start
+        # The lowest bit of a score tells its kind, and so a sort of bare numbers carries it along.
+        bits = scores.view(np.int32)
+        bits &= -2
+        bits[:, relevant] |= 1
+        ordered = self._ordered[:queries]
+        inner = ordered[:, 1:-1]
+        inner[:] = scores
+        inner.sort(axis=1)
+        kinds = np.bitwise_and(inner.view(np.int32), 1, out=self._kinds[:queries])
+        found = np.flatnonzero(np.not_equal(kinds, 0, out=self._chosen[:queries]))
+        places = found.reshape(-1, count) % gallery + 1
+        above = (gallery - count + 1) - places + np.arange(count)
+        values = np.take_along_axis(ordered, places, axis=1)
+        near = _near_irrelevant(ordered, places, values, self.reach)
+        sample = np.linspace(0, gallery - 1, _SAMPLE).astype(np.int64)
+        self._check(self.pair.exact_row(first, sample), scores[0, sample])
+        crowded = self._settle(scores, relevant, first, above, values, near)
+        above.sort(axis=1)
+        if crowded.size:
+            every = self.pair.exact(first + crowded)
+            self._check(every, scores[crowded])
+            above[crowded] = exact_above(every, relevant, self.position)
+        return _ranks(above)
+
+    def _settle(
+        self,
+        scores: Single,
+        relevant: slice,
+        first: int,
+        above: Integers,
+        values: Single,
+        near: npt.NDArray[np.bool_],
+    ) -> Integers:
+        """Correct in place what float32 could not tell.
+
+        Args:
+            scores: ``(Q, M)``, the lowest bit of each being its kind.
+            relevant: The columns of the relevant photos.
+            first: The row of the first query.
+            above: Irrelevant photos above each relevant one, by float32: ``(Q, R)``.
+            values: The float32 scores of the relevant photos, rising in each row: ``(Q, R)``.
+            near: Which of them have an irrelevant photo within reach: ``(Q, R)``.
+
+        Returns:
+            The rows left alone because much of their gallery would have to be scored.
+        """
+        asked, close = np.nonzero(near)[0], values[near]
+        rows, columns = self._candidates(scores, asked, close)
+        approximate = scores[rows, columns]
+        kind = (columns >= relevant.start) & (columns < relevant.stop)
+        keys, close_keys = _keys(rows, approximate), _keys(asked, close)
+        after = np.searchsorted(close_keys, keys).clip(max=max(len(close) - 1, 0))
+        wanted = close_keys[after] == keys
+        for other in (after, np.maximum(after - 1, 0)):  # the next above, the next below
+            within = np.abs(close[other] - approximate) <= self.reach
+            wanted |= within & (asked[other] == rows) & ~kind
+        sizes = np.bincount(rows[wanted], minlength=len(near))
+        crowded = np.flatnonzero(sizes > _CROWDED * scores.shape[1])
+        near[crowded] = False
+        wanted &= ~np.isin(rows, crowded)
+        rows, columns, kind, keys = rows[wanted], columns[wanted], kind[wanted], keys[wanted]
+        really = np.empty(len(rows))
+        ends = np.searchsorted(rows, np.arange(len(near) + 1)).tolist()
+        for row, (start, stop) in enumerate(itertools.pairwise(ends)):
+            if start < stop:
+                really[start:stop] = self.pair.exact_row(first + row, columns[start:stop])
+        self._check(really, approximate[wanted])
+        # Irrelevant candidates above each relevant one: by float32, and as it really is.
+        rising = np.argsort(keys, kind="stable")
+        order = np.lexsort((-self.position[columns], really, rows))
+        change = _irrelevant_before(rising, kind) - _irrelevant_before(order, kind)
+        above[near] += change[rising][kind[rising]]
+        return crowded
+
+    def _candidates(
+        self, scores: Single, asked: Integers, close: Single
+    ) -> tuple[Integers, Integers]:
+        """Rows and columns of all that may be within reach of a close score, and of some more."""
+        # Bins wider than two reaches, rounding included: what is in reach of a score lies in two.
+        scale = np.float32(0.45 / self.reach)
+        marks = (np.stack([close - self.reach, close + self.reach]) * scale).astype(np.int32)
+        marks &= _BINS - 1
+        chosen = self._chosen[: len(scores)]
+        ends = np.searchsorted(asked, np.arange(len(scores) + 1)).tolist()
+        for row, (start, stop) in enumerate(itertools.pairwise(ends)):
+            here = marks[:, start:stop]
+            self._marked[here] = True
+            np.multiply(scores[row], scale, out=self._bins, casting="unsafe")  # as `astype` rounds
+            self._bins &= _BINS - 1
+            # All bins are in range; `clip` spares `take` the check and a conversion.
+            self._marked.take(self._bins, mode="clip", out=chosen[row])
+            self._marked[here] = False
+        rows, columns = np.divmod(np.flatnonzero(chosen), scores.shape[1])
+        return rows, columns
+
+    def _check(self, exact: Double, approximate: Single) -> None:
+        if np.abs(exact - approximate).max(initial=0.0) > self.trusted:
+            raise TooCoarseError
 
 
 def exact_ranks(scores: Double, relevant: slice, position: Integers) -> npt.NDArray[np.int32]:
@@ -129,7 +220,7 @@ def exact_above(scores: Double, relevant: slice, position: Integers) -> Integers
 
 
 def tied_ranks(
-    scores: npt.NDArray[np.int16], relevant: slice, position: Integers
+    scores: npt.NDArray[Any], relevant: slice, position: Integers
 ) -> npt.NDArray[np.int32]:
     """The ranks of the relevant photos from whole scores, of which many are equal.
 
@@ -167,75 +258,10 @@ def _near_irrelevant(
     return near
 
 
-class _CloseCalls:
-    """Settles, for the queries of one block, what float32 cannot tell apart."""
-
-    def __init__(
-        self,
-        scores: Single,
-        relevant: slice,
-        exact: ExactScores,
-        position: Integers,
-        reach: np.float32,
-        trusted: float,
-    ) -> None:
-        self.scores, self.relevant, self.exact = scores, relevant, exact
-        self.position, self.reach, self.trusted = position, reach, trusted
-        # Bins wider than two reaches, rounding included: what is in reach of a score lies in two.
-        self.scale = np.float32(0.45 / reach)
-        self.marked = np.zeros(_BINS, np.bool_)
-
-    def settle(
-        self, row: int, above: Integers, values: Single, near: npt.NDArray[np.bool_]
-    ) -> bool:
-        """Correct the counts of one query in place; False where that is too much for one by one.
-
-        Args:
-            row: The query's place in the block.
-            above: Irrelevant photos above each relevant one, by float32: ``(R,)``.
-            values: The float32 scores of the relevant photos, rising.
-            near: Which of them have an irrelevant photo within reach.
-        """
-        close = values[near]
-        marks = self._bins(np.concatenate([close - self.reach, close + self.reach]))
-        self.marked[marks] = True
-        # All bins are in range; `clip` spares `take` the check and a conversion.
-        columns = np.flatnonzero(self.marked.take(self._bins(self.scores[row]), mode="clip"))
-        self.marked[marks] = False
-        approximate = self.scores[row, columns]
-        kind = (columns >= self.relevant.start) & (columns < self.relevant.stop)
-        upper = np.searchsorted(close, approximate)
-        gap_up = close[np.minimum(upper, len(close) - 1)] - approximate
-        gap_down = approximate - close[np.maximum(upper - 1, 0)]
-        wanted = np.where(
-            kind, gap_up == 0, np.minimum(np.abs(gap_up), np.abs(gap_down)) <= self.reach
-        )
-        columns, approximate, kind = columns[wanted], approximate[wanted], kind[wanted]
-        if len(columns) > _CROWDED * self.scores.shape[1]:
-            return False
-        exact = self.check([row], columns)[0]
-        # Irrelevant candidates above each relevant one: by float32, and as it really is.
-        by_float32 = _irrelevant_before(np.argsort(-approximate, kind="stable"), kind)
-        really = _irrelevant_before(np.lexsort((self.position[columns], -exact)), kind)
-        rising = np.argsort(approximate[kind], kind="stable")
-        above[near] += (really - by_float32)[kind][rising]
-        return True
-
-    def check(self, rows: Any, columns: Any) -> Double:
-        """Exact scores ``(rows, columns)``.
-
-        Raises:
-            TooCoarseError: The float32 scores lie further off than is trusted.
-        """
-        exact = self.exact(rows, columns)
-        if np.abs(exact - self.scores[rows][:, columns]).max() > self.trusted:
-            raise TooCoarseError
-        return exact
-
-    def _bins(self, scores: Single) -> npt.NDArray[np.int32]:
-        bins: npt.NDArray[np.int32] = (scores * self.scale).astype(np.int32)
-        bins &= _BINS - 1
-        return bins
+def _keys(rows: Integers, scores: Single) -> Integers:
+    """Whole numbers that compare as row, then score."""
+    bits = (scores + np.float32(0)).view(np.int32)  # adding zero turns -0.0 into 0.0
+    return (rows << 32) + np.where(bits >= 0, bits, bits ^ np.int32(0x7FFFFFFF))
 
 
 def _irrelevant_before(order: Integers, kind: npt.NDArray[np.bool_]) -> Integers:

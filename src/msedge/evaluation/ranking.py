@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from threading import local
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -22,9 +21,9 @@ from threadpoolctl import threadpool_limits
 
 from msedge.errors import ShapeError
 from msedge.evaluation.filtering import (
+    RankFilter,
     TooCoarseError,
     exact_ranks,
-    filtered_ranks,
     float32_errors,
     tied_ranks,
 )
@@ -259,10 +258,11 @@ def _rank_on_cpu(work: _Work, finish: Finish[Result]) -> Iterator[list[Result]]:
     def one(blocks: list[Block]) -> list[Result]:
         while errors:
             error = errors[0]
-            if not hasattr(own, "room"):
+            if getattr(own, "error", None) != error:
+                own.error, own.filter = error, RankFilter(pair, work.position, error, _BLOCK)
                 own.room = np.empty((work.most_rows, len(pair.gallery)), np.float32)
             try:
-                return _filtered(work, blocks, error, own.room, finish)
+                return _filtered(pair, blocks, own.filter, own.room, finish)
             except TooCoarseError:
                 if error in errors:  # another thread may have noticed too
                     errors.remove(error)
@@ -280,14 +280,14 @@ def _rank_on_cpu(work: _Work, finish: Finish[Result]) -> Iterator[list[Result]]:
 
 
 def _filtered(
-    work: _Work,
+    pair: Scored,
     blocks: list[Block],
-    error: float,
+    rank_filter: RankFilter,
     room: npt.NDArray[np.float32],
     finish: Finish[Result],
 ) -> list[Result]:
     """One chunk through float32 scores."""
-    pair, first = work.pair, blocks[0][0].start
+    first = blocks[0][0].start
     asked = pair.queries[first : blocks[-1][0].stop]
     scores = np.matmul(asked, pair.gallery.T, out=room[: len(asked)])
     if pair.offset is not None:
@@ -295,14 +295,8 @@ def _filtered(
     done = []
     for rows, relevant in blocks:
         part = scores[rows.start - first : rows.stop - first]
-        exact = partial(_exact_rows, pair, rows.start)
-        ranks = filtered_ranks(part, relevant, exact, position=work.position, error=error)
-        done.append(finish((rows, relevant), ranks))
+        done.append(finish((rows, relevant), rank_filter.ranks(part, relevant, rows.start)))
     return done
-
-
-def _exact_rows(pair: Scored, first: int, rows: Any, columns: Any) -> npt.NDArray[np.float64]:
-    return pair.exact(first + np.asarray(rows), columns)
 
 
 def _exactly(work: _Work, blocks: list[Block], finish: Finish[Result]) -> list[Result]:

@@ -32,6 +32,8 @@ Metric = Literal["cosine", "euclidean", "hamming"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 _GRID = np.float64(2.0**25)
+_TINY = 1e-200
+"""Squares of lengths between this and its inverse neither overflow nor vanish."""
 _ROWS = 512
 """Vectors prepared at a time: their float64 copies stay in the cache, and never are a whole set."""
 
@@ -66,6 +68,12 @@ class Scored:
         if self.offset is not None:
             scores += self.offset[columns]
         return scores
+
+    def exact_row(self, row: int, columns: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float64]:
+        """Scores of one query with a few photos, ``(columns,)``."""
+        few = self.gallery.take(columns, axis=0).astype(np.float64)
+        scores: npt.NDArray[np.float64] = few @ self.queries[row].astype(np.float64)
+        return scores if self.offset is None else scores + self.offset[columns]
 
 
 def scored(queries: Array, gallery: Array, metric: Metric = "cosine") -> Scored:
@@ -156,16 +164,28 @@ def _unit(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
     unit = np.empty(values.shape, np.float32)
     for start in range(0, len(values), _ROWS):
         rows = _finite(values[start : start + _ROWS], name, start)
-        largest = np.abs(rows).max(axis=1, keepdims=True)
-        zero = np.flatnonzero(largest == 0)
-        if zero.size:
-            raise ShapeError(
-                f"{name} row {start + zero[0]} is all zeros and has no direction; remove it"
-            )
-        rows = rows / largest  # keeps the squares below from overflowing or vanishing
-        rows /= np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
-        unit[start : start + _ROWS] = np.rint(rows * _GRID) / _GRID
+        squares = np.einsum("ij,ij->i", rows, rows)
+        if not ((squares > _TINY) & (squares < 1 / _TINY)).all():
+            largest = np.abs(rows).max(axis=1, keepdims=True)
+            zero = np.flatnonzero(largest == 0)
+            if zero.size:
+                raise ShapeError(
+                    f"{name} row {start + zero[0]} is all zeros and has no direction; remove it"
+                )
+            rows = rows / largest  # keeps the squares from overflowing or vanishing
+            squares = np.einsum("ij,ij->i", rows, rows)
+        unit[start : start + _ROWS] = _on_grid(rows, 1 / np.sqrt(squares[:, None]))
     return unit
+
+
+def _on_grid(
+    rows: npt.NDArray[np.float64], factor: npt.NDArray[np.float64] | float
+) -> npt.NDArray[np.float64]:
+    """Rows times a factor, rounded to the grid."""
+    scaled = rows * (factor * _GRID)
+    np.rint(scaled, out=scaled)
+    scaled *= 1 / _GRID
+    return scaled
 
 
 def _longest(values: npt.NDArray[Any], name: str) -> float:
@@ -184,8 +204,7 @@ def _shrunk(values: npt.NDArray[Any], longest: float) -> npt.NDArray[np.float32]
     shrunk = np.empty(values.shape, np.float32)
     for start in range(0, len(values), _ROWS):
         rows = values[start : start + _ROWS].astype(np.float64)
-        rows /= longest or 1.0
-        shrunk[start : start + _ROWS] = np.rint(rows * _GRID) / _GRID
+        shrunk[start : start + _ROWS] = _on_grid(rows, 1 / (longest or 1.0))
     return shrunk
 
 
@@ -208,9 +227,11 @@ def _codes(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
 def _finite(values: npt.NDArray[Any], name: str, first: int) -> npt.NDArray[np.float64]:
     """Rows as float64, row by row over contiguous memory, so that each depends on itself alone."""
     rows = np.ascontiguousarray(values, dtype=np.float64)
-    unusable = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if unusable.size:
-        raise ShapeError(
-            f"{name} row {first + unusable[0]} holds NaN or infinity; remove it or encode anew"
-        )
+    # A sum is finite only where all of its terms are; one that overflows is looked at again.
+    if not np.isfinite(rows.sum()):
+        unusable = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if unusable.size:
+            raise ShapeError(
+                f"{name} row {first + unusable[0]} holds NaN or infinity; remove it or encode anew"
+            )
     return rows

@@ -184,7 +184,9 @@ def _percentiles(
         )
     ]
     tails = ((1 - level) / 2, (1 + level) / 2)
-    low, high = means + np.quantile(np.concatenate(drawn), tails, axis=0)
+    ends = means + np.quantile(np.concatenate(drawn), tails, axis=0)
+    # Rounding can put a mean a hair outside of all values, such as below 0.
+    low, high = np.clip(ends, table.min(axis=0), table.max(axis=0))
     return low, high
 
 
