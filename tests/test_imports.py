@@ -180,6 +180,22 @@ class TestCost:
         assert loaded & heavy == set()
 
 
+    def test_judging_features_needs_no_learning_library(self):
+        heavy = {
+            "torch", "timm", "kornia", "pytorch_metric_learning", "lightning_fabric", "sklearn",
+            "scipy",
+        }  # fmt: skip
+        judge = (
+            "import numpy as np\n"
+            "from msedge.evaluation.evaluate import evaluate\n"
+            "assert evaluate(np.eye(2), np.eye(2), np.arange(2), np.arange(2)).gallery == 2\n"
+            "import msedge.cli.evaluate, msedge.cli.evaluation_report, msedge.data.features"
+        )
+        loaded = loaded_after(judge)
+        assert "numpy" in loaded
+        assert loaded & heavy == set()
+
+
 class TestDocstrings:
     @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
     def test_everything_public_is_explained(self, path):

@@ -154,8 +154,8 @@ def evaluate(
     """Rank the gallery for every query, and measure the rankings.
 
     A photo is relevant when its class id equals the sketch's. Rankings are exact, ties go by
-    gallery order, and no value depends on ``chunk``, on the order of the queries, or on the
-    machine. Runs on the GPU when ``gallery`` is a CUDA tensor.
+    gallery order, and no value depends on ``chunk``, on the order of the queries, on threads or
+    on the BLAS. Runs on the GPU when ``gallery`` is a CUDA tensor.
 
     Args:
         queries: Sketch vectors ``(Q, D)``; see :func:`~msedge.evaluation.scoring.scored`.
