@@ -179,7 +179,6 @@ class TestCost:
         assert {"msedge", "typer"} <= loaded
         assert loaded & heavy == set()
 
-
     def test_judging_features_needs_no_learning_library(self):
         heavy = {
             "torch", "timm", "kornia", "pytorch_metric_learning", "lightning_fabric", "sklearn",

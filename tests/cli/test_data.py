@@ -68,6 +68,13 @@ def test_name_and_copy(asked: list[str], tmp_path: Path) -> None:
     assert "--data_name mine" in result.output
 
 
+def test_a_protocol_s_name_is_not_markup(asked: list[str], tmp_path: Path) -> None:
+    own = Path(asked[-1])
+    own.write_text(own.read_text().replace('id = "one"', 'id = "[red]one"'))
+    result = CliRunner().invoke(data_app, [*asked, "--data-root", str(tmp_path)])
+    assert "[red]one: counts" in result.output
+
+
 def test_says_what_was_left_out(asked: list[str], tmp_path: Path) -> None:
     added = tmp_path / "archive" / "EXTEND_image_sketchy" / "cow"
     added.mkdir(parents=True)

@@ -276,6 +276,8 @@ class TestErrors:
                 r"--binary compares sign codes by hamming, not by",
             ),
             (("--at", "0"), r"cut-offs in at must be at least 1, got 0"),
+            (("--at", str(2**63)), r"cut-offs in at must be at most 2,147,483,647, got 9223372036"),
+            (("--seen-share", "0.2"), r"--seen-share has no use without --seen-gallery"),
             (("--seed", "-1"), r"seed must be 0 or more, got -1"),
             (("--resamples", "0"), r"resamples must be at least 1, got 0"),
             (("--seen-labels", "y.txt"), r"--seen-labels has no use without --seen-gallery"),
@@ -299,6 +301,24 @@ class TestErrors:
         answer = type_in(main, "evaluate", *files, *more)
         assert (answer.code, answer.out) == (2, "")
         assert re.fullmatch(rf"msedge: .*{message}.*\n", answer.err), answer.err
+
+    @pytest.mark.parametrize("low", [0, 0.5])
+    def test_signs_that_are_all_the_same(self, type_in, made_features, tmp_path, low):
+        """Features after a ReLU, or codes of 0 and 1: any ranking would be the gallery's order."""
+        for side, path in zip("qg", made_features().files, strict=True):
+            arrays = dict(np.load(path))
+            np.savez(tmp_path / f"{side}.npz", x=np.maximum(arrays["x"], low), y=arrays["y"])
+        answer = type_in(main, "evaluate", tmp_path / "q.npz", tmp_path / "g.npz", "--binary")
+        assert (answer.code, answer.out) == (2, "")
+        assert re.fullmatch(
+            r"msedge: all photos of .*g\.npz have the same sign code.*--metric hamming.*\n",
+            answer.err,
+        )
+
+    def test_draws_are_checked_before_the_long_work(self, type_in, made_features, monkeypatch):
+        monkeypatch.setattr("msedge.cli.evaluation_report.evaluate", pytest.fail)
+        answer = type_in(main, "evaluate", *made_features().files, "--resamples", 0)
+        assert (answer.code, answer.err) == (2, "msedge: resamples must be at least 1, got 0\n")
 
     def test_names_that_say_no_photo(self, type_in, made_features):
         made = made_features()

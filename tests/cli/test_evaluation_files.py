@@ -92,6 +92,11 @@ class TestCsv:
                 values = [float(row[f"{name} {measure}"]) for row in rows]
                 assert np.mean(values) == pytest.approx(figure["mean"], abs=1e-15)
 
+    def test_what_utf_8_cannot_hold_is_escaped(self, made_features, figures, tmp_path):
+        files = made_features(classes=("bat", "\udc80")).files
+        figures(*files, "--per-query", tmp_path / "q.csv")
+        assert {row["class"] for row in read(tmp_path / "q.csv")} == {"bat", r"\udc80"}
+
     def test_rows_are_those_of_the_file(self, made_features, figures, tmp_path):
         made, path = made_features(), tmp_path / "both.npz"
         vectors = np.concatenate([made.gallery, made.queries])

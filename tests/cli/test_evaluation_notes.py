@@ -73,6 +73,18 @@ class TestBounds:
         assert notes(at=(5,), conventions=("zse", "rank")) == ()
         assert len(notes(at=(5,), conventions=("zse", "hits"))) == 1
 
+    def test_beyond_the_gallery_sake_divides_by_its_photos(self, notes):
+        """4 and 2 of 6 photos are relevant, which is what P@12 comes to, however they rank."""
+        (found,) = notes(at=(12,), conventions=("sake",))
+        assert found == (
+            "P@12 as h_k / M cannot exceed 55.6 here: 2 of 2 classes have fewer than 12 photos "
+            "(mean of min(k, R) / M)"
+        )
+        (by_k,) = notes(at=(12,), conventions=("sake", "total"))
+        assert by_k.startswith("P@12 as h_k / k cannot exceed 27.8 here")
+        of_one = {"queries": {"y": ["cow"] * 3}, "gallery": {"y": ["cow"] * 6}}
+        assert notes(at=(12,), conventions=("sake",), **of_one) == ()
+
 
 class TestRepeats:
     VECTORS = np.array([[1, 2, 3], [1, 2, 3], [3, 2, 1], [1, 2, 3], [1, 2, 3], [0, 1, 0]], float)
@@ -84,6 +96,10 @@ class TestRepeats:
         )
         assert repeated(load_features(tmp_path / "gallery.npz")) == 2
 
+    def test_one_alone(self, notes):
+        (found,) = notes(gallery={"x": np.array([[1, 2, 3], [1, 2, 3], *np.eye(3), [2, 1, 0]])})
+        assert found.startswith("the gallery holds 1 photo twice (")
+
     def test_codes_are_often_equal(self, notes):
         codes = {"x": self.VECTORS > 1}
         assert notes(metric="hamming", queries={"x": np.eye(3)}, gallery=codes) == ()
@@ -92,7 +108,27 @@ class TestRepeats:
 class TestOthers:
     def test_queries_left_out(self, notes):
         found = notes(queries={"y": ["cow", "elk", "bat"]}, drop_absent=True)
-        assert found == ("1 query is left out, since the gallery has no photo of their class: elk",)
+        assert found == ("1 query is left out, since the gallery has no photo of its class: elk",)
+
+    def test_one_file_in_both_places(self, tmp_path):
+        rng, path = np.random.default_rng(0), tmp_path / "all.npz"
+        np.savez(path, x=rng.normal(size=(4, 3)), y=["cow"] * 4)
+
+        def found() -> tuple[str, ...]:
+            inputs = load_inputs(
+                Files(Source(path), Source(tmp_path / ".." / tmp_path.name / "all.npz")),
+                refuse_zeros=True, drop_absent=False, share=1.0, seed=0,
+            )  # fmt: skip
+            evaluation = evaluate(
+                inputs.queries.embeddings, inputs.ranked.embeddings,
+                inputs.queries.labels, inputs.ranked.labels, at=(1,),
+            )  # fmt: skip
+            return notes_on(inputs, evaluation, "cosine", binary=False)
+
+        (said,) = found()
+        assert said.startswith("4 of 4 queries are in the gallery themselves, as the same rows of ")
+        np.savez(path, x=rng.normal(size=(4, 3)), y=["cow"] * 4, domains=[0, 0, 1, 1])
+        assert found() == ()
 
     def test_files_of_the_other_domain(self, notes):
         swapped = {"queries": {"domains": [1] * 3}, "gallery": {"domains": [0] * 6}}

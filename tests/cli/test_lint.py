@@ -98,6 +98,8 @@ class TestBadInput:
             ("method,S21_P200\nA,0.5,0.6\n", "row 1 has 3 cells, expected 2"),
             ('method,S21_P200\n"A,0.5\n', "cannot read"),
             (b"method,S21_P200\n\xff,0.5\n", "is not UTF-8"),
+            ("method;S21_P200\nA;0,5\n", "is parted by semicolons"),
+            ("method\tS21_P200\nA\t0.5\n", "is parted by tabs"),
         ],
     )
     def test_one_line_and_status_2(self, type_in, table, text, message):

@@ -59,6 +59,17 @@ class TestList:
             assert row.split() in rows
         assert {row[0] for row in rows[-len(list_protocols()) :]} == set(list_protocols())
 
+    def test_nothing_is_cut_in_a_narrow_terminal(self, ask, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "50")
+        lines = ask("list").output.splitlines()
+        assert max(map(len, lines)) <= 50
+        text = squeezed(" ".join(lines))
+        assert (
+            "sketchy-21 sketchy, classes: 21 unseen, 104 seen; queries: 12,694; gallery: 10,453 "
+            "unique photos, 12,553 lines; hash: 77a6fc1fe907"
+        ) in text
+        assert set(list_protocols()) <= set(lines)
+
     @pytest.mark.parametrize("arguments", [("--json",), ("list", "--json")])
     def test_json_is_what_show_gives_of_each(self, ask, arguments):
         listed = json.loads(ask(*arguments).stdout)

@@ -61,7 +61,7 @@ def test_what_differs(asked: list[str], tmp_path: Path) -> None:
     assert ["sketches, unseen (queries)", "2", "1", "differs"] in rows(result.output)
     lines = result.stdout.splitlines()
     assert lines[-3:] == [
-        "missing: sketches, unseen (queries): expected 2, found 1: 1 are missing",
+        "missing: sketches, unseen (queries): expected 2, found 1: 1 too few",
         "unreadable: val/photo/cow/0.png: its content is not a JPEG, PNG or WebP image",
         "tiny differs from one: 1 missing, 1 unreadable.",
     ]

@@ -113,6 +113,18 @@ def test_a_class_without_one_domain(tmp_path: Path, download, emptied: str, draw
         read(root, "sketchy")
 
 
+@pytest.mark.parametrize("folder", ["png_ready", "ImageResized_ready"])
+def test_a_misspelt_folder_is_named(tmp_path: Path, download, folder: str) -> None:
+    root = download(tmp_path, "tuberlin", ["cow", "zebra", "lion"])
+    (root / folder / "zebra").rename(root / folder / "zebrra")
+    rename = rf"class zebra has no images in .*{folder}: .*, or rename .*{folder}/zebrra if"
+    with pytest.raises(DataError, match=rename):
+        read(root, "tuberlin", seen=("zebra", "lion"))
+    (root / folder / "zebrra").rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"class zebra .*: unpack the archive again$"):
+        read(root, "tuberlin", seen=("zebra", "lion"))
+
+
 def test_one_class_in_two_spellings(tmp_path: Path, download) -> None:
     root = download(tmp_path, "quickdraw", ["sea turtle", "sea_turtle"])
     with pytest.raises(DataError, match="one class twice, sea turtle and sea_turtle: merge"):

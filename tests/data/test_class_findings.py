@@ -139,7 +139,7 @@ def test_lost_links(root: Path) -> None:
     for name in ("3.png", "2.png"):
         (root / "train/photo/cat" / name).symlink_to(root / "gone" / name)
     assert found(root) == [
-        "missing: train/photo/cat: 2 links lead nowhere, first 2.png: put the archive back"
+        "missing: train/photo/cat: links that lead nowhere: 2, first 2.png: put the archive back"
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msedge.data.class_names import match_spellings, squeeze
+from msedge.data.class_names import match_spellings, most_alike, squeeze
 from msedge.data.protocols import load_protocol, normalise_class_name
 
 NAMES = st.lists(st.text("ab -()", max_size=6), unique=True, max_size=8)
@@ -73,3 +73,16 @@ def test_no_class_is_given_twice(names: list[str], classes: list[str]) -> None:
     assert all(found[name] == name for name in set(names) & set(classes))
     assert len(set(found.values())) == len(names)
     assert all(squeeze(name) == squeeze(meant) for name, meant in found.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "found"),
+    [
+        ("giraffe", ["ape", "girafe"], "girafe"),
+        ("zebra", ["zebrra", "zebraa x"], "zebrra"),
+        ("bat", ["cat", "bath tub"], None),
+        ("cow", [], None),
+    ],
+)
+def test_names_that_may_be_one_misspelt(name: str, others: list[str], found: str | None) -> None:
+    assert most_alike(name, others) == found

@@ -80,9 +80,9 @@ def test_totals_of_a_whole_dataset() -> None:
 
 def test_what_is_missing_and_what_is_too_many() -> None:
     assert lines(COUNTS[:2]) == [
-        "missing: classes, unseen: expected 2, found 1: 1 are missing",
-        "missing: sketches, unseen (queries): expected 5, found 2: 3 are missing",
-        "missing: photos, unseen (gallery): expected 7, found 3: 4 are missing",
+        "missing: classes, unseen: expected 2, found 1: 1 too few",
+        "missing: sketches, unseen (queries): expected 5, found 2: 3 too few",
+        "missing: photos, unseen (gallery): expected 7, found 3: 4 too few",
     ]
     assert lines(with_photos(1004, 4)) == [
         "surplus: photos, unseen (gallery): expected 7, found 1,008: 1,001 too many",
@@ -101,7 +101,7 @@ def test_lines_are_expected_where_photos_are_not_counted() -> None:
     protocol = replace(PROTOCOL, expected=expected)
     assert lines(with_photos(3, 6), protocol) == []
     assert lines(COUNTS, protocol) == [
-        "missing: photos, unseen (gallery): expected 9, found 7: 2 are missing"
+        "missing: photos, unseen (gallery): expected 9, found 7: 2 too few"
     ]
 
 
@@ -109,7 +109,7 @@ def test_photos_left_out_for_their_content_are_not_missed() -> None:
     assert lines(with_photos(3, 2, left_out=2)) == []
     assert lines(with_photos(3, 4, left_out=2)) == []
     assert lines(with_photos(3, 1, left_out=2)) == [
-        "missing: photos, unseen (gallery): expected 7, found 4: 3 are missing"
+        "missing: photos, unseen (gallery): expected 7, found 4: 3 too few"
     ]
 
 
@@ -119,7 +119,7 @@ def test_smallest_and_largest_class() -> None:
     assert lines(with_photos(3, 2, left_out=2), protocol) == []
     off = tuple(replace(count, expected_photos=None) for count in with_photos(2, 5))
     assert lines(off, protocol) == [
-        "missing: photos, smallest unseen class (cow): expected 3, found 2: 1 are missing",
+        "missing: photos, smallest unseen class (cow): expected 3, found 2: 1 too few",
         "surplus: photos, largest unseen class (hot air balloon): expected 4, found 5: 1 too many",
     ]
     assert [total.what for total in count_totals((), protocol)][-1] == GALLERY
@@ -127,7 +127,7 @@ def test_smallest_and_largest_class() -> None:
 
 def test_seen_classes_that_are_only_counted() -> None:
     protocol = replace(PROTOCOL, seen=(), expected=Expected(seen_classes=2))
-    assert lines(COUNTS, protocol) == ["missing: classes, seen: expected 2, found 1: 1 are missing"]
+    assert lines(COUNTS, protocol) == ["missing: classes, seen: expected 2, found 1: 1 too few"]
     assert lines(COUNTS, replace(protocol, expected=Expected())) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,7 @@ class TestLabels:
             ("3\ncow", ["3", "cow"]),
             ("1_000\n", ["1_000"]),
             (f"{2**70}\n", [2**70]),
+            ("9" * 5000, ["9" * 5000]),  # more digits than Python reads as a number
         ],
     )
     def test_text(self, tmp_path, text, labels):
@@ -243,6 +245,11 @@ class TestErrors:
         np.save(tmp_path / "f.npy", VECTORS)
         (tmp_path / "f.npy").rename(tmp_path / "f.npz")
         with pytest.raises(DataError, match=r"no \.npz archive but a single array: name it \.npy"):
+            read_stored(tmp_path / "f.npz")
+
+    def test_pipe(self, tmp_path):
+        os.mkfifo(tmp_path / "f.npz")
+        with pytest.raises(DataError, match=r"features from .*f\.npz: it is a pipe or a device"):
             read_stored(tmp_path / "f.npz")
 
     def test_half_a_file(self, tmp_path):

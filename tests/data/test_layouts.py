@@ -170,14 +170,14 @@ def test_links_that_lead_nowhere(root: Path) -> None:
         (root / "tiny" / "val" / "photo" / "cow" / name).symlink_to(root / "gone.jpg")
     (root / "tiny" / "val" / "photo" / "yak").symlink_to(root / "gone")
     (line,) = problems(root)
-    assert "3 links lead nowhere, first cow/a.jpg" in line
+    assert "links that lead nowhere: 3, first cow/a.jpg" in line
 
 
 def test_link_to_itself_is_reported(root: Path) -> None:
     loop = root / "tiny" / "val" / "photo" / "cow" / "loop.jpg"
     loop.symlink_to(loop)
     (line,) = problems(root)
-    assert "1 links lead nowhere" in line
+    assert "links that lead nowhere: 1," in line
 
 
 def test_all_problems_at_once(root: Path) -> None:
@@ -315,3 +315,5 @@ def test_a_dataset_is_found_whatever_it_holds(tmp_path: Path) -> None:
         find_dataset(tmp_path, "../empty")
     with pytest.raises(DataError, match="no dataset 'gone'"):
         find_dataset(tmp_path, "gone")
+    with pytest.raises(DataError, match=r"cannot look into .*File name too long"):
+        find_dataset(tmp_path, "n" * 300)

@@ -134,6 +134,8 @@ def test_missing_file(tmp_path: Path) -> None:
             "gives 'cat' 4, outside",
         ),
         (MINIMAL + '"a\\nb" = 1\n', r"unknown field `a\nb`"),
+        (MINIMAL.replace('"dog"', '"d\\u001bog"'), r"'d\x1bog' is not a name on one line"),
+        (re.sub('id = ".*"', r'id = "a\\nb"', MINIMAL), r"'a\nb' is not a name on one line"),
     ],
 )
 def test_malformed_file_is_one_clear_line(tmp_path: Path, text: str, problem: str) -> None:

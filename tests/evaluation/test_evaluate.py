@@ -46,6 +46,13 @@ class TestExceptions:
         with pytest.raises(ShapeError, match="cut-offs in at must be at least 1, got 0"):
             evaluate(*problem(), at=(100, 0))
 
+    def test_cut_offs_end_with_int32(self):
+        largest = 2**31 - 1
+        found = evaluate(*problem(), at=(largest,), conventions=tuple(CONVENTIONS))
+        assert found.means("sake")[f"mAP@{largest}"] == found.means("sake")["mAP@all"]
+        with pytest.raises(ShapeError, match="cut-offs in at must be at most 2,147,483,647, got 2"):
+            evaluate(*problem(), at=(largest + 1,))
+
     def test_query_without_photos_is_named(self):
         queries, gallery, query_labels, gallery_labels = problem()
         query_labels[5] = 99

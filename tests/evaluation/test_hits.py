@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from msedge.errors import ShapeError
-from msedge.evaluation.hits import Hits
+from msedge.evaluation.hits import MOST_K, Hits
 
 # Relevant at ranks 1, 3 and 6; at none; at 4 alone; everywhere.
 RELEVANCE = np.array(
@@ -58,6 +58,13 @@ class TestExceptions:
         for ask in (hits.last, hits.within):
             with pytest.raises(ShapeError, match=f"k must be at least 1, got {k}"):
                 ask(k)
+
+    def test_cut_offs_end_with_int32(self):
+        hits = Hits.from_relevance(RELEVANCE)
+        assert hits.last(MOST_K) == hits.gallery
+        for ask in (hits.last, hits.within):
+            with pytest.raises(ShapeError, match="k must be at most 2,147,483,647, got 2147483648"):
+                ask(MOST_K + 1)
 
 
 class TestCardinality:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Barrier
+
 import numpy as np
 import pytest
 import torch
@@ -173,6 +175,24 @@ class TestNumbers:
         monkeypatch.setattr(ranking, "_threads", lambda: 1)
         assert ranks_of(*arrays, chunk=20) == plain_ranks(*arrays)
         assert len(set(tried)) == 3
+
+    @pytest.mark.usefixtures("always_filtered")
+    def test_two_threads_find_a_bound_too_small_at_once(self, monkeypatch):
+        arrays, met = problem(queries=40), Barrier(2, timeout=30)
+
+        def too_coarse(*_):
+            met.wait()
+            raise TooCoarseError
+
+        monkeypatch.setattr(RankFilter, "ranks", too_coarse)
+        monkeypatch.setattr(ranking, "_threads", lambda: 2)
+        assert ranks_of(*arrays, chunk=20) == plain_ranks(*arrays)
+
+    def test_class_ids_at_the_ends_of_their_range(self):
+        ids = np.array([2**63 - 1, -(2**63), 0])
+        asked, kept, asked_ids, kept_ids = problem(classes=3)
+        found = ranks_of(asked, kept, ids[asked_ids], ids[kept_ids])
+        assert found == plain_ranks(asked, kept, asked_ids, kept_ids)
 
     def test_top_k_is_the_start_of_the_ranking(self):
         asked, kept = vectors(9, 33, 0), vectors(40, 33, 1)

@@ -71,7 +71,7 @@ class TestExceptions:
             pytest.approx([-0.25, -0.25, 0])  # -|g|^2 / 2 in units of the longest vector, sqrt(2)
         ]
 
-    @pytest.mark.parametrize("code", [[0.5, 1.0], [0, 2], [np.nan, 1]])
+    @pytest.mark.parametrize("code", [[0.5, 1.0], [0, 2], [np.nan, 1], [-1, 0]])
     def test_what_is_no_code_is_named(self, code):
         with pytest.raises(ShapeError, match="gallery row 1 is no binary code; hamming wants 0"):
             scored(np.array([[1, 0]]), np.array([[1, 0], code]), "hamming")
@@ -156,6 +156,31 @@ class TestNumbers:
     def test_extreme_lengths_neither_vanish_nor_overflow(self, size):
         pair = scored(np.array([[size, size]]), np.array([[1.0, 0.0]]))
         assert pair.exact(ALL).item() == pytest.approx(0.5**0.5, abs=1e-7)
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("size", [1e-310, 1e-200, 1e200, 1e306])
+    def test_euclidean_does_not_depend_on_the_unit(self, size):
+        queries, gallery = np.array([[1, 2], [-3, 1]]), np.array([[1, 1], [4, 0], [0, -2]])
+        pair = scored(size * queries, size * gallery, "euclidean")
+        expected = scored(queries, gallery, "euclidean").exact(ALL)
+        np.testing.assert_allclose(pair.exact(ALL), expected, rtol=0, atol=1e-7)
+
+    @pytest.mark.filterwarnings("error")
+    def test_sums_that_overflow_are_no_infinity(self):
+        assert scored(np.full((2, 9), 1e308), np.eye(9)).exact(ALL) == pytest.approx(1 / 3)
+
+    def test_a_vector_beside_which_the_others_vanish_is_named(self):
+        queries, gallery = vectors(9, 33, 0), vectors(40, 33, 1).astype(np.float64)
+        expected = queries @ gallery.T - np.square(gallery).sum(axis=1) / 2
+        gallery[7] *= 1e8
+        with pytest.raises(
+            ShapeError, match=r"gallery row 7 is \de\+0[78] times as long as the med"
+        ):
+            scored(queries, gallery, "euclidean")
+        gallery[7] *= 1e-4
+        scores = scored(queries, gallery, "euclidean").exact(ALL) * np.square(gallery[7]).sum()
+        others = np.arange(40) != 7
+        np.testing.assert_allclose(scores[:, others], expected[:, others], rtol=0, atol=0.05)
 
     def test_plain_leaves_integers_integers(self):
         assert plain(torch.arange(3)).dtype == np.int64

@@ -27,9 +27,6 @@ data_app = typer.Typer(
 DataRoot = Annotated[Path, typer.Option("--data-root", help="Folder that holds datasets.")]
 
 
-data_app.command("verify")(verify_command)
-
-
 @data_app.command()
 def prepare(
     dataset: Annotated[str, typer.Argument(help="Which it is: sketchy, tuberlin or quickdraw.")],
@@ -85,6 +82,9 @@ def prepare(
     _show_next(name, data_root)
 
 
+data_app.command("verify")(verify_command)
+
+
 @data_app.command()
 def sample(
     data_root: DataRoot = Path("data"),
@@ -119,7 +119,7 @@ def _show_counts(
     if whole[1:] != (None, None):
         cells = ("" if count is None else f"{count:,}" for count in whole)
         table.add_row("val of the whole set", *cells, style="dim")
-    Console().print(table)
+    Console(highlight=False, markup=False).print(table)
     if counts.dropped:
         typer.echo(f"Left out: {len(counts.dropped):,}, each listed in {folder / 'prepared.json'}.")
         typer.echo(f"  first: {counts.dropped[0]}")

@@ -40,7 +40,7 @@ def evaluate_command(
     seen_labels: options.SeenLabels = None,
     seen_queries: options.SeenQueries = None,
     seen_query_labels: options.SeenQueryLabels = None,
-    seen_share: options.SeenShare = 1.0,
+    seen_share: options.SeenShare = None,
     compare: options.Compare = None,
     compare_gallery: options.CompareGallery = None,
     compare_labels: options.CompareLabels = None,
@@ -59,9 +59,11 @@ def evaluate_command(
     from msedge.cli.evaluation_inputs import Files, Source, load_inputs
     from msedge.cli.evaluation_report import Choices, judge
     from msedge.cli.evaluation_table import show
+    from msedge.data.images import one_line
 
-    _check_companions(seen_gallery, seen_labels, seen_queries, seen_query_labels)
+    _check_companions(seen_gallery, seen_labels, seen_queries, seen_query_labels, seen_share)
     _check_comparison(compare, compare_gallery, compare_labels, seen_gallery)
+    share = 1.0 if seen_share is None else seen_share
     choices = Choices(
         conventions=_chosen_conventions(conventions or ["standard"]),
         at=tuple(dict.fromkeys(at or (100, 200))),
@@ -70,7 +72,7 @@ def evaluate_command(
         intervals=intervals,
         resamples=resamples,
         seed=seed,
-        share=seen_share,
+        share=share,
         per_class=per_class,
         fine_grained=fine_grained,
     )
@@ -87,7 +89,7 @@ def evaluate_command(
         files,
         refuse_zeros=binary or choices.metric == "cosine",
         drop_absent=drop_absent,
-        share=seen_share,
+        share=share,
         seed=seed,
     )
     with progress_bar("Ranking") if sys.stderr.isatty() else nullcontext() as progress:
@@ -99,7 +101,7 @@ def evaluate_command(
     else:
         show(report)
         if per_query is not None:
-            typer.echo(f"Written to {per_query}.")
+            typer.echo(f"Written to {one_line(per_query)}.")
 
 
 def _chosen_conventions(names: Sequence[str]) -> tuple[str, ...]:
@@ -142,11 +144,16 @@ def _source(file: Path | None, labels: Path | None) -> Source | None:
 
 
 def _check_companions(
-    gallery: Path | None, labels: Path | None, queries: Path | None, query_labels: Path | None
+    gallery: Path | None,
+    labels: Path | None,
+    queries: Path | None,
+    query_labels: Path | None,
+    share: float | None,
 ) -> None:
     """Refuse options that another one would have to go with."""
     _refuse_without("--seen-gallery", gallery, ("--seen-labels", labels))
     _refuse_without("--seen-gallery", gallery, ("--seen-queries", queries))
+    _refuse_without("--seen-gallery", gallery, ("--seen-share", share))
     _refuse_without("--seen-queries", queries, ("--seen-query-labels", query_labels))
 
 

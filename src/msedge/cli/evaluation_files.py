@@ -71,7 +71,8 @@ def class_rows(judged: Judged, convention: str, inputs: Inputs) -> list[dict[str
 def write_queries(path: Path, report: Report) -> None:
     """Write a CSV with a row a query: where it stands in its file, its class, all measures.
 
-    Rows count from 0. With seen queries, a column tells the two sets apart.
+    Rows count from 0. With seen queries, a column tells the two sets apart. What UTF-8 cannot hold
+    is escaped.
 
     Raises:
         DataError: the file cannot be written.
@@ -82,7 +83,10 @@ def write_queries(path: Path, report: Report) -> None:
     sets = [("unseen", inputs.queries, report.queries)]
     if report.seen is not None and inputs.seen_queries is not None:
         sets.append(("seen", inputs.seen_queries, report.seen))
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["queries", *header] if len(sets) > 1 else header)
         for title, queries, judged in sets:

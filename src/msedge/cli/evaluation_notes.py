@@ -18,8 +18,10 @@ from msedge.data.images import one_line
 if TYPE_CHECKING:
     from msedge.evaluation.evaluate import Evaluation
 
-_DIVIDED_BY_K = frozenset({"standard", "sake", "hits", "total"})
-"""Conventions whose P@k counts a place without a relevant photo to fill it as wrong."""
+_BY_K = frozenset({"standard", "total"})
+"""Conventions whose P@k is divided by k."""
+_BY_PLACES = frozenset({"sake", "hits"})
+"""Conventions whose P@k is divided by k, or by M where the gallery is smaller."""
 
 
 def notes_on(
@@ -37,6 +39,7 @@ def notes_on(
     return (
         *_of_absent(inputs),
         *_of_domains(inputs),
+        *_of_themselves(inputs),
         *_of_bounds(evaluation),
         *(() if codes else _of_repeats(inputs.gallery)),
         *_of_other_gallery(inputs),
@@ -54,9 +57,10 @@ def repeated(gallery: Features) -> int:
 
 def _of_absent(inputs: Inputs) -> Iterator[str]:
     if inputs.left_out:
-        counted = "1 query is" if inputs.left_out == 1 else f"{inputs.left_out:,} queries are"
+        one = inputs.left_out == 1
+        counted = "1 query is" if one else f"{inputs.left_out:,} queries are"
         yield (
-            f"{counted} left out, since the gallery has no photo of their "
+            f"{counted} left out, since the gallery has no photo of {'its' if one else 'their'} "
             f"class: {', '.join(inputs.absent)}"
         )
 
@@ -69,26 +73,43 @@ def _of_domains(inputs: Inputs) -> Iterator[str]:
         yield f"the gallery is of sketches: {one_line(inputs.gallery.file)} holds no photos"
 
 
+def _of_themselves(inputs: Inputs) -> Iterator[str]:
+    """One file without domains in both places asks each vector for itself."""
+    queries, gallery = inputs.queries, inputs.gallery
+    if queries.file.resolve() == gallery.file.resolve():
+        count = len(np.intersect1d(queries.rows, gallery.rows))
+        if count:
+            yield (
+                f"{count:,} of {len(queries):,} queries are in the gallery themselves, as the same "
+                f"rows of {one_line(queries.file)}, and are their own nearest: the figures are too "
+                "high"
+            )
+
+
 def _of_bounds(evaluation: Evaluation) -> Iterator[str]:
-    if not _DIVIDED_BY_K.intersection(evaluation.values):
+    by_k = _BY_K.intersection(evaluation.values)
+    if not by_k and not _BY_PLACES.intersection(evaluation.values):
         return
     classes, first = np.unique(evaluation.labels, return_index=True)
     photos = evaluation.relevant[first]
     for k in evaluation.at:
         short = np.count_nonzero(photos < k)
-        if short:
-            best = float(np.mean(np.minimum(evaluation.relevant, k) / k))
+        places = k if by_k else min(k, evaluation.gallery)
+        best = float(np.mean(np.minimum(evaluation.relevant, k) / places))
+        if short and best < 1:
+            divisor = "k" if places == k else "M"
             yield (
-                f"P@{k} as h_k / k cannot exceed {100 * best:.1f} here: {short} of {len(classes)} "
-                f"classes have fewer than {k} photos (mean of min(k, R) / k)"
+                f"P@{k} as h_k / {divisor} cannot exceed {100 * best:.1f} here: {short} of "
+                f"{len(classes)} classes have fewer than {k} photos (mean of min(k, R) / {divisor})"
             )
 
 
 def _of_repeats(gallery: Features) -> Iterator[str]:
     count = repeated(gallery)
     if count:
+        photos = "1 photo" if count == 1 else f"{count:,} photos"
         yield (
-            f"the gallery holds {count:,} photos twice (a vector equal to that of an earlier photo "
+            f"the gallery holds {photos} twice (a vector equal to that of an earlier photo "
             "of the class): use msedge data prepare, which leaves repeats out"
         )
 

@@ -87,10 +87,11 @@ SeenQueryLabels = Annotated[
     Path | None, typer.Option("--seen-query-labels", help="Their labels.", rich_help_panel=_SEEN)
 ]
 SeenShare = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--seen-share",
-        help="Share drawn of each seen class, photos and sketches; papers take 1.0 or 0.2.",
+        help="Share drawn of each seen class, photos and sketches (default: 1.0); papers take 1.0 "
+        "or 0.2.",
         rich_help_panel=_SEEN,
     ),
 ]

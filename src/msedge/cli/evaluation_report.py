@@ -22,7 +22,7 @@ from msedge.errors import DataError
 from msedge.evaluation.evaluate import Evaluation, evaluate
 from msedge.evaluation.fine_grained import FineGrained, fine_grained
 from msedge.evaluation.scoring import sign_codes
-from msedge.evaluation.significance import Comparison, bootstrap, compare
+from msedge.evaluation.significance import Comparison, bootstrap, check_draws, compare
 
 if TYPE_CHECKING:
     from msedge.evaluation.scoring import Metric
@@ -132,7 +132,11 @@ def judge(inputs: Inputs, choices: Choices, progress: Progress | None = None) ->
     Raises:
         MSEdgeError: the vectors or the choices cannot be used.
     """
+    if choices.intervals or inputs.other_queries is not None:
+        check_draws(**choices.drawn)  # before the long work, not after it
     photos = _vectors(inputs.ranked, choices)
+    if choices.binary:
+        _refuse_one_code(photos, inputs)
     queries = _judged(inputs.queries, photos, inputs.ranked, choices, progress)
     seen = (
         None
@@ -152,6 +156,15 @@ def judge(inputs: Inputs, choices: Choices, progress: Progress | None = None) ->
 
 def _vectors(features: Features | Ranked, choices: Choices) -> NDArray[Any]:
     return sign_codes(features.embeddings) if choices.binary else features.embeddings
+
+
+def _refuse_one_code(photos: NDArray[Any], inputs: Inputs) -> None:
+    """Refuse what has no values below 0, such as features after a ReLU, or codes of 0 and 1."""
+    if len(photos) > 1 and (photos == photos[0]).all():
+        raise DataError(
+            f"all photos of {one_line(inputs.gallery.file)} have the same sign code, and nothing "
+            "to be ranked by; leave out --binary, or give --metric hamming for codes of 0 and 1"
+        )
 
 
 def _evaluate(

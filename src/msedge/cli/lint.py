@@ -31,7 +31,8 @@ def lint_command(
 ) -> None:
     """Flag rows of a results table that cannot be what they say.
 
-    Exit status 1 if a row is impossible or mixed; what is only suspect leaves it at 0.
+    Exit status 1 if a row is impossible or mixed, 0 if none is more than suspect, 2 for a table
+    that cannot be read.
     """
     from msedge.evaluation.lint import lint
     from msedge.evaluation.results_table import read_entries
@@ -61,6 +62,9 @@ def _read(table: Path) -> tuple[list[str], list[list[str]]]:
     if len(lines) < 2:
         found = "only a header" if lines else "nothing"
         raise DataError(f"{str(table)!r} holds {found}; expected a header and a row a method")
+    if len(lines[0]) == 1 and (found := next((mark for mark in ";\t" if mark in lines[0][0]), "")):
+        parted = {";": "semicolons", "\t": "tabs"}[found]
+        raise DataError(f"{str(table)!r} is parted by {parted}; save it as CSV, parted by commas")
     return lines[0], lines[1:]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from msedge.data.protocols import Overlap, Protocol
 
 _HASH_SHOWN = 12  # digits; enough to tell lists apart by eye, --json gives all of them
+_ANY_WIDTH = 1_000  # columns, more than the table of splits needs
 
 protocols_app = typer.Typer(
     name="protocols",
@@ -100,8 +101,10 @@ def _print_json(document: object) -> None:
 def _show_table(protocols: Iterable[Protocol]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
+    protocols = list(protocols)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     table.add_column("id", no_wrap=True)
     table.add_column("dataset", no_wrap=True)
@@ -119,7 +122,23 @@ def _show_table(protocols: Iterable[Protocol]) -> None:
             f"{_number(expected.gallery_unique)} / {_number(expected.gallery_lines)}",
             protocol.hash[:_HASH_SHOWN],
         )
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    whole = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).maximum
+    if whole <= console.width:
+        console.print(table)
+    else:  # an id that is cut short cannot be copied
+        _show_sections((protocol.id, _summary(protocol)) for protocol in protocols)
+
+
+def _summary(protocol: Protocol) -> str:
+    expected = protocol.expected
+    seen = _number(len(protocol.seen) or expected.seen_classes)
+    return (
+        f"{protocol.dataset}, classes: {len(protocol.unseen)} unseen, {seen} seen; "
+        f"queries: {_number(expected.queries)}; gallery: {_number(expected.gallery_unique)} "
+        f"unique photos, {_number(expected.gallery_lines)} lines; "
+        f"hash: {protocol.hash[:_HASH_SHOWN]}"
+    )
 
 
 def _show_rows(rows: Iterable[tuple[str, str]]) -> None:

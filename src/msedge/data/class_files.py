@@ -5,12 +5,12 @@ Tested in ``tests/data/test_class_files.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from msedge.data.archives import EXTENDED, Archive, ClassRoot
-from msedge.data.class_names import match_spellings
+from msedge.data.class_names import match_spellings, most_alike
 from msedge.data.images import one_line
 from msedge.data.layouts import list_images
 from msedge.data.protocols import Protocol, normalise_class_name
@@ -60,6 +60,8 @@ def read_classes(
     sketches = _class_folders(archive.sketch, [], archive.dataset)
     photos = _class_folders(archive.photo, sketches, archive.dataset)
     known = {normalise_class_name(name) for name in (*protocol.seen, *protocol.unseen)}
+    both = {**photos, **sketches}
+    lone = {key: both[key][0] for key in sketches.keys() ^ photos.keys()}
     classes: dict[str, ClassFiles] = {}
     left_out: list[str] = []
     for key in sorted({*sketches, *photos}):
@@ -72,9 +74,10 @@ def read_classes(
         else:
             classes[key] = ClassFiles(
                 name,
-                sketch=_images(of_sketch, name, archive.sketch, left_out),
-                photo=_images(of_photo, name, archive.photo, left_out),
+                sketch=_images(of_sketch, name, left_out),
+                photo=_images(of_photo, name, left_out),
             )
+            _check_domains(key, classes[key], archive, lone)
     return classes, tuple(left_out)
 
 
@@ -106,7 +109,7 @@ def _by_spelling(root: Path) -> dict[str, Path]:
 
 
 def _images(
-    folders: Sequence[_Folder], class_name: str, roots: Sequence[ClassRoot], left_out: list[str]
+    folders: Sequence[_Folder], class_name: str, left_out: list[str]
 ) -> tuple[ImageFile, ...]:
     images: list[ImageFile] = []
     for folder in folders:
@@ -116,10 +119,19 @@ def _images(
             f"{one_line(class_name)}/{one_line(path.name)}: the link leads nowhere"
             for path in dangling
         ]
-    # Added photos do not make up for originals: without them the archive is half unpacked.
-    if all(image.origin == EXTENDED for image in images):
-        where = " or ".join(one_line(root.path) for root in roots if root.origin != EXTENDED)
-        raise DataError(
-            f"class {one_line(class_name)} has no images in {where}: unpack the archive again"
-        )
     return tuple(images)
+
+
+def _check_domains(
+    key: str, files: ClassFiles, archive: Archive, lone: Mapping[str, _Folder]
+) -> None:
+    """Refuse a class without images of one domain; `lone` are the folders of one domain alone."""
+    for images, roots in ((files.sketch, archive.sketch), (files.photo, archive.photo)):
+        # Added photos do not make up for originals: without them the archive is half unpacked.
+        if all(image.origin == EXTENDED for image in images):
+            where = " or ".join(one_line(root.path) for root in roots if root.origin != EXTENDED)
+            advice = "unpack the archive again"
+            alike = most_alike(key, lone.keys() - {key})
+            if alike is not None:
+                advice += f", or rename {one_line(lone[alike].path)} if that is the class"
+            raise DataError(f"class {one_line(files.name)} has no images in {where}: {advice}")

@@ -5,18 +5,14 @@ Tested in ``tests/data/test_class_findings.py``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 
+from msedge.data.class_names import most_alike
 from msedge.data.findings import Finding
 from msedge.data.images import one_line
 from msedge.data.inventory import SIDES, ClassFolder, Inventory, Side
 from msedge.data.layouts import DOMAINS
 from msedge.data.protocols import Protocol, normalise_class_name
-
-_ALIKE = 0.75
-"""Names at least so similar may be one misspelt, by `difflib`'s ratio: 0.92 for girafe, 0.67 for
-bat and cat."""
 
 
 def find_in_classes(inventory: Inventory, protocol: Protocol) -> list[Finding]:
@@ -75,9 +71,9 @@ def _names(inventory: Inventory, protocol: Protocol) -> Iterator[Finding]:
             lacking = [domain for domain in DOMAINS if key not in found[domain]]
             if not lacking:
                 continue
-            alike = difflib.get_close_matches(key, strange, n=1, cutoff=_ALIKE)
-            if alike:
-                folder = strange.pop(alike[0])
+            alike = most_alike(key, strange)
+            if alike is not None:
+                folder = strange.pop(alike)
                 yield Finding(
                     "misnamed",
                     f"{folder.side}/{one_line(folder.name)}",
@@ -117,7 +113,7 @@ def _contents(inventory: Inventory) -> Iterator[Finding]:
         where = inventory.relative(folder.path)
         if folder.dangling:
             count, first = len(folder.dangling), one_line(folder.dangling[0].name)
-            message = f"{count:,} links lead nowhere, first {first}: put the archive back"
+            message = f"links that lead nowhere: {count:,}, first {first}: put the archive back"
             yield Finding("missing", where, message)
         elif not folder.images:
             yield Finding("missing", where, "the folder is empty: expected images")

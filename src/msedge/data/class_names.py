@@ -8,12 +8,16 @@ That does not reach TU-Berlin's photos, whose folders leave the separators out (
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 
 from msedge.data.protocols import normalise_class_name
 
 _NOT_LETTERS = re.compile(r"[\W_]+")
+
+# By `difflib`'s ratio: 0.92 for giraffe and girafe, 0.67 for bat and cat.
+_ALIKE = 0.75
 
 # Folders of TU-Berlin's `ImageResized`, squeezed, and the class of the sketches that they stand
 # for, squeezed too; as SEM-PCYC's and Doodle to Search's download scripts correct them.
@@ -73,3 +77,16 @@ def match_spellings(names: Iterable[str], classes: Iterable[str], dataset: str) 
             if len(candidates) == 1:
                 found[name] = candidates.pop()
     return found
+
+
+def most_alike(name: str, others: Iterable[str]) -> str | None:
+    """The name, if there is one, that may be another misspelt.
+
+    Args:
+        name: in normal spelling.
+        others: in normal spelling.
+
+    >>> most_alike("giraffe", ["ape", "girafe"]), most_alike("bat", ["cat"])
+    ('girafe', None)
+    """
+    return next(iter(difflib.get_close_matches(name, list(others), n=1, cutoff=_ALIKE)), None)

@@ -140,7 +140,7 @@ def _difference(total: Total, protocol: Protocol) -> Iterator[Finding]:
         yield Finding("duplicated", total.what, doubled)
     elif total.found < total.expected:
         lacking = total.expected - total.found
-        yield Finding("missing", total.what, f"{message}: {lacking:,} are missing")
+        yield Finding("missing", total.what, f"{message}: {lacking:,} too few")
     else:
         more = total.found - total.expected
         yield Finding("surplus", total.what, f"{message}: {more:,} too many")

@@ -33,7 +33,7 @@ PATH_NAMES = ("paths", "filenames", "names", "files")
 DOMAIN_NAMES = ("domains", "domain")
 """``sketch`` or ``photo``, or 0 or 1, one a row."""
 
-_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,4000}", re.ASCII)  # Python refuses to read 4,301 digits
 
 
 @dataclass(frozen=True)
@@ -290,6 +290,8 @@ def _domains(path: Path, array: NDArray[Any]) -> NDArray[np.int64]:
 def _expect_file(path: Path, what: str) -> None:
     if not path.is_file():
         found = "it is a folder" if path.is_dir() else "no such file"
+        if path.exists() and not path.is_dir():
+            found = "it is a pipe or a device"
         raise DataError(f"cannot read {what} from {one_line(path)}: {found}; check the path")
 
 

@@ -163,31 +163,25 @@ def find_dataset(data_root: Path, name: str) -> Path:
     """The folder of a dataset, whatever it holds.
 
     Raises:
-        DataError: there is no such folder; the message names those that there are.
+        DataError: there is no such folder, and the message names those that there are; or the
+            file system refuses to look.
         ConfigError: `name` is not the name of one folder.
     """
     if name in {"", ".", ".."} or Path(name).name != name:
         raise ConfigError(
             f"dataset name {name!r}: expected the name of one folder in the data root"
         )
-    if not data_root.is_dir():
-        raise DataError(
-            f"data root {one_line(data_root)} is not a folder: create it with "
-            "`msedge data prepare`, or name another"
-        )
     root = data_root / name
-    if not root.is_dir():
-        there = [
-            folder.name
-            for folder in data_root.iterdir()
-            if not folder.name.startswith(".")
-            and ((folder / "train").is_dir() or (folder / "val").is_dir())
-        ]
-        raise DataError(
-            f"no dataset {name!r} in {one_line(data_root)} (there: {_some(there)}): "
-            "write it with `msedge data prepare`, or name another"
-        )
-    return root
+    try:
+        if root.is_dir():
+            return root
+        there = _datasets_in(data_root)
+    except OSError as error:
+        raise DataError(f"cannot look into {one_line(data_root)}: {one_line(error)}") from error
+    raise DataError(
+        f"no dataset {name!r} in {one_line(data_root)} (there: {_some(there)}): "
+        "write it with `msedge data prepare`, or name another"
+    )
 
 
 def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -210,6 +204,20 @@ def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     images.sort(key=lambda path: path.name)
     dangling.sort(key=lambda path: path.name)
     return images, dangling
+
+
+def _datasets_in(data_root: Path) -> list[str]:
+    if not data_root.is_dir():
+        raise DataError(
+            f"data root {one_line(data_root)} is not a folder: create it with "
+            "`msedge data prepare`, or name another"
+        )
+    return [
+        folder.name
+        for folder in data_root.iterdir()
+        if not folder.name.startswith(".")
+        and ((folder / "train").is_dir() or (folder / "val").is_dir())
+    ]
 
 
 @dataclass
@@ -273,7 +281,7 @@ def _read_domain(folder: Path, domain: Domain, problems: list[str]) -> _Found:
         )
     if dangling:
         problems.append(
-            f"{one_line(folder)}: {len(dangling)} links lead nowhere, first "
+            f"{one_line(folder)}: links that lead nowhere: {len(dangling)}, first "
             f"{one_line(dangling[0].relative_to(folder))}: "
             "put the archive back, or prepare the dataset again"
         )

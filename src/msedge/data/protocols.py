@@ -192,6 +192,9 @@ def _parse(table: Mapping[str, object]) -> Protocol:
 
 
 def _check_classes(protocol: Protocol) -> None:
+    for text in (protocol.id, protocol.dataset, *protocol.unseen, *protocol.seen):
+        if not text.isprintable():  # they stand in messages of one line, and in paths
+            raise ValueError(f"{text!r} is not a name on one line: remove its odd characters")
     expected = protocol.expected
     for key, names in (("unseen", protocol.unseen), ("seen", protocol.seen)):
         _refuse_repeats(key, names)

@@ -109,11 +109,14 @@ def verify_dataset(
     totals = count_totals(counts, protocol)
     photos = len(inventory.records("photo"))
     steps = photos + (len(inventory.records()) if open_images else 0)
+    by_name = find_misnamed(inventory) if dataset == "sketchy" else []
+    told = {(found.kind, found.where) for found in by_name}
+    by_content = find_repeated(inventory, _part(progress, 0, steps))
     findings = [
         *find_in_counts(totals, counts, protocol),
         *find_in_classes(inventory, protocol),
-        *(find_misnamed(inventory) if dataset == "sketchy" else ()),
-        *find_repeated(inventory, _part(progress, 0, steps)),
+        *by_name,
+        *(found for found in by_content if (found.kind, found.where) not in told),
     ]
     if open_images:
         findings += find_broken(inventory, _part(progress, photos, steps))
@@ -187,13 +190,14 @@ def _notes(
     for total in totals:
         if total.what == GALLERY and total.left_out:
             yield (
-                f"{total.left_out:,} photos of the unseen classes were left out when it was "
-                f"prepared, since they repeat others: {total.found + total.left_out:,} with them"
+                "photos of the unseen classes that were left out when it was prepared, since they "
+                f"repeat others: {total.left_out:,}; {total.found + total.left_out:,} with them"
             )
     fewest = _FEWEST_EVALUATED.get(normalise_class_name(protocol.dataset), 0)
-    for count in counts:
-        if count.side == "val" and count.photos < fewest:
-            yield (
-                f"val/{one_line(count.name)} has {count.photos:,} photos: classes under {fewest} "
-                "are left out where the literature evaluates (--min-val-photos)"
-            )
+    few = [count for count in counts if count.side == "val" and count.photos < fewest]
+    if few:
+        names = ", ".join(f"{one_line(count.name)} {count.photos:,}" for count in few)
+        yield (
+            f"unseen classes under {fewest} photos: {len(few)} ({names}); the literature leaves "
+            "them out where it evaluates (--min-val-photos)"
+        )

@@ -80,7 +80,7 @@ def recall(hits: Hits, k: int) -> PerQuery:
 
 def _standard_ap(hits: Hits, k: int | None) -> PerQuery:
     """Divided by the most relevant photos that k places can hold: a perfect ranking has 1."""
-    best = hits.relevant if k is None else np.minimum(hits.relevant, k)
+    best = np.minimum(hits.relevant, hits.last(k))
     return _precision_sum(hits, k) / np.maximum(best, 1)
 
 

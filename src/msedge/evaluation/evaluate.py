@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from msedge.errors import ConfigError, ShapeError
 from msedge.evaluation.conventions import Convention, PerQuery, convention, recall
-from msedge.evaluation.hits import Hits
+from msedge.evaluation.hits import Hits, check_cut_off
 from msedge.evaluation.ranking import Progress, map_hits
 from msedge.evaluation.scoring import Metric, class_ids
 
@@ -174,7 +174,7 @@ def evaluate(
 
     Raises:
         ShapeError: An array has the wrong shape, type or range (the message names the first bad
-            row), a query's class has no photo, or a cut-off is below 1.
+            row), a query's class has no photo, or a cut-off is below 1 or beyond int32.
         ConfigError: There is no such convention or metric.
 
     >>> photos = np.array([[1, 0], [1, 1], [0, 1]])
@@ -187,8 +187,7 @@ def evaluate(
         raise ConfigError("no convention was named; expected at least one")
     cut_offs = tuple(dict.fromkeys(int(k) for k in at))
     for k in cut_offs:
-        if k < 1:
-            raise ShapeError(f"cut-offs in at must be at least 1, got {k}")
+        check_cut_off(k, "cut-offs in at")
     measure = partial(_measured, chosen, cut_offs)
     parts = map_hits(
         measure, queries, gallery, query_labels, gallery_labels,

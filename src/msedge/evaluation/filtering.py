@@ -43,7 +43,7 @@ class TooCoarseError(ArithmeticError):
 
 
 def float32_errors(dim: int) -> tuple[float, float, float]:
-    """By how much a float32 score of vectors of length 1 may be off: as a rule, seldom, and at most.
+    """By how much a float32 score of unit vectors may be off: as a rule, seldom, and at most.
 
     >>> [f"{error:.1e}" for error in float32_errors(512)]
     ['1.0e-06', '2.1e-06', '4.1e-06']

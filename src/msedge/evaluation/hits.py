@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 from msedge.errors import ShapeError
 
+MOST_K = 2**31 - 1
+"""The largest cut-off: ranks are int32."""
+
 
 @dataclass(frozen=True)
 class Hits:
@@ -66,19 +69,32 @@ class Hits:
         """How many relevant photos are among the first k, ``h_k``: ``(Q,)``; None for all.
 
         Raises:
-            ShapeError: ``k`` is below 1.
+            ShapeError: ``k`` is below 1 or above :data:`MOST_K`.
         """
-        count: npt.NDArray[np.int64] = np.count_nonzero(self.ranks <= self.last(k), axis=1)
+        last = self.last(k)
+        # The t-th hit stands at rank t at best, so that no later column can count.
+        count: npt.NDArray[np.int64] = np.count_nonzero(self.ranks[:, :last] <= last, axis=1)
         return count
 
     def last(self, k: int | None) -> int:
         """The last rank that counts for a cut-off: k, or M where the gallery is smaller.
 
         Raises:
-            ShapeError: ``k`` is below 1.
+            ShapeError: ``k`` is below 1 or above :data:`MOST_K`.
         """
         if k is None:
             return self.gallery
-        if k < 1:
-            raise ShapeError(f"k must be at least 1, got {k}")
+        check_cut_off(k, "k")
         return min(k, self.gallery)
+
+
+def check_cut_off(k: int, name: str) -> None:
+    """Refuse a cut-off that no ranking has.
+
+    Raises:
+        ShapeError: ``k`` is below 1 or above :data:`MOST_K`; the message calls it ``name``.
+    """
+    if k < 1:
+        raise ShapeError(f"{name} must be at least 1, got {k}")
+    if k > MOST_K:
+        raise ShapeError(f"{name} must be at most {MOST_K:,}, got {k}")

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from msedge.errors import ShapeError
+from msedge.evaluation.blas_threads import one_blas_thread
 from msedge.evaluation.filtering import (
     RankFilter,
     TooCoarseError,
@@ -91,12 +91,13 @@ def map_hits(
 
     Inputs are checked at the call, before the first part is asked for. Beside the vectors and two
     float32 copies of them, each thread uses about ``chunk * M * 4`` bytes (float32) or three times
-    as much (float64).
-    The work runs on the GPU when ``gallery`` is a CUDA tensor, on the CPU otherwise, with equal
-    results.
+    as much (float64). The work runs on the GPU when ``gallery`` is a CUDA tensor, on the CPU
+    otherwise, with equal results. On the CPU, from the first part to the last, or until the
+    iterator is closed, the BLAS of the whole process is held to one thread.
 
     Args:
-        function: Called with positions of queries ``(n,)`` and hits ``(n, R)``, in any thread.
+        function: Called with positions of queries ``(n,)`` and hits ``(n, R)``, in any thread, and
+            at times twice with the same, of which one result counts: it should only compute.
         queries: Sketch vectors ``(Q, D)``; see :func:`~msedge.evaluation.scoring.scored`.
         gallery: Photo vectors ``(M, D)``, likewise.
         query_labels: Class ids ``(Q,)``, integers; each must occur in ``gallery_labels``.
@@ -237,7 +238,8 @@ def _by_class(pair: Scored, asked: Integers, kept: Integers, chunk: int) -> _Wor
         blocks = []
         while start < stop:
             end = min(start + _BLOCK, stop, ends[np.searchsorted(ends, start, side="right")])
-            first, last = np.searchsorted(columns, [labels[start], labels[start] + 1])
+            first = np.searchsorted(columns, labels[start], side="left")
+            last = np.searchsorted(columns, labels[start], side="right")
             blocks.append((slice(start, int(end)), slice(int(first), int(last))))
             start = int(end)
         chunks.append(blocks)
@@ -252,24 +254,24 @@ def _rank_on_cpu(work: _Work, finish: Finish[Result]) -> Iterator[list[Result]]:
     pair = work.pair
     small = len(pair.queries) * len(pair.gallery) <= _SMALL
     # Codes are full of ties, which float64 settles best.
-    errors = [] if small or pair.metric == "hamming" else [*float32_errors(pair.gallery.shape[1])]
-    own = local()
+    errors = () if small or pair.metric == "hamming" else float32_errors(pair.gallery.shape[1])
+    own, too_small = local(), set[float]()  # a set, since two threads may find out the same
 
     def one(blocks: list[Block]) -> list[Result]:
-        while errors:
-            error = errors[0]
+        for error in errors:
+            if error in too_small:
+                continue
             if getattr(own, "error", None) != error:
                 own.error, own.filter = error, RankFilter(pair, work.position, error, _BLOCK)
                 own.room = np.empty((work.most_rows, len(pair.gallery)), np.float32)
             try:
                 return _filtered(pair, blocks, own.filter, own.room, finish)
             except TooCoarseError:
-                if error in errors:  # another thread may have noticed too
-                    errors.remove(error)
+                too_small.add(error)
         return _exactly(work, blocks, finish)
 
     threads = _threads()
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread, ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[list[Result]]] = deque()
         for blocks in work.chunks:
             waiting.append(pool.submit(one, blocks))

@@ -34,6 +34,8 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 _GRID = np.float64(2.0**25)
 _TINY = 1e-200
 """Squares of lengths between this and its inverse neither overflow nor vanish."""
+_OUTLIER = 2.0**16
+"""Times the median length, up to which the grid is fine enough: 2**-9 of that length."""
 _ROWS = 512
 """Vectors prepared at a time: their float64 copies stay in the cache, and never are a whole set."""
 
@@ -86,7 +88,8 @@ def scored(queries: Array, gallery: Array, metric: Metric = "cosine") -> Scored:
         metric: ``cosine``, ``euclidean`` or ``hamming``.
 
     Raises:
-        ShapeError: A set has the wrong shape, type or values; the message names the first row.
+        ShapeError: A set has the wrong shape, type or values, or for ``euclidean`` a vector is over
+            65,536 times as long as the median one; the message names the first row.
         ConfigError: There is no such metric.
 
     >>> import numpy as np
@@ -105,7 +108,7 @@ def scored(queries: Array, gallery: Array, metric: Metric = "cosine") -> Scored:
         return Scored(_codes(asked, "queries"), _codes(kept, "gallery"), None, metric)
     if metric == "cosine":
         return Scored(_unit(asked, "queries"), _unit(kept, "gallery"), None, metric)
-    longest = max(_longest(asked, "queries"), _longest(kept, "gallery"))
+    longest = _longest(asked, kept)
     near, far = _shrunk(asked, longest), _shrunk(kept, longest)
     squares = [
         np.square(far[start : start + _ROWS].astype(np.float64)).sum(axis=1)
@@ -188,15 +191,32 @@ def _on_grid(
     return scaled
 
 
-def _longest(values: npt.NDArray[Any], name: str) -> float:
-    """The greatest length of a vector."""
-    longest = 0.0
+def _longest(queries: npt.NDArray[Any], gallery: npt.NDArray[Any]) -> float:
+    """The greatest length of a vector, of which the others must not be a trifle."""
+    lengths = {"queries": _lengths(queries, "queries"), "gallery": _lengths(gallery, "gallery")}
+    both = np.concatenate(list(lengths.values()))
+    longest, usual = both.max(), np.median(both[both > 0]) if both.any() else 0.0
+    for name, each in lengths.items():
+        row = int(each.argmax())
+        if each[row] == longest and longest / _OUTLIER > usual:
+            raise ShapeError(
+                f"{name} row {row} is {longest / usual:.0e} times as long as the median vector, "
+                "too long to compare the others beside it; remove it, or use cosine"
+            )
+    return float(longest)
+
+
+def _lengths(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
+    lengths = np.zeros(len(values))
     for start in range(0, len(values), _ROWS):
         rows = _finite(values[start : start + _ROWS], name, start)
-        longest = max(longest, float(np.linalg.norm(rows, axis=1).max()))
-    if not np.isfinite(longest):
-        raise ShapeError(f"{name} hold values too large to square; scale them down")
-    return longest
+        largest = np.abs(rows).max()
+        if largest:  # dividing keeps the squares from overflowing or vanishing
+            with np.errstate(over="ignore"):
+                lengths[start : start + _ROWS] = largest * np.linalg.norm(rows / largest, axis=1)
+    if not np.isfinite(lengths).all():
+        raise ShapeError(f"{name} hold values too large to measure; scale them down")
+    return lengths
 
 
 def _shrunk(values: npt.NDArray[Any], longest: float) -> npt.NDArray[np.float32]:
@@ -204,7 +224,7 @@ def _shrunk(values: npt.NDArray[Any], longest: float) -> npt.NDArray[np.float32]
     shrunk = np.empty(values.shape, np.float32)
     for start in range(0, len(values), _ROWS):
         rows = values[start : start + _ROWS].astype(np.float64)
-        shrunk[start : start + _ROWS] = _on_grid(rows, 1 / (longest or 1.0))
+        shrunk[start : start + _ROWS] = _on_grid(rows / (longest or 1.0), 1.0)
     return shrunk
 
 
@@ -213,8 +233,10 @@ def _codes(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
     codes = np.empty(values.shape, np.float32)
     for start in range(0, len(values), _ROWS):
         rows = values[start : start + _ROWS]
-        low = (rows == 0) | (rows == -1)
-        other = np.flatnonzero(~(low | (rows == 1)).all(axis=1))
+        zero, minus = rows == 0, rows == -1
+        low = zero | minus
+        both = zero.any(axis=1) & minus.any(axis=1)  # signs of three kinds, of which 0 is neither
+        other = np.flatnonzero(both | ~(low | (rows == 1)).all(axis=1))
         if other.size:
             raise ShapeError(
                 f"{name} row {start + other[0]} is no binary code; hamming wants 0 and 1, or -1 "
@@ -228,7 +250,9 @@ def _finite(values: npt.NDArray[Any], name: str, first: int) -> npt.NDArray[np.f
     """Rows as float64, row by row over contiguous memory, so that each depends on itself alone."""
     rows = np.ascontiguousarray(values, dtype=np.float64)
     # A sum is finite only where all of its terms are; one that overflows is looked at again.
-    if not np.isfinite(rows.sum()):
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(rows.sum())
+    if not finite:
         unusable = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if unusable.size:
             raise ShapeError(

@@ -99,7 +99,7 @@ def bootstrap(
     >>> bootstrap({"P@1": np.ones(5)})
     {'P@1': Interval(mean=1.0, low=1.0, high=1.0)}
     """
-    _check_options(resamples, seed, level)
+    check_draws(resamples=resamples, seed=seed, level=level)
     table = _table(values, "values")
     means = table.mean(axis=0)
     low, high = _percentiles(table, means, resamples, seed, level)
@@ -144,7 +144,7 @@ def compare(
     >>> compare({"P@1": np.zeros(20)}, {"P@1": np.ones(20)})["P@1"].p_value < 0.001
     True
     """
-    _check_options(resamples, seed, level)
+    check_draws(resamples=resamples, seed=seed, level=level)
     if first.keys() != second.keys():
         unpaired = ", ".join(sorted(first.keys() ^ second.keys()))
         raise ShapeError(f"only one of first and second has {unpaired}; give both to be compared")
@@ -246,7 +246,12 @@ def _table(values: Mapping[str, PerQuery], name: str) -> _Table:
     return np.stack(list(columns.values()), axis=1).astype(np.float64)
 
 
-def _check_options(resamples: int, seed: int, level: float) -> None:
+def check_draws(*, resamples: int = 1, seed: int = 0, level: float = 0.95) -> None:
+    """Refuse options that :func:`bootstrap` and :func:`compare` cannot use.
+
+    Raises:
+        ConfigError: ``resamples``, ``seed`` or ``level`` is out of range.
+    """
     if resamples < 1:
         raise ConfigError(f"resamples must be at least 1, got {resamples}")
     if seed < 0:
