@@ -32,7 +32,7 @@ from msedge.data.vectors import load_vectors
 from msedge.errors import MSEdgeError
 from msedge.evaluation.conventions import CONVENTIONS
 from msedge.evaluation.evaluate import evaluate
-from msedge.evaluation.splits import CLASS_SIZES
+from msedge.evaluation.tables.splits import CLASS_SIZES
 
 PROTOCOL = "sketchy-21"
 SHORT_QUERIES = 545  # of skyscraper; counted where the class sizes of `splits` were

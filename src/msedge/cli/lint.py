@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from msedge.evaluation.findings import Finding
+    from msedge.evaluation.tables.findings import Finding
 
 
 def lint_command(
@@ -34,8 +34,8 @@ def lint_command(
     Exit status 1 if a row is impossible or mixed, 0 if none is more than suspect, 2 for a table
     that cannot be read.
     """
-    from msedge.evaluation.lint import lint
-    from msedge.evaluation.results_table import read_entries
+    from msedge.evaluation.tables.lint import lint
+    from msedge.evaluation.tables.results_table import read_entries
 
     header, rows = _read(table)
     findings = lint(read_entries(header, rows))
@@ -69,7 +69,7 @@ def _read(table: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _counts(findings: list[Finding]) -> dict[str, int]:
-    from msedge.evaluation.findings import SEVERITIES
+    from msedge.evaluation.tables.findings import SEVERITIES
 
     found = Counter(finding.severity for finding in findings)
     return {severity: found[severity] for severity in SEVERITIES}

@@ -15,7 +15,7 @@ import typer
 from msedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from msedge.data.verify import Verification
+    from msedge.data.verification.verify import Verification
 
 
 def verify_command(
@@ -45,7 +45,7 @@ def verify_command(
     Exit status 0 when everything agrees, 1 when anything differs, 2 for bad input.
     """
     from msedge.data.protocols import load_protocol
-    from msedge.data.verify import protocol_of_dataset, verify_dataset
+    from msedge.data.verification.verify import protocol_of_dataset, verify_dataset
 
     chosen = protocol_of_dataset(data_root, name) if protocol is None else load_protocol(protocol)
     with progress_bar("Reading files") as progress:

@@ -1,6 +1,6 @@
 """What is wrong with the classes of a dataset, seen by their folders' names and counts.
 
-Tested in ``tests/data/test_class_findings.py``.
+Tested in ``tests/data/verification/test_class_findings.py``.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from msedge.data.class_names import most_alike
-from msedge.data.findings import Finding
 from msedge.data.images import one_line
-from msedge.data.inventory import SIDES, ClassFolder, Inventory, Side
 from msedge.data.layouts import DOMAINS
 from msedge.data.protocols import Protocol, normalise_class_name
+from msedge.data.verification.findings import Finding
+from msedge.data.verification.inventory import SIDES, ClassFolder, Inventory, Side
 
 
 def find_in_classes(inventory: Inventory, protocol: Protocol) -> list[Finding]:

@@ -1,11 +1,11 @@
 """What is wrong with a row of published results on its own.
 
 Each rule takes a row and gives its findings. Most ask whether the printed figures break a bound of
-:mod:`msedge.evaluation.bounds`, which is proved for some conventions: a row that declares one of
-them and breaks it is ``impossible``; one that declares none is ``mixed``, since its figures are of
-another convention than the textbook's or of two rankings; under another convention there is
+:mod:`~msedge.evaluation.tables.bounds`, which is proved for some conventions: a row that declares
+one of them and breaks it is ``impossible``; one that declares none is ``mixed``, since its figures
+are of another convention than the textbook's or of two rankings; under another convention there is
 nothing to say. A figure counts as the interval that rounds to it, so rounding makes no finding.
-Tested in ``tests/evaluation/test_row_rules.py``.
+Tested in ``tests/evaluation/tables/test_row_rules.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import combinations, permutations
 
-from msedge.evaluation.bounds import (
+from msedge.evaluation.tables.bounds import (
     AP_AT_LEAST,
     AP_AT_MOST_P,
     CONVENTIONS,
@@ -24,9 +24,9 @@ from msedge.evaluation.bounds import (
     most_precision,
     precision_range,
 )
-from msedge.evaluation.findings import Finding, Severity, find, quote
-from msedge.evaluation.results_table import Entry, Metric
-from msedge.evaluation.splits import CLASS_SIZES, SPLITS
+from msedge.evaluation.tables.findings import Finding, Severity, find, quote
+from msedge.evaluation.tables.results_table import Entry, Metric
+from msedge.evaluation.tables.splits import CLASS_SIZES, SPLITS
 
 
 def cells(entry: Entry) -> Iterator[Finding]:

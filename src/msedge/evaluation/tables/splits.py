@@ -2,8 +2,9 @@
 
 A column headed "S25" does not say which 25 classes; two lists go by that name. Here are the
 protocols that each name may mean, the photos of their unseen classes (which bound the metrics),
-and the figures whose protocol is on record. Data alone, for :mod:`msedge.evaluation.bounds` and
-:mod:`msedge.evaluation.lint`. Tested in ``tests/evaluation/test_splits.py``.
+and the figures whose protocol is on record. Data alone, for
+:mod:`~msedge.evaluation.tables.bounds` and :mod:`~msedge.evaluation.tables.lint`. Tested in
+``tests/evaluation/tables/test_splits.py``.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msedge.errors import DataError
-from msedge.evaluation.results_table import Entry, Metric, read_entries
+from msedge.evaluation.tables.results_table import Entry, Metric, read_entries
 
 
 def only(header: list[str], *row: str) -> Entry:

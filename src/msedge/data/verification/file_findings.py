@@ -1,6 +1,6 @@
 """What is wrong with the files of a dataset: repeats, known misnamed ones, broken ones.
 
-Tested in ``tests/data/test_file_findings.py``.
+Tested in ``tests/data/verification/test_file_findings.py``.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from msedge.data.duplicates import equal_files, original_named_by, original_of
-from msedge.data.findings import Finding
 from msedge.data.images import one_line
-from msedge.data.inventory import Inventory
 from msedge.data.layouts import find_unreadable
+from msedge.data.verification.findings import Finding
+from msedge.data.verification.inventory import Inventory
 
 
 def find_misnamed(inventory: Inventory) -> list[Finding]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from msedge.evaluation.results_table import read_entries
-from msedge.evaluation.row_rules import ROW_RULES
+from msedge.evaluation.tables.results_table import read_entries
+from msedge.evaluation.tables.row_rules import ROW_RULES
 
 AVERAGE, PRECISION = "S21 mAP@200", "S21 P@200"
 

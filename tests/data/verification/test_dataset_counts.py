@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msedge.data.dataset_counts import (
+from msedge.data.protocols import Expected, Protocol
+from msedge.data.verification.dataset_counts import (
     GALLERY,
     QUERIES,
     ClassCount,
@@ -18,8 +19,7 @@ from msedge.data.dataset_counts import (
     count_totals,
     find_in_counts,
 )
-from msedge.data.inventory import take_inventory
-from msedge.data.protocols import Expected, Protocol
+from msedge.data.verification.inventory import take_inventory
 
 PROTOCOL = Protocol(
     id="p",

@@ -1,6 +1,6 @@
 """How many classes, sketches and photos a dataset has, beside what its protocol says.
 
-Tested in ``tests/data/test_dataset_counts.py``.
+Tested in ``tests/data/verification/test_dataset_counts.py``.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from msedge.data.findings import Finding
 from msedge.data.images import one_line
-from msedge.data.inventory import SIDES, ClassFolder, Inventory, Side
 from msedge.data.protocols import Protocol, normalise_class_name
+from msedge.data.verification.findings import Finding
+from msedge.data.verification.inventory import SIDES, ClassFolder, Inventory, Side
 
 QUERIES = "sketches, unseen (queries)"
 GALLERY = "photos, unseen (gallery)"

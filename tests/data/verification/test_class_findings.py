@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from msedge.data.class_findings import find_in_classes
-from msedge.data.inventory import take_inventory
 from msedge.data.protocols import Protocol
+from msedge.data.verification.class_findings import find_in_classes
+from msedge.data.verification.inventory import take_inventory
 
 SEEN, UNSEEN = ("cat", "sea_turtle"), ("giraffe", "hot-air_balloon")
 

@@ -1,7 +1,7 @@
 """What is wrong with a row of published results: one :class:`Finding`, and how sure it is.
 
-The rules are in :mod:`msedge.evaluation.row_rules` and :mod:`msedge.evaluation.table_rules`, and
-:mod:`msedge.evaluation.lint` runs them.
+The rules are in :mod:`~msedge.evaluation.tables.row_rules` and
+:mod:`~msedge.evaluation.tables.table_rules`; :mod:`~msedge.evaluation.tables.lint` runs them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from msedge.evaluation.results_table import Entry, Metric
+from msedge.evaluation.tables.results_table import Entry, Metric
 
 Severity = Literal["impossible", "mixed", "suspect"]
 SEVERITIES: tuple[Severity, ...] = ("impossible", "mixed", "suspect")

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msedge.evaluation import splits
-from msedge.evaluation.findings import Finding
-from msedge.evaluation.lint import lint
-from msedge.evaluation.results_table import read_entries
-from msedge.evaluation.splits import ClassSizes, ShortClass
+from msedge.evaluation.tables import splits
+from msedge.evaluation.tables.findings import Finding
+from msedge.evaluation.tables.lint import lint
+from msedge.evaluation.tables.results_table import read_entries
+from msedge.evaluation.tables.splits import ClassSizes, ShortClass
 
 CUTS = (4, 8)
 NAMES = ("standard", "sake", "zse", "hits", "total", "rank")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from msedge.evaluation.findings import Finding
-from msedge.evaluation.results_table import read_entries
-from msedge.evaluation.table_rules import TABLE_RULES
+from msedge.evaluation.tables.findings import Finding
+from msedge.evaluation.tables.results_table import read_entries
+from msedge.evaluation.tables.table_rules import TABLE_RULES
 
 
 def findings(header: str, *rows: str) -> list[Finding]:

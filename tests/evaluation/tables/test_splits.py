@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from msedge.data.protocols import list_protocols, load_protocol, normalise_class_name
-from msedge.evaluation.splits import CLASS_SIZES, ORIGINS, PROTOCOLS, SPLITS, ShortClass
+from msedge.evaluation.tables.splits import CLASS_SIZES, ORIGINS, PROTOCOLS, SPLITS, ShortClass
 
 
 def test_every_protocol_of_the_package_can_be_named():

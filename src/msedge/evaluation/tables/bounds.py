@@ -19,7 +19,8 @@ rank       S_k / k                                    relevance at rank k + 1 al
 
 No bound joins mAP@all to the others here: AP@all weighs what comes after rank k by R - h_k, and
 with classes of 161 to 2,922 photos what is left of a true bound is too wide to be broken.
-Tested in ``tests/evaluation/test_bounds.py`` and, on simulated rankings, in ``test_lint.py``.
+Tested in ``tests/evaluation/tables/test_bounds.py`` and, on simulated rankings, in
+``test_lint.py``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from msedge.evaluation.splits import CLASS_SIZES
+from msedge.evaluation.tables.splits import CLASS_SIZES
 
 CONVENTIONS = ("standard", "sake", "zse", "hits", "total", "rank")
 AP_AT_MOST_P = frozenset({"standard", "sake", "zse", "total"})

@@ -2,7 +2,7 @@
 
 Everything that differs is told at once: what is missing, surplus, misnamed, on the wrong side,
 there twice, or unreadable. A small part of a dataset differs by its nature, and is told so. Tested
-in ``tests/data/test_verify.py``.
+in ``tests/data/verification/test_verify.py``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from msedge.data.class_findings import find_in_classes
-from msedge.data.dataset_counts import (
+from msedge.data.duplicates import BY_CONTENT
+from msedge.data.images import one_line
+from msedge.data.layouts import find_dataset
+from msedge.data.prepare import DEFAULT_PROTOCOLS, read_marker
+from msedge.data.protocols import Protocol, list_protocols, load_protocol, normalise_class_name
+from msedge.data.verification.class_findings import find_in_classes
+from msedge.data.verification.dataset_counts import (
     GALLERY,
     ClassCount,
     Total,
@@ -23,14 +28,9 @@ from msedge.data.dataset_counts import (
     count_totals,
     find_in_counts,
 )
-from msedge.data.duplicates import BY_CONTENT
-from msedge.data.file_findings import find_broken, find_misnamed, find_repeated
-from msedge.data.findings import Finding
-from msedge.data.images import one_line
-from msedge.data.inventory import take_inventory
-from msedge.data.layouts import find_dataset
-from msedge.data.prepare import DEFAULT_PROTOCOLS, read_marker
-from msedge.data.protocols import Protocol, list_protocols, load_protocol, normalise_class_name
+from msedge.data.verification.file_findings import find_broken, find_misnamed, find_repeated
+from msedge.data.verification.findings import Finding
+from msedge.data.verification.inventory import take_inventory
 from msedge.errors import ConfigError
 
 _Progress = Callable[[int, int], None]

@@ -1,7 +1,7 @@
 """What a dataset in the training layout holds, listed however broken it is.
 
 :func:`~msedge.data.layouts.read_dataset` gives a sound dataset or none; verification wants to see
-the broken ones too. Tested in ``tests/data/test_inventory.py``.
+the broken ones too. Tested in ``tests/data/verification/test_inventory.py``.
 """
 
 from __future__ import annotations

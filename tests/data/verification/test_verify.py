@@ -14,7 +14,7 @@ import pytest
 
 from msedge.data.prepare import DEFAULT_PROTOCOLS, MARKER, prepare_dataset
 from msedge.data.protocols import Expected, Protocol, load_protocol
-from msedge.data.verify import Verification, protocol_of_dataset, verify_dataset
+from msedge.data.verification.verify import Verification, protocol_of_dataset, verify_dataset
 from msedge.errors import ConfigError, DataError
 
 EVERY = pytest.mark.parametrize("dataset", ["sketchy", "tuberlin", "quickdraw"])

@@ -1,6 +1,6 @@
-"""What can be found wrong with a dataset, as values; :mod:`msedge.data.verify` finds it.
+"""What can be found wrong with a dataset, as values.
 
-Tested in ``tests/data/test_verify.py`` and beside those that find it.
+Tested in ``tests/data/verification/test_verify.py`` and beside those that find it.
 """
 
 from __future__ import annotations

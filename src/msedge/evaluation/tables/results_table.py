@@ -2,7 +2,8 @@
 
 A printed figure stands for an interval, half a unit of its last place to each side; percent and
 shares are told apart by their size. Comes in as text and goes out as :class:`Entry`, one a row,
-for :mod:`msedge.evaluation.lint`. Tested in ``tests/evaluation/test_results_table.py``.
+for :mod:`~msedge.evaluation.tables.lint`. Tested in
+``tests/evaluation/tables/test_results_table.py``.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from msedge.errors import DataError
-from msedge.evaluation.bounds import CONVENTIONS
-from msedge.evaluation.splits import PROTOCOLS, SPLITS
+from msedge.evaluation.tables.bounds import CONVENTIONS
+from msedge.evaluation.tables.splits import PROTOCOLS, SPLITS
 
 ABOUT = ("method", "backbone", "dim", "code", "convention", "protocol", "gallery")
 """The columns that are read beside the metrics; all others are left alone."""
@@ -33,8 +34,8 @@ _LEAST_HALF_UNIT = Decimal("1e-9")
 class Metric:
     """What a column holds: ``kind`` is ``mAP`` or ``P``, ``k`` the cut-off, None for all ranks.
 
-    ``split`` is a name of :data:`~msedge.evaluation.splits.SPLITS`, or empty where the column
-    names none.
+    ``split`` is a name of :data:`~msedge.evaluation.tables.splits.SPLITS`, or empty where the
+    column names none.
     """
 
     split: str

@@ -8,8 +8,9 @@ from math import log
 
 import pytest
 
-from msedge.evaluation import bounds, conventions
-from msedge.evaluation.splits import PROTOCOLS
+from msedge.evaluation import conventions
+from msedge.evaluation.tables import bounds
+from msedge.evaluation.tables.splits import PROTOCOLS
 
 
 def average_precision(ranking: list[int], divisor: int) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from msedge.data.inventory import take_inventory
+from msedge.data.verification.inventory import take_inventory
 from msedge.errors import DataError
 
 

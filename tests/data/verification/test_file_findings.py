@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from msedge.data.file_findings import find_broken, find_misnamed, find_repeated
-from msedge.data.findings import Finding
-from msedge.data.inventory import Inventory, take_inventory
+from msedge.data.verification.file_findings import find_broken, find_misnamed, find_repeated
+from msedge.data.verification.findings import Finding
+from msedge.data.verification.inventory import Inventory, take_inventory
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Rows of published results that do not belong under one header, or that repeat each other.
 
 Each rule takes the rows of a table and gives their findings; where rows differ, those that stand
-against the most are named. Tested in ``tests/evaluation/test_table_rules.py``.
+against the most are named. Tested in ``tests/evaluation/tables/test_table_rules.py``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
-from msedge.evaluation.findings import Finding, find, quote
-from msedge.evaluation.results_table import Entry, Metric
-from msedge.evaluation.splits import ORIGINS, SPLITS
+from msedge.evaluation.tables.findings import Finding, find, quote
+from msedge.evaluation.tables.results_table import Entry, Metric
+from msedge.evaluation.tables.splits import ORIGINS, SPLITS
 
 _REPEATS = 3  # so many equal figures of three digits are no accident
 Value = TypeVar("Value", bound=Hashable)

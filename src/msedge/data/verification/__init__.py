@@ -1,0 +1,1 @@
+"""What a prepared dataset lacks, has too much of, or has wrong, against its protocol."""

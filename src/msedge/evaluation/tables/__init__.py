@@ -1,0 +1,1 @@
+"""Tables of published results, and the rows in them that cannot be what they say."""
