@@ -3,7 +3,7 @@
 Claims, on two cores, with vectors of 512 numbers:
 
 * Sketchy, 25 classes (12,694 queries, 17,101 photos): at least 25 times faster than the evaluator
-  that SAKE, EGFF and ACNet share, and at most 2.5 times the bare float32 product of the vectors.
+  that SAKE, EGFF and ACNet share, and about 2.5 times the bare float32 product of the vectors.
 * QuickDraw (92,291 queries, 54,151 photos): at most 1.5 GiB above the inputs.
 
     python benchmarks/evaluation.py speed [--reference PATH/metric.py] [--rounds 5]
