@@ -222,6 +222,22 @@ class TestNumbers:
             similarity = top_k(np.ones((1, dim)), np.ones((1, dim)), 1)[0].item()
             assert 1 - 1e-6 < similarity <= 1
 
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_the_way_over_the_gpu_ranks_alike(self, metric, monkeypatch):
+        """The same tensors and the same sort, on the CPU: what can be shown without a GPU."""
+        asked, kept, *ids = problem(gallery=1500, dim=64, metric=metric)
+        kept = kept[np.arange(1500) % 400]  # with many ties
+        expected = ranks_of(asked, kept, *ids, metric=metric)
+        used = []
+
+        def with_torch(work, finish):
+            used.append(work)
+            return ranking._rank_on_cuda(work, finish, torch.device("cpu"))
+
+        monkeypatch.setattr(ranking, "_rank_on_cpu", with_torch)
+        assert ranks_of(asked, kept, *ids, metric=metric, chunk=13) == expected
+        assert used
+
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     @pytest.mark.parametrize("metric", METRICS)
     def test_gpu_agrees_to_the_last_rank(self, metric):
