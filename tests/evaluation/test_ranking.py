@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msedge.errors import ShapeError
 from msedge.evaluation import ranking
 from msedge.evaluation.filtering import RankFilter, TooCoarseError
-from msedge.evaluation.ranking import ranked_hits, top_k
+from msedge.evaluation.ranking import map_hits, top_k
 from msedge.evaluation.scoring import METRICS, scored, sign_codes
 
 
@@ -34,10 +34,14 @@ def problem(seed=0, queries=60, gallery=400, dim=32, classes=5, metric="cosine")
     )
 
 
+def together(rows, hits):
+    return rows, hits
+
+
 def ranks_of(*arrays, **options) -> list[list[int]]:
     """The ranks of every query, in the order given."""
     ranks: dict[int, list[int]] = {}
-    for rows, hits in ranked_hits(*arrays, **options):
+    for rows, hits in map_hits(together, *arrays, **options):
         ranks |= dict(zip(rows.tolist(), hits.ranks.tolist(), strict=True))
     return [ranks[row] for row in range(len(ranks))]
 
@@ -100,7 +104,7 @@ class TestExceptions:
             "gallery_labels": self.ids,
         }
         with pytest.raises(ShapeError, match=message) as caught:
-            ranked_hits(**(arguments | change))  # not iterated
+            map_hits(together, **(arguments | change))  # not iterated
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize(("k", "message"), [(0, "k must be at least 1"), (4, "has 3 photos")])
@@ -114,7 +118,7 @@ class TestCardinality:
     def test_each_query_comes_once_with_its_class(self, chunk):
         asked, kept, asked_ids, kept_ids = problem(queries=90)
         seen = []
-        for rows, hits in ranked_hits(asked, kept, asked_ids, kept_ids, chunk=chunk):
+        for rows, hits in map_hits(together, asked, kept, asked_ids, kept_ids, chunk=chunk):
             (label,) = set(asked_ids[rows].tolist())
             assert hits.ranks.shape == (len(rows), np.count_nonzero(kept_ids == label))
             assert (hits.gallery, hits.ranks.dtype) == (400, np.int32)

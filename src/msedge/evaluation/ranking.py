@@ -45,37 +45,6 @@ _SMALL = 1 << 20
 """Pairs up to which float64 throughout costs nothing worth saving."""
 
 
-def ranked_hits(
-    queries: Array,
-    gallery: Array,
-    query_labels: Array,
-    gallery_labels: Array,
-    *,
-    metric: Metric = "cosine",
-    chunk: int = 256,
-    progress: Progress | None = None,
-) -> Iterator[tuple[Integers, Hits]]:
-    """Yield, class by class, some queries and the ranks of the photos of their class.
-
-    Arguments, errors and memory are those of :func:`map_hits`.
-
-    Yields:
-        Positions ``(n,)`` of queries of one class, and their hits ``(n, R)``. Over all parts,
-        each query comes once.
-
-    >>> import numpy as np
-    >>> sketches, photos = np.eye(3), np.array([[0, 1, 0], [1, 0, 0], [1, 1, 1]])
-    >>> for rows, hits in ranked_hits(sketches, photos, np.array([1, 0, 0]), np.array([0, 1, 0])):
-    ...     print(rows, hits.ranks.tolist())
-    [1 2] [[1, 2], [1, 2]]
-    [0] [[1]]
-    """
-    return map_hits(
-        lambda rows, hits: (rows, hits), queries, gallery, query_labels, gallery_labels,
-        metric=metric, chunk=chunk, progress=progress,
-    )  # fmt: skip
-
-
 def map_hits(
     function: Callable[[Integers, Hits], Result],
     queries: Array,
@@ -111,13 +80,20 @@ def map_hits(
 
     Raises:
         ShapeError: An array has the wrong shape, type or range; the message names the first row.
+
+    >>> import numpy as np
+    >>> sketches, photos = np.eye(3), np.array([[0, 1, 0], [1, 0, 0], [1, 1, 1]])
+    >>> def ranks(rows, hits):
+    ...     return rows.tolist(), hits.ranks.tolist()
+    >>> list(map_hits(ranks, sketches, photos, np.array([1, 0, 0]), np.array([0, 1, 0])))
+    [([1, 2], [[1, 2], [1, 2]]), ([0], [[1]])]
     """
     device = gallery.device if getattr(gallery, "is_cuda", False) else None
     pair = scored(queries, gallery, metric)
     asked = class_ids(query_labels, "query_labels", len(pair.queries))
     kept = class_ids(gallery_labels, "gallery_labels", len(pair.gallery))
-    refuse_absent(asked, kept)
-    positive(chunk, "chunk")
+    _refuse_absent(asked, kept)
+    _positive(chunk, "chunk")
     work = _by_class(pair, asked, kept, chunk)
 
     def finish(block: Block, ranks: npt.NDArray[np.int32]) -> Result:
@@ -137,7 +113,7 @@ def map_hits(
 def top_k(
     queries: Array, gallery: Array, k: int, *, metric: Metric = "cosine", chunk: int = 256
 ) -> tuple[npt.NDArray[np.float32], Integers]:
-    """The first ``k`` photos of each query's ranking, the same as :func:`ranked_hits` has.
+    """The first ``k`` photos of each query's ranking, the same as :func:`map_hits` has.
 
     Args:
         queries: Sketch vectors ``(Q, D)``; see :func:`~msedge.evaluation.scoring.scored`.
@@ -159,8 +135,8 @@ def top_k(
            [0, 2]])
     """
     pair = scored(queries, gallery, metric)
-    positive(chunk, "chunk")
-    positive(k, "k")
+    _positive(chunk, "chunk")
+    _positive(k, "k")
     size = len(pair.gallery)
     if k > size:
         raise ShapeError(f"k is {k} but the gallery has {size} photos; ask for fewer")
@@ -178,7 +154,7 @@ def top_k(
     return found, positions
 
 
-def refuse_absent(query_labels: Integers, gallery_labels: Integers) -> None:
+def _refuse_absent(query_labels: Integers, gallery_labels: Integers) -> None:
     """Refuse queries that nothing in the gallery answers.
 
     Raises:
@@ -193,7 +169,7 @@ def refuse_absent(query_labels: Integers, gallery_labels: Integers) -> None:
         )
 
 
-def positive(value: int, name: str) -> None:
+def _positive(value: int, name: str) -> None:
     """Refuse a count below 1.
 
     Raises:
