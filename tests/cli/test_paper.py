@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 
 from msedge.cli import paper
 from msedge.data.vectors import load_vectors
-from msedge.models.checkpoint import load_checkpoint, read_card
+from msedge.models.card import read_card
+from msedge.models.checkpoint import load_checkpoint
 from msedge.training.config import TrainConfig
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"

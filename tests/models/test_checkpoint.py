@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from msedge.errors import DataError, WeightsError
 from msedge.models import checkpoint
-from msedge.models.checkpoint import FORMAT, Card, load_checkpoint, read_card, save_checkpoint
+from msedge.models.card import FORMAT, Card, read_card
+from msedge.models.checkpoint import load_checkpoint, save_checkpoint
 from msedge.models.network import MSEdge
 
 CARD = Card(

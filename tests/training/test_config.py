@@ -168,3 +168,9 @@ class TestWhatDecides:
     def test_makes_the_same_run_again(self):
         config = TrainConfig(head_learning_rate=0.1, epochs=3)
         assert TrainConfig(**config.what_decides()) == config
+
+
+def test_photos_alone_need_edge_views():
+    with pytest.raises(ConfigError, match="train_on: photos needs edge_views above 0"):
+        resolve({"train_on": "photos"})
+    assert resolve({"train_on": "photos", "edge_views": 0.5}).train_on == "photos"

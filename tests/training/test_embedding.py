@@ -11,6 +11,7 @@ from msedge.data.datasets import ImageSet
 from msedge.data.images import read_pixels
 from msedge.data.layouts import read_dataset
 from msedge.data.vectors import Vectors
+from msedge.models.edges import edge_view
 from msedge.models.network import MSEdge
 from msedge.training.embedding import embed, in_percent, judge
 
@@ -48,6 +49,19 @@ class TestEmbed:
         names = [record.class_name for record in images.records]
         assert [vectors.classes[label] for label in vectors.labels] == names
         assert [record.domain == "photo" for record in images.records] == vectors.domains.tolist()
+
+    def test_an_edge_view_is_added_to_photos_alone(self, images, network):
+        plain = embed(network, images, device=CPU)
+        added = embed(network, images, device=CPU, edge_weight=0.5)
+        photos, sketches = plain.of("photo"), plain.of("sketch")
+        assert added.embeddings[sketches].tolist() == plain.embeddings[sketches].tolist()
+        row = int(photos[3])
+        pixels = torch.from_numpy(read_pixels(images.records[row].path, 32))[None] / 255
+        with torch.inference_mode():
+            both = network(pixels)[0] + 0.5 * network(edge_view(pixels))[0]
+        expected = (both / both.norm()).numpy()
+        assert added.embeddings[row] == pytest.approx(expected, abs=1e-5)
+        assert np.abs(added.embeddings[row] - plain.embeddings[row]).max() > 1e-3
 
     @pytest.mark.parametrize("batch_size", [1, 7, 64])
     def test_each_row_is_its_image_embedded(self, images, network, batch_size):

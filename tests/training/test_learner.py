@@ -151,6 +151,44 @@ class TestFrozenBlocks:
         assert not changed(before, learner.network.backbone)
 
 
+class TestAdaptation:
+    """What is not to learn stays as it was, and the warm-up sets nothing else free."""
+
+    @pytest.mark.parametrize(
+        ("backbone", "how", "learns"),
+        [
+            ("test_efficientnet", "head", ()),
+            ("test_efficientnet", "norm", ("bn1.", "bn2.", "bn3.")),
+            ("test_vit3", "lora", ("lora_a", "lora_b")),
+            ("test_vit3", "prompts", ("norm1.", "norm2.", "tokens")),
+        ],
+    )
+    def test_only_what_was_asked_for_learns(self, make_learner, backbone, how, learns):
+        learner = make_learner(backbone=backbone, adapt=how, warmup=1, learning_rate=1e-2)
+        before = copy(learner.network)
+        run(learner, 1)
+        outside = {n for n in before if n.startswith(("fusion.", "projection."))}
+        assert changed(before, learner.network) == outside
+        run(learner, 2)
+        inside = changed(before, learner.network) - outside
+        assert bool(inside) == bool(learns)
+        assert all(any(part in name for part in learns) for name in inside)
+        parameters = {n for n, _ in learner.network.named_parameters()} - outside
+        expected = {n for n in parameters if any(part in n for part in learns)}
+        assert inside & parameters == expected
+
+    def test_a_killed_run_goes_on(self, make_learner):
+        def make() -> Learner:
+            return make_learner(backbone="test_vit3", adapt="lora", lora_rank=2, averaging=0.9)
+
+        whole, stopped, fresh = make(), make(), make()
+        run(whole, 1)
+        expected = run(whole, 2)
+        run(stopped, 1)
+        fresh.load_state({name: tensor.clone() for name, tensor in stopped.state().items()})
+        assert run(fresh, 2) == expected
+
+
 class TestRates:
     def test_three_groups_of_an_adam_with_weight_decay(self, make_learner, adams):
         learner = make_learner(

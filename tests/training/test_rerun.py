@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from msedge.errors import ConfigError, DataError
-from msedge.models.checkpoint import read_card
+from msedge.models.card import read_card
 from msedge.training.config import TrainConfig
 from msedge.training.run_files import RunFiles
 from msedge.training.trainer import train

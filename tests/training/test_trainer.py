@@ -18,7 +18,8 @@ from msedge.data.layouts import fingerprint, read_dataset
 from msedge.data.vectors import load_vectors
 from msedge.errors import ConfigError, DataError, WeightsError
 from msedge.evaluation.evaluate import Metrics, evaluate
-from msedge.models.checkpoint import load_checkpoint, read_card
+from msedge.models.card import read_card
+from msedge.models.checkpoint import load_checkpoint
 from msedge.training.config import TrainConfig
 from msedge.training.trainer import SELECTION, RunResult, train
 

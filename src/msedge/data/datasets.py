@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, Sequen
 
 from msedge.data.images import read_pixels
 from msedge.data.layouts import DOMAINS, Record
+from msedge.data.sketches import read_sketch
 
 
 class Batch(NamedTuple):
@@ -47,7 +48,13 @@ class ImageSet(Dataset[Batch]):
     """
 
     def __init__(
-        self, records: Sequence[Record], classes: Sequence[str], *, size: int, cache_gb: float = 4.0
+        self,
+        records: Sequence[Record],
+        classes: Sequence[str],
+        *,
+        size: int,
+        frame_sketches: bool = False,
+        cache_gb: float = 4.0,
     ) -> None:
         """Take the records; nothing is read yet.
 
@@ -55,6 +62,8 @@ class ImageSet(Dataset[Batch]):
             records: what to read; every class name must be one of ``classes``.
             classes: class names in the order of their labels.
             size: pixels on a side.
+            frame_sketches: cut drawings out of their sheets (:func:`~msedge.data.sketches.
+                frame_sketch`); photos stay whole.
             cache_gb: a set of at most so many gigabytes of pixels is kept in memory; 0 keeps none.
         """
         self.records = tuple(records)
@@ -67,6 +76,7 @@ class ImageSet(Dataset[Batch]):
             [DOMAINS.index(r.domain) for r in self.records], dtype=torch.int64
         )
         self._size = size
+        self._frame_sketches = frame_sketches
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
         self._cache: Tensor | None = None
         self._cached = torch.zeros(len(self.records), dtype=torch.bool)
@@ -103,8 +113,41 @@ class ImageSet(Dataset[Batch]):
             self, batch_size, sampler=sampler, collate_fn=_as_is, drop_last=shuffle, num_workers=0
         )
 
+    def rows(self, batch_size: int) -> DataLoader[Batch]:
+        """As :meth:`batches` with shuffling, in the same order, but without reading any image."""
+        unread = _Unread(self.labels, self.domains)
+        return DataLoader(
+            unread,
+            batch_size,
+            sampler=RandomSampler(unread),
+            collate_fn=_as_is,
+            drop_last=True,
+            num_workers=0,
+        )
+
     def _decode(self, row: int) -> Tensor:
-        return torch.from_numpy(read_pixels(self.records[row].path, self._size))
+        record = self.records[row]
+        framed = self._frame_sketches and record.domain == "sketch"
+        read = read_sketch if framed else read_pixels
+        return torch.from_numpy(read(record.path, self._size))
+
+
+class _Unread(Dataset[Batch]):
+    """What is known of a set's images, without their pixels."""
+
+    def __init__(self, labels: Tensor, domains: Tensor) -> None:
+        self._labels, self._domains = labels, domains
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, row: int) -> Batch:
+        return self.__getitems__([row])
+
+    def __getitems__(self, rows: Sequence[int]) -> Batch:
+        index = torch.as_tensor(rows)
+        nothing = torch.empty((len(index), 3, 0, 0), dtype=torch.uint8)
+        return Batch(nothing, self._labels[index], self._domains[index], index)
 
 
 def _as_is(batch: Any) -> Any:

@@ -22,20 +22,37 @@ def to_unit_range(images: Tensor) -> Tensor:
     return (images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-def mirror_half(images: Tensor) -> Tensor:
-    """Mirror each image from left to right with a chance of one half.
+def draw_mirrored(count: int) -> Tensor:
+    """Which of some images to mirror: each with a chance of one half.
 
     The choice is drawn from torch's generator on the CPU, so it does not depend on the device.
 
     Args:
+        count: how many images.
+
+    Returns:
+        ``(count,)`` bool.
+
+    Example:
+        >>> draw_mirrored(4).shape
+        torch.Size([4])
+    """
+    return torch.rand(count) < 0.5
+
+
+def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Turn some images from left to right.
+
+    Args:
         images: ``(B, 3, H, W)``.
+        mirrored: ``(B,)`` bool, which to turn.
 
     Returns:
         ``(B, 3, H, W)``.
 
     Example:
-        >>> mirror_half(torch.rand(2, 3, 4, 4)).shape
-        torch.Size([2, 3, 4, 4])
+        >>> mirror(torch.tensor([[[[1, 2]]]]), torch.tensor([True]))
+        tensor([[[[2, 1]]]])
     """
-    mirrored = (torch.rand(len(images)) < 0.5).to(images.device)
-    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    chosen = mirrored.to(images.device)[:, None, None, None]
+    return torch.where(chosen, images.flip(3), images)

@@ -83,6 +83,56 @@ class Backbone(nn.Module):
             stages[-1] = last
         return stages
 
+    def begin(self, images: Tensor, blocks: int) -> list[Tensor]:
+        """What the first blocks make of images, to be gone on with by :meth:`finish`.
+
+        Args:
+            images: ``(B, 3, H, W)`` in [0, 1].
+            blocks: how many of :meth:`blocks`.
+
+        Returns:
+            The stages that end within these blocks, and the last block's output.
+
+        Raises:
+            ConfigError: the network is not of EfficientNet's build, or the cut is not between two
+                of its blocks.
+        """
+        first = self._cut(blocks)
+        state = self.network.bn1(self.network.conv_stem((images - self.mean) / self.std))
+        return self._through(range(first), [], state)
+
+    def finish(self, begun: list[Tensor], blocks: int) -> list[Tensor]:
+        """The three stages from what :meth:`begin` gave for the same number of blocks."""
+        *stages, state = begun
+        first = self._cut(blocks)
+        *stages, state = self._through(range(first, len(self.network.blocks)), stages, state)
+        stages[-1] = self.network.bn2(self.network.conv_head(state))
+        return stages
+
+    def _through(self, positions: range, stages: list[Tensor], state: Tensor) -> list[Tensor]:
+        ends = self.network.stage_ends[-STAGES:]
+        for position in positions:
+            state = self.network.blocks[position](state)
+            if position + 1 in ends:
+                stages = [*stages, state]
+        return [*stages, state]
+
+    def _cut(self, blocks: int) -> int:
+        """The position in the network's own list of blocks where the first ``blocks`` end."""
+        parts = ("conv_stem", "bn1", "blocks", "conv_head", "bn2", "stage_ends")
+        if not all(hasattr(self.network, part) for part in parts):
+            raise ConfigError(
+                f"the frozen blocks of {self.name!r} cannot be kept: only networks of "
+                "EfficientNet's build can be gone on with in the middle; drop cache_frozen"
+            )
+        before = 2  # the stem and its norm
+        if not before <= blocks <= before + len(self.network.blocks) - 1:
+            raise ConfigError(
+                f"cache_frozen needs {before} to {before + len(self.network.blocks) - 1} "
+                f"frozen blocks of {self.name!r}, got {blocks}"
+            )
+        return blocks - before
+
     def freeze(self, modules: int) -> None:
         """Keep the first ``modules`` blocks as they are: no gradient, fixed batch statistics.
 

@@ -7,7 +7,7 @@ options of this one class: ``fusion`` is ``edge``, ``energy`` or ``none``.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,22 @@ from msedge.errors import ConfigError, ShapeError
 from msedge.models.backbones import Backbone, fetch_weights, load_weights
 from msedge.models.edges import edge_pyramid
 from msedge.models.fusion import create_fusion
+from msedge.models.prompts import add_prompts, prompt_count
+
+
+class Begun(NamedTuple):
+    """Images on their way through the network, after its frozen blocks.
+
+    Attributes:
+        blocks: how many blocks of the backbone are done.
+        features: what :meth:`Backbone.begin` gave, each ``(B, C, H, W)``.
+        edges: edge maps ``(B, 1, H, W)`` at the three stages' sizes; empty where the fusion uses
+            none.
+    """
+
+    blocks: int
+    features: list[Tensor]
+    edges: list[Tensor]
 
 
 class MSEdge(nn.Module):
@@ -26,6 +42,7 @@ class MSEdge(nn.Module):
         backbone: the feature pyramid.
         fusion: what is done to its stages before they are pooled.
         projection: the linear layer from the joined stages to the embedding.
+        image_size: pixels on a side that it is used with.
     """
 
     def __init__(
@@ -36,6 +53,7 @@ class MSEdge(nn.Module):
         fusion: str = "edge",
         image_size: int = 224,
         weights: str = "none",
+        prompts: int = 0,
     ) -> None:
         """Build the network.
 
@@ -45,6 +63,7 @@ class MSEdge(nn.Module):
             fusion: ``edge``, ``energy`` or ``none``.
             image_size: pixels on a side that it is used with.
             weights: start of the backbone: ``imagenet``, ``none``, or a file.
+            prompts: learned tokens that a vision transformer reads beside the image.
 
         Raises:
             ConfigError: an option has a value that cannot be used.
@@ -53,26 +72,53 @@ class MSEdge(nn.Module):
         super().__init__()
         if dim < 1:
             raise ConfigError(f"the embedding needs at least one dimension, got {dim}")
+        self.image_size = image_size
         self.backbone = Backbone(backbone, image_size=image_size)
         tensors = fetch_weights(backbone, weights, image_size=image_size)
         if tensors is not None:
             load_weights(self.backbone.network, tensors, weights)
+        if prompts:
+            add_prompts(self.backbone.network, prompts)
         self.fusion = create_fusion(fusion, self.backbone.channels)
         self.projection = nn.Linear(sum(self.backbone.channels), dim)
 
-    def stages(self, images: Tensor) -> list[Tensor]:
+    @property
+    def prompts(self) -> int:
+        """How many prompt tokens the backbone has."""
+        return prompt_count(self.backbone.network)
+
+    def stages(self, images: Tensor | Begun) -> list[Tensor]:
         """The three fused stages ``(B, C_i, H_i, W_i)`` of images ``(B, 3, H, W)`` in [0, 1]."""
-        stages = self.backbone(images)
-        edges: list[Tensor] = []
-        if self.fusion.uses_edges:
-            edges = edge_pyramid(images, [(s.shape[-2], s.shape[-1]) for s in stages])
+        if isinstance(images, Begun):
+            stages, edges = self.backbone.finish(images.features, images.blocks), images.edges
+        else:
+            stages = self.backbone(images)
+            edges = self.edges_of(images, stages)
         return cast("list[Tensor]", self.fusion(stages, edges))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def edges_of(self, images: Tensor, stages: list[Tensor]) -> list[Tensor]:
+        """The edge maps that the fusion asks for, at the sizes of the stages."""
+        if not self.fusion.uses_edges:
+            return []
+        return edge_pyramid(images, [(s.shape[-2], s.shape[-1]) for s in stages])
+
+    def begin(self, images: Tensor, blocks: int) -> Begun:
+        """Images ``(B, 3, H, W)`` in [0, 1] through the first blocks; :meth:`forward` goes on.
+
+        Raises:
+            ConfigError: the backbone cannot be cut there.
+        """
+        features = self.backbone.begin(images, blocks)
+        edges: list[Tensor] = []
+        if self.fusion.uses_edges:
+            edges = self.edges_of(images, self.backbone.finish(features, blocks))
+        return Begun(blocks, features, edges)
+
+    def forward(self, images: Tensor | Begun) -> Tensor:
         """Embed images.
 
         Args:
-            images: ``(B, 3, H, W)``, RGB, float, range [0, 1].
+            images: ``(B, 3, H, W)``, RGB, float, range [0, 1]; or what :meth:`begin` made of them.
 
         Returns:
             ``(B, dim)``, each row of length 1.
@@ -80,11 +126,16 @@ class MSEdge(nn.Module):
         Raises:
             ShapeError: ``images`` is not ``(B, 3, H, W)`` of floats.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ShapeError(
-                f"the network needs float images of shape (B, 3, H, W) in [0, 1], "
-                f"got {tuple(images.shape)} of {images.dtype}"
-            )
+        if not isinstance(images, Begun):
+            _check(images)
         pooled = [stage.amax(dim=(2, 3)) for stage in self.stages(images)]
         projected = self.projection(torch.cat(pooled, dim=1))
         return functional.normalize(projected, dim=1)
+
+
+def _check(images: Tensor) -> None:
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ShapeError(
+            f"the network needs float images of shape (B, 3, H, W) in [0, 1], "
+            f"got {tuple(images.shape)} of {images.dtype}"
+        )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from msedge.errors import ConfigError
 
@@ -51,6 +51,7 @@ class TrainConfig(BaseModel):
     loss: Literal["normalized_softmax", "proxy_anchor"] = Field(
         "normalized_softmax", description="Metric loss"
     )
+    temperature: float = Field(0.05, gt=0, description="Of the loss normalized_softmax")
     learning_rate: float = Field(1e-5, gt=0, description="Of the backbone")
     head_learning_rate: float | None = Field(
         None, gt=0, description="Of fusion and projection (default: as the backbone)"
@@ -66,8 +67,30 @@ class TrainConfig(BaseModel):
     frozen_blocks: int = Field(
         0, ge=0, description="Blocks at the backbone's input that stay as they are throughout"
     )
+    adapt: Literal["full", "head", "norm", "lora", "prompts"] = Field(
+        "full",
+        description="What of the backbone learns: everything, nothing, its norms, low-rank "
+        "additions to its attention, or prompt tokens with its norms",
+    )
+    lora_rank: int = Field(8, ge=1, description="Rank of the additions of --adapt lora")
+    prompt_tokens: int = Field(4, ge=1, description="How many tokens --adapt prompts learns")
+    cache_frozen: bool = Field(
+        False, description="Keep what the frozen blocks say of each image; they run once"
+    )
+    frame_sketches: bool = Field(
+        False, description="Cut every drawing out of its sheet, so that it fills the frame"
+    )
+    train_on: Literal["both", "photos"] = Field(
+        "both", description="Sketches and photos, or photos alone, whose edge maps stand for them"
+    )
     edge_views: float = Field(
         0.0, ge=0, description="Weight of photos' edge maps, embedded as pseudo-sketches"
+    )
+    edge_view_share: float = Field(
+        0.25, gt=0, le=1, description="Edge maps for each image of a batch, at most"
+    )
+    gallery_edges: float = Field(
+        0.0, ge=0, description="Weight of a photo's edge map in its vector when it is searched"
     )
     distillation: float = Field(
         0.0, ge=0, description="Weight of the frozen ImageNet classifier's answers"
@@ -94,6 +117,12 @@ class TrainConfig(BaseModel):
     save_root: Path = Field(Path("result"), description="Result saved root path")
     resume: bool = Field(False, description="Go on from where a killed run stopped")
     overwrite: bool = Field(False, description="Replace the files of a run with other settings")
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> TrainConfig:
+        if self.train_on == "photos" and not self.edge_views:
+            raise ValueError("train_on: photos needs edge_views above 0, which stand for sketches")
+        return self
 
     @property
     def prefix(self) -> str:
@@ -150,5 +179,7 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
         if first["type"] == "extra_forbidden":
             known = ", ".join(TrainConfig.model_fields)
             raise ConfigError(f"no setting is named {name!r}; there are {known}") from error
+        if not name:  # of several settings together
+            raise ConfigError(first["msg"].removeprefix("Value error, ")) from error
         given = merged.get(name)
         raise ConfigError(f"{name}: {given!r} cannot be used: {first['msg']}") from error

@@ -80,7 +80,7 @@ def teacher_answers(
 def _targets(answers: Tensor, labels: Tensor, domains: Tensor, classes: int) -> Tensor:
     is_photo = domains == DOMAINS.index("photo")
     photo_labels = functional.one_hot(labels[is_photo], classes).float()
-    of_class = photo_labels.T @ answers[is_photo] / photo_labels.sum(dim=0)[:, None]
+    of_class = photo_labels.T @ answers[is_photo] / photo_labels.sum(dim=0)[:, None].clamp_min(1)
     own_share = torch.where(is_photo, _OWN_SHARE, 0.0)[:, None]
     return own_share * answers + (1 - own_share) * of_class[labels]
 

@@ -7,13 +7,17 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from msedge.data.datasets import ImageSet
+from msedge.data.layouts import DOMAINS
 from msedge.data.transforms import to_unit_range
 from msedge.data.vectors import Vectors
 from msedge.evaluation.evaluate import Metrics, evaluate
+from msedge.models.edges import edge_view
 
 CUTOFFS = (10, 25, 100, 200)  # the paper's two, and two that small sets can reach
+_PHOTO = DOMAINS.index("photo")
 Progress = Callable[[int, int], None]
 
 
@@ -24,6 +28,7 @@ def embed(
     *,
     device: torch.device,
     batch_size: int = 64,
+    edge_weight: float = 0.0,
     progress: Progress | None = None,
 ) -> Vectors:
     """The unit vectors of a set of images, in its order.
@@ -33,6 +38,8 @@ def embed(
         images: what to embed.
         device: where the network is.
         batch_size: images at a time.
+        edge_weight: how much of the vector of its edge view is added to that of a photo; the sum
+            is brought back to length 1.
         progress: called with images done and images in all.
 
     Returns:
@@ -41,7 +48,14 @@ def embed(
     network.eval()
     parts = []
     for batch in images.batches(batch_size, shuffle=False):
-        parts.append(network(to_unit_range(batch.images.to(device))).float().cpu())
+        pixels = to_unit_range(batch.images.to(device))
+        vectors = network(pixels).float()
+        photos = torch.nonzero(batch.domains == _PHOTO)[:, 0].to(device)
+        if edge_weight and len(photos):
+            views = edge_view(pixels[photos]).contiguous(memory_format=torch.channels_last)
+            both = vectors[photos] + edge_weight * network(views).float()
+            vectors[photos] = functional.normalize(both, dim=1)
+        parts.append(vectors.cpu())
         if progress is not None:
             progress(int(batch.rows[-1]) + 1, len(images))
     return Vectors(

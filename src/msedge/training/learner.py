@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from lightning_fabric import Fabric
@@ -13,16 +13,17 @@ from torch.optim.swa_utils import AveragedModel
 
 from msedge.data.datasets import Batch, ImageSet
 from msedge.data.layouts import DOMAINS
-from msedge.data.transforms import mirror_half, to_unit_range
-from msedge.errors import DataError
+from msedge.data.transforms import draw_mirrored, mirror, to_unit_range
+from msedge.errors import ConfigError, DataError
+from msedge.models.adaptation import adapt, keep_frozen
 from msedge.models.edges import edge_view
-from msedge.models.network import MSEdge
+from msedge.models.network import Begun, MSEdge
 from msedge.training.config import TrainConfig
 from msedge.training.distillation import DistillationLoss
+from msedge.training.frozen_cache import FrozenCache
 from msedge.training.losses import create_loss
 from msedge.training.run_files import pack_optimizer, unpack_optimizer
 
-_EDGE_VIEW_SHARE = 0.25  # of a batch, taken from its photos
 _RISING_STEPS = 20
 _PHOTO = DOMAINS.index("photo")
 
@@ -36,7 +37,12 @@ class Learner:
     """
 
     def __init__(
-        self, config: TrainConfig, fabric: Fabric, images: ImageSet, targets: Tensor | None
+        self,
+        config: TrainConfig,
+        fabric: Fabric,
+        images: ImageSet,
+        targets: Tensor | None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Build everything from the configuration; ``torch.manual_seed`` decides the weights.
 
@@ -45,6 +51,10 @@ class Learner:
             fabric: device and precision.
             images: the training images.
             targets: the teacher's answers ``(N, K)`` where distillation is on.
+            progress: called with images done and images in all, while ``cache_frozen`` fills.
+
+        Raises:
+            ConfigError: ``cache_frozen`` does not fit the network or the memory.
         """
         self._config, self._fabric = config, fabric
         self.network = MSEdge(
@@ -54,19 +64,25 @@ class Learner:
             image_size=config.image_size,
             weights=config.weights,
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._proxies = create_loss(config.loss, classes=len(images.classes), dim=config.dim)
+        self._proxies = create_loss(
+            config.loss,
+            classes=len(images.classes),
+            dim=config.dim,
+            temperature=config.temperature,
+        )
         self._distillation = DistillationLoss(config.dim, targets) if targets is not None else None
         self._loader = images.batches(config.batch_size, shuffle=True)
         self.steps_an_epoch = len(self._loader)
 
+        adapt(self.network, config.adapt, rank=config.lora_rank, prompts=config.prompt_tokens)
         self.network.backbone.freeze(config.frozen_blocks)
         head_rate = config.head_learning_rate or config.learning_rate
         head = [*self.network.fusion.parameters(), *self.network.projection.parameters()]
         if self._distillation is not None:
             head += self._distillation.parameters()
-        backbone = [p for p in self.network.backbone.parameters() if p.requires_grad]
+        self._learning = [p for p in self.network.backbone.parameters() if p.requires_grad]
         groups = [
-            {"params": backbone, "lr": config.learning_rate},
+            {"params": self._learning, "lr": config.learning_rate},
             {"params": head, "lr": head_rate},
             {"params": list(self._proxies.parameters()), "lr": config.proxy_learning_rate},
         ]
@@ -75,6 +91,23 @@ class Learner:
             if part is not None:
                 part.to(fabric.device)
         optimizer = torch.optim.Adam(groups, weight_decay=config.weight_decay)
+        self._frozen: FrozenCache | None = None
+        if config.cache_frozen and config.adapt != "full":
+            raise ConfigError(
+                f"cache_frozen keeps what frozen_blocks say, but adapt: {config.adapt} changes "
+                "blocks everywhere; use adapt: full with frozen_blocks"
+            )
+        if config.cache_frozen:
+            self._frozen = FrozenCache(
+                self.network,
+                images,
+                blocks=config.frozen_blocks,
+                edge_views=config.edge_views > 0,
+                limit_gb=config.cache_gb,
+                device=fabric.device,
+                progress=progress,
+            )
+            self._loader = images.rows(config.batch_size)
         self._wrapped, self._optimizer = fabric.setup(self.network, optimizer)
         self.average: AveragedModel | None = None
         if config.averaging:
@@ -98,12 +131,10 @@ class Learner:
         config = self._config
         torch.manual_seed(config.seed * 100_003 + number)
         self._wrapped.train()
-        backbone = self.network.backbone
-        warming_up = number <= config.warmup
-        backbone.requires_grad_(not warming_up)
-        if warming_up:
-            backbone.eval()
-        backbone.freeze(config.frozen_blocks)
+        for parameter in self._learning:
+            parameter.requires_grad_(number > config.warmup)
+        keep_frozen(self.network)
+        self.network.backbone.freeze(config.frozen_blocks)
         first = (number - 1) * self.steps_an_epoch
         for step, batch in enumerate(self._loader):
             self._set_rates(first + step)
@@ -119,12 +150,10 @@ class Learner:
         """The metric loss of a batch, and what the configuration adds to it."""
         config, device = self._config, self._fabric.device
         labels = batch.labels.to(device)
-        images = mirror_half(to_unit_range(batch.images.to(device)))
-        photos = torch.nonzero(batch.domains.to(device) == _PHOTO)[:, 0]
-        viewed = photos[: int(_EDGE_VIEW_SHARE * len(images))] if config.edge_views else photos[:0]
-        if len(viewed):
-            images = torch.cat([images, edge_view(images[viewed])])
-        embeddings = self._wrapped(images.contiguous(memory_format=torch.channels_last)).float()
+        photos = torch.nonzero(batch.domains == _PHOTO)[:, 0]
+        most = int(config.edge_view_share * len(labels)) if config.edge_views else 0
+        viewed = photos[:most]
+        embeddings = self._wrapped(self._seen(batch, viewed)).float()
         embeddings, views = embeddings.split([len(labels), len(viewed)])
         loss: Tensor = self._proxies(embeddings, labels)
         if len(viewed):
@@ -134,6 +163,16 @@ class Learner:
         if self._distillation is not None:
             loss = loss + config.distillation * self._distillation(embeddings, batch.rows)
         return loss
+
+    def _seen(self, batch: Batch, viewed: Tensor) -> Tensor | Begun:
+        """A batch as the network sees it: half of it mirrored, then edge views of some photos."""
+        mirrored = draw_mirrored(len(batch.rows))
+        if self._frozen is not None:
+            return self._frozen.begun(batch.rows, viewed, torch.cat([mirrored, mirrored[viewed]]))
+        images = mirror(to_unit_range(batch.images.to(self._fabric.device)), mirrored)
+        if len(viewed):
+            images = torch.cat([images, edge_view(images[viewed])])
+        return images.contiguous(memory_format=torch.channels_last)
 
     def _set_rates(self, step: int) -> None:
         factor = 1.0

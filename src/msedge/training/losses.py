@@ -14,10 +14,8 @@ from torch import nn
 
 from msedge.errors import ConfigError
 
-TEMPERATURE = 0.05
 
-
-def create_loss(name: str, *, classes: int, dim: int) -> nn.Module:
+def create_loss(name: str, *, classes: int, dim: int, temperature: float = 0.05) -> nn.Module:
     """A loss on embeddings ``(B, dim)`` and labels ``(B,)``; its parameters are the proxies.
 
     Args:
@@ -25,12 +23,14 @@ def create_loss(name: str, *, classes: int, dim: int) -> nn.Module:
             CVPR 2020).
         classes: number of seen classes.
         dim: width of the embedding.
+        temperature: of ``normalized_softmax``: cosines are divided by it. A larger one lets go of
+            classes that are told apart already.
 
     Raises:
         ConfigError: there is no loss of that name.
     """
     if name == "normalized_softmax":
-        return cast(nn.Module, NormalizedSoftmaxLoss(classes, dim, temperature=TEMPERATURE))
+        return cast(nn.Module, NormalizedSoftmaxLoss(classes, dim, temperature=temperature))
     if name == "proxy_anchor":
         return cast(nn.Module, ProxyAnchorLoss(classes, dim))
     raise ConfigError(f"no loss is named {name!r}; choose normalized_softmax or proxy_anchor")

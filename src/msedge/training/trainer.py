@@ -28,7 +28,8 @@ from msedge.data.layouts import (
 )
 from msedge.data.vectors import Vectors, save_vectors
 from msedge.errors import ConfigError, DataError
-from msedge.models.checkpoint import Card, save_checkpoint
+from msedge.models.card import Card
+from msedge.models.checkpoint import save_checkpoint
 from msedge.models.network import MSEdge
 from msedge.training.allocator import keep_freed_memory
 from msedge.training.config import TrainConfig
@@ -121,7 +122,7 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
 
     fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
     torch.manual_seed(config.seed)
-    images = _image_set(config, dataset.train.restrict(train_classes))
+    images = _image_set(config, _shown(config, dataset.train.restrict(train_classes)))
     unseen = _image_set(config, dataset.val)
     chosen_on = _image_set(config, dataset.train.restrict(held_out)) if held_out else None
     if len(images) < config.batch_size:
@@ -130,13 +131,20 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
             "choose a smaller batch size"
         )
     watcher.say(f"building {config.backbone} from {config.weights} weights")
-    learner = Learner(config, fabric, images, _targets(config, images, fabric, watcher))
+    learner = Learner(
+        config,
+        fabric,
+        images,
+        _targets(config, images, fabric, watcher),
+        progress=lambda done, total: watcher.progress("frozen blocks", done, total),
+    )
 
     def vectors_of(what: str, image_set: ImageSet) -> Vectors:
         return embed(
             learner.judged(),
             image_set,
             device=fabric.device,
+            edge_weight=config.gallery_edges,
             progress=lambda done, total: watcher.progress(what, done, total),
         )
 
@@ -211,7 +219,19 @@ def _without(split: Split, lost: set[Record]) -> Split:
 
 
 def _image_set(config: TrainConfig, split: Split) -> ImageSet:
-    return ImageSet(split.records, split.classes, size=config.image_size, cache_gb=config.cache_gb)
+    return ImageSet(
+        split.records,
+        split.classes,
+        size=config.image_size,
+        frame_sketches=config.frame_sketches,
+        cache_gb=config.cache_gb,
+    )
+
+
+def _shown(config: TrainConfig, split: Split) -> Split:
+    if config.train_on == "both":
+        return split
+    return Split(tuple(r for r in split.records if r.domain == "photo"), split.classes)
 
 
 def _targets(
@@ -266,6 +286,10 @@ def _card(
             "dim": config.dim,
             "fusion": config.fusion,
             "image_size": config.image_size,
+            "frame_sketches": config.frame_sketches,
+            "gallery_edges": config.gallery_edges,
+            "adapt": config.adapt,
+            "prompts": learner.network.prompts,
             "mean": mean,
             "std": std,
             "dataset": config.data_name,
@@ -273,6 +297,7 @@ def _card(
             "loss": config.loss,
             "seed": config.seed,
             "epoch": row.epoch,
+            "steps": row.epoch * learner.steps_an_epoch,
             "selection": SELECTION[config.select],
             "selected_on_test_classes": config.select == "test",
             "convention": "standard",

@@ -1,0 +1,112 @@
+"""The model card: what a checkpoint says of itself, and how it is read without its tensors.
+
+The weights never travel without what is needed to use them: backbone, width, input size, mean and
+deviation, what they were trained and judged on, and what they are for. The last part follows
+"Model Cards for Model Reporting" (Mitchell et al., FAT* 2019). Reading a card needs no PyTorch.
+Tested in ``tests/models/test_card.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from msedge.errors import WeightsError
+
+FORMAT = "msedge-checkpoint-1"
+
+
+class DataSource(BaseModel):
+    """Images that went into a model, and their terms."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, description="what the source is called")
+    what: str = Field(min_length=1, description="what of it was used, and what for")
+    licence: str = Field(min_length=1, description="its terms, or that they are not known")
+
+
+class Card(BaseModel):
+    """What a checkpoint says of itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field("", description="what the model is called; empty until it is given a name")
+    backbone: str = Field(description="timm's name of the backbone")
+    dim: int = Field(gt=0, description="width of the embedding")
+    fusion: str = Field(description="none, edge or energy")
+    image_size: int = Field(gt=0, description="pixels on a side that it was trained with")
+    frame_sketches: bool = Field(
+        False, description="whether drawings are cut out of their sheets, see data/sketches.py"
+    )
+    gallery_edges: float = Field(
+        0.0, ge=0, description="how much of its edge view's vector is added to a photo's"
+    )
+    prompts: int = Field(0, ge=0, description="learned tokens that the backbone reads")
+    adapt: str = Field(
+        "full", description="what of the backbone learnt; see msedge.models.adaptation"
+    )
+    mean: tuple[float, float, float] = Field(
+        description="input mean, RGB in [0, 1]; applied inside"
+    )
+    std: tuple[float, float, float] = Field(description="input deviation; applied inside")
+    dataset: str = Field(description="name of the dataset that it was trained on")
+    protocol: str | None = Field(description="the zero-shot split, where the dataset names one")
+    loss: str = Field(description="the metric loss of its training")
+    seed: int
+    epoch: int = Field(ge=0, description="the epoch whose weights these are; 0 is before training")
+    steps: int | None = Field(None, ge=0, description="updates of the weights until then")
+    selection: str = Field(description="how that epoch was chosen")
+    selected_on_test_classes: bool = Field(description="true means that the metrics are inflated")
+    convention: str = Field(description="definition of AP@k and P@k, see docs/results.md")
+    metrics: dict[str, float] = Field(description="on the unseen classes, in percent")
+    judged_on: str = Field("", description="the queries and the gallery behind the metrics")
+    data_fingerprint: str = Field(description="SHA-256 over the files' names and sizes")
+    trained_classes: int = Field(ge=0, description="classes that training saw")
+    data: tuple[DataSource, ...] = Field((), description="the images behind the weights")
+    intended_use: str = Field("", description="what the model is for, and for whom")
+    limits: str = Field("", description="where it fails, and what it must not be used for")
+    licence: str = Field(description="terms of these weights")
+    version: str = Field(description="version of MSEdge that wrote this")
+
+
+def read_card(path: Path) -> Card:
+    """The card of a checkpoint, without its tensors.
+
+    Raises:
+        WeightsError: there is no such file, or it is not a checkpoint of ours.
+    """
+    if not path.is_file():
+        raise WeightsError(f"no checkpoint at {path}; train one with msedge train")
+    try:
+        with safe_open(path, framework="np") as opened:
+            metadata = opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} cannot be read as safetensors ({error})") from error
+    return card_of(metadata, path)
+
+
+def card_of(metadata: Mapping[str, str], path: Path) -> Card:
+    """The card in a file's metadata, a checkpoint's or an exported ONNX file's.
+
+    Args:
+        metadata: the file's, with ``format`` and ``card``.
+        path: the file, to name it in an error.
+
+    Raises:
+        WeightsError: the metadata are not of a file of ours, or the card is damaged.
+    """
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} is not a checkpoint of MSEdge (format {metadata.get('format')!r}, expected "
+            f"{FORMAT!r}); for a backbone's weights use --weights"
+        )
+    try:
+        return Card.model_validate_json(metadata.get("card", ""))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise WeightsError(f"the card in {path} is damaged: {where}: {first['msg']}") from error

@@ -1,0 +1,110 @@
+"""Kept maps against the network that made them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from msedge.data.datasets import ImageSet
+from msedge.data.layouts import DOMAINS, read_dataset
+from msedge.data.transforms import to_unit_range
+from msedge.errors import ConfigError
+from msedge.models.edges import edge_view
+from msedge.models.network import MSEdge
+from msedge.training.frozen_cache import FrozenCache
+from msedge.training.learner import Learner
+
+CPU = torch.device("cpu")
+BLOCKS = 4
+
+
+@pytest.fixture
+def images(tiny_root) -> ImageSet:
+    split = read_dataset(tiny_root, "tiny").train
+    return ImageSet(split.records, split.classes, size=32)
+
+
+def network_of(fusion: str = "edge", backbone: str = "test_efficientnet") -> MSEdge:
+    torch.manual_seed(0)
+    return MSEdge(backbone, dim=8, fusion=fusion, image_size=32).eval()
+
+
+def cache_of(network: MSEdge, images: ImageSet, **changes) -> FrozenCache:
+    options = {"blocks": BLOCKS, "edge_views": True, "limit_gb": 1.0, "device": CPU} | changes
+    return FrozenCache(network, images, **options)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("fusion", ["none", "edge", "energy"])
+    @pytest.mark.parametrize("batch_size", [5, 64])
+    def test_images_and_views_embed_as_without_it(self, images, fusion, batch_size):
+        network = network_of(fusion)
+        cache = cache_of(network, images, batch_size=batch_size)
+        rows = torch.tensor([5, 0, len(images) - 1, 17])
+        pixels = to_unit_range(images.__getitems__(rows.tolist()).images)
+        viewed = torch.nonzero(images.domains[rows] == DOMAINS.index("photo"))[:, 0]
+        assert 0 < len(viewed) < len(rows)
+        unmirrored = torch.zeros(len(rows) + len(viewed), dtype=torch.bool)
+        with torch.inference_mode():
+            found = network(cache.begun(rows, viewed, unmirrored))
+            expected = network(torch.cat([pixels, edge_view(pixels[viewed])]))
+        assert torch.allclose(found, expected, atol=5e-3)  # the maps are half floats
+        assert (expected[0] - expected[1]).abs().max() > 0.05  # so the test can tell rows apart
+
+    def test_mirroring_turns_the_maps(self, images):
+        cache = cache_of(network_of(), images)
+        rows, none = torch.tensor([3, 4]), torch.tensor([], dtype=torch.int64)
+        plain = cache.begun(rows, none, torch.tensor([False, False]))
+        turned = cache.begun(rows, none, torch.tensor([False, True]))
+        for before, after in zip(
+            [*plain.features, *plain.edges], [*turned.features, *turned.edges], strict=True
+        ):
+            assert torch.equal(after[0], before[0])
+            assert torch.equal(after[1], before[1].flip(2))
+
+
+class TestErrors:
+    def test_too_little_memory_is_said_with_the_need(self, images):
+        with pytest.raises(ConfigError, match=r"cache_frozen needs .* GB .* raise it"):
+            cache_of(network_of(), images, limit_gb=1e-6)
+
+    @pytest.mark.parametrize("blocks", [0, 1, 99])
+    def test_a_cut_that_is_none(self, images, blocks):
+        with pytest.raises(ConfigError, match="cache_frozen needs 2 to"):
+            cache_of(network_of(), images, blocks=blocks)
+
+    def test_a_network_that_cannot_be_cut(self, images):
+        with pytest.raises(ConfigError, match="EfficientNet's build"):
+            cache_of(network_of(backbone="test_resnet"), images)
+
+
+class TestLearning:
+    def losses(self, tiny_config, images, **changes) -> list[float]:
+        torch.manual_seed(0)
+        settings = {"frozen_blocks": BLOCKS, "warmup": 0, "edge_views": 0.5} | changes
+        learner = Learner(tiny_config(**settings), Fabric(accelerator="cpu"), images, None)
+        return [loss for epoch in (1, 2) for _, loss in learner.epoch(epoch)]
+
+    def test_goes_nearly_as_without_it(self, tiny_config, images, monkeypatch):
+        """The same order and the same losses but for rounding, where nothing is mirrored."""
+        monkeypatch.setattr("msedge.training.learner.draw_mirrored", lambda n: torch.rand(n) < -1.0)
+        plain = self.losses(tiny_config, images)
+        kept = self.losses(tiny_config, images, cache_frozen=True)
+        assert kept == pytest.approx(plain, rel=0.02)
+        assert kept != plain
+
+    def test_reads_no_image_while_it_learns(self, tiny_config, images, monkeypatch):
+        torch.manual_seed(0)
+        config = tiny_config(frozen_blocks=BLOCKS, cache_frozen=True, edge_views=0.5)
+        learner = Learner(config, Fabric(accelerator="cpu"), images, None)
+
+        def refuse(rows):
+            raise AssertionError(f"{len(rows)} images were read")
+
+        monkeypatch.setattr(images, "__getitems__", refuse)
+        assert len(list(learner.epoch(1))) == learner.steps_an_epoch
+
+    def test_what_adapts_everywhere_cannot_be_kept(self, tiny_config, images):
+        with pytest.raises(ConfigError, match=r"adapt: norm changes blocks everywhere"):
+            self.losses(tiny_config, images, cache_frozen=True, adapt="norm")
