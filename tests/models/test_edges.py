@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from msedge.errors import ShapeError
-from msedge.models.edges import edge_map, edge_pyramid, edge_view
+from msedge.models.edges import edge_map, edge_pyramid, edge_view, edge_views, line_view
 
 KORNIAS_EPSILON = 5e-3  # its square root rounds faint edges off, by at most 1e-3 of the slope
 
@@ -135,3 +137,67 @@ class TestGradients:
     def test_agree_with_differences(self):
         images = noise(1, 3, 4, 5, seed=3).double().requires_grad_()
         assert torch.autograd.gradcheck(edge_map, images)
+
+
+class TestLineView:
+    def test_shape_range_and_white_where_nothing_is(self):
+        torch.manual_seed(0)
+        drawn = line_view(torch.rand(2, 3, 48, 32), sigma=1.5, share=0.05)
+        assert drawn.shape == (2, 3, 48, 32)
+        assert 0 <= drawn.min() < 0.5
+        assert drawn.max() == 1
+        flat = line_view(torch.full((1, 3, 48, 48), 0.3), sigma=1.5, share=0.05)
+        assert (flat == 1).all()
+
+    @pytest.mark.parametrize("sigma", [1.5, 3.0])
+    def test_a_square_is_drawn_along_its_border(self, sigma):
+        images = torch.ones(1, 3, 96, 96)
+        images[:, :, 24:72, 24:72] = 0.2
+        ink = line_view(images, sigma=sigma, share=0.03)[0, 0] < 0.5
+        away = torch.ones(96, 96, dtype=torch.bool)
+        away[19:77, 19:77] = False
+        away[30:66, 30:66] = True
+        assert not ink[away].any()
+        for row in range(32, 64):  # crossed once on each side
+            assert ink[row, 19:30].any()
+            assert ink[row, 66:77].any()
+
+    def test_contrast_does_not_change_the_lines(self):
+        torch.manual_seed(0)
+        images = torch.rand(1, 3, 64, 64)
+        strong = line_view(images, sigma=2.0, share=0.05)
+        weak = line_view(0.3 + 0.4 * images, sigma=2.0, share=0.05)
+        assert ((strong < 0.5) == (weak < 0.5)).float().mean() > 0.99
+
+    def test_pieces_with_little_about_them_are_dropped(self, monkeypatch):
+        torch.manual_seed(0)
+        images = torch.rand(4, 3, 96, 96)
+        kept = line_view(images, sigma=1.5, share=0.01) < 0.5
+        monkeypatch.setattr("msedge.models.edges._LEAST", 0)
+        everything = line_view(images, sigma=1.5, share=0.01) < 0.5
+        assert not (kept & ~everything).any()
+        assert 0 < kept.sum() < everything.sum()
+
+    def test_a_coarser_blur_leaves_fewer_lines(self):
+        torch.manual_seed(0)
+        images = torch.rand(1, 3, 96, 96)
+        fine, coarse = (
+            (line_view(images, sigma=sigma, share=0.05) < 0.5).sum() for sigma in (1.0, 3.0)
+        )
+        assert coarse < fine
+
+    def test_wrong_shape_is_said(self):
+        with pytest.raises(ShapeError, match=r"\(B, 3, H, W\)"):
+            line_view(torch.rand(1, 1, 8, 8), sigma=1.5, share=0.05)
+
+
+class TestEdgeViews:
+    @pytest.mark.parametrize(("name", "count"), [("sobel", 1), ("lines", 2), ("all", 3)])
+    def test_each_name_has_its_own(self, name, count):
+        torch.manual_seed(0)
+        images = torch.rand(2, 3, 64, 64)
+        drawn = [view(images) for view in edge_views(name)]
+        assert len(drawn) == count
+        for first, second in itertools.combinations(drawn, 2):
+            assert (first - second).abs().mean() > 0.01
+        assert torch.equal(edge_views("all")[0](images), edge_view(images))

@@ -14,6 +14,7 @@ from msedge.data.vectors import Vectors
 from msedge.models.edges import edge_view
 from msedge.models.network import MSEdge
 from msedge.training.embedding import embed, in_percent, judge
+from msedge.training.frozen_cache import FrozenCache
 
 CPU = torch.device("cpu")
 
@@ -62,6 +63,20 @@ class TestEmbed:
         expected = (both / both.norm()).numpy()
         assert added.embeddings[row] == pytest.approx(expected, abs=1e-5)
         assert np.abs(added.embeddings[row] - plain.embeddings[row]).max() > 1e-3
+
+    @pytest.mark.parametrize("edge_weight", [0.0, 0.5])
+    def test_kept_blocks_give_the_same_without_reading(
+        self, images, network, edge_weight, monkeypatch
+    ):
+        options = {"device": CPU, "edge_weight": edge_weight}
+        expected = embed(network, images, **options)
+        cache = FrozenCache(
+            network.eval(), images, blocks=4, views=(edge_view,), limit_gb=1, device=CPU
+        )
+        monkeypatch.setattr(images, "__getitems__", None)
+        found = embed(network, images, frozen=cache, **options)
+        assert found.embeddings == pytest.approx(expected.embeddings, abs=5e-3)
+        assert found.paths == expected.paths
 
     @pytest.mark.parametrize("batch_size", [1, 7, 64])
     def test_each_row_is_its_image_embedded(self, images, network, batch_size):

@@ -10,7 +10,7 @@ from msedge.data.datasets import ImageSet
 from msedge.data.layouts import DOMAINS, read_dataset
 from msedge.data.transforms import to_unit_range
 from msedge.errors import ConfigError
-from msedge.models.edges import edge_view
+from msedge.models.edges import edge_views
 from msedge.models.network import MSEdge
 from msedge.training.frozen_cache import FrozenCache
 from msedge.training.learner import Learner
@@ -31,7 +31,12 @@ def network_of(fusion: str = "edge", backbone: str = "test_efficientnet") -> MSE
 
 
 def cache_of(network: MSEdge, images: ImageSet, **changes) -> FrozenCache:
-    options = {"blocks": BLOCKS, "edge_views": True, "limit_gb": 1.0, "device": CPU} | changes
+    options = {
+        "blocks": BLOCKS,
+        "views": edge_views("all"),
+        "limit_gb": 1.0,
+        "device": CPU,
+    } | changes
     return FrozenCache(network, images, **options)
 
 
@@ -47,16 +52,18 @@ class TestNumbers:
         assert 0 < len(viewed) < len(rows)
         unmirrored = torch.zeros(len(rows) + len(viewed), dtype=torch.bool)
         with torch.inference_mode():
-            found = network(cache.begun(rows, viewed, unmirrored))
-            expected = network(torch.cat([pixels, edge_view(pixels[viewed])]))
-        assert torch.allclose(found, expected, atol=5e-3)  # the maps are half floats
+            for kind, view in enumerate(edge_views("all")):
+                kinds = torch.full((len(viewed),), kind)
+                found = network(cache.begun(rows, viewed, kinds, unmirrored))
+                expected = network(torch.cat([pixels, view(pixels[viewed])]))
+                assert torch.allclose(found, expected, atol=5e-3)  # the maps are half floats
         assert (expected[0] - expected[1]).abs().max() > 0.05  # so the test can tell rows apart
 
     def test_mirroring_turns_the_maps(self, images):
         cache = cache_of(network_of(), images)
         rows, none = torch.tensor([3, 4]), torch.tensor([], dtype=torch.int64)
-        plain = cache.begun(rows, none, torch.tensor([False, False]))
-        turned = cache.begun(rows, none, torch.tensor([False, True]))
+        plain = cache.begun(rows, none, none, torch.tensor([False, False]))
+        turned = cache.begun(rows, none, none, torch.tensor([False, True]))
         for before, after in zip(
             [*plain.features, *plain.edges], [*turned.features, *turned.edges], strict=True
         ):

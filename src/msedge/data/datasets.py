@@ -108,22 +108,11 @@ class ImageSet(Dataset[Batch]):
 
     def batches(self, batch_size: int, *, shuffle: bool) -> DataLoader[Batch]:
         """A loader of batches; shuffled by torch's generator, the last incomplete batch dropped."""
-        sampler: Sampler[int] = RandomSampler(self) if shuffle else SequentialSampler(self)
-        return DataLoader(
-            self, batch_size, sampler=sampler, collate_fn=_as_is, drop_last=shuffle, num_workers=0
-        )
+        return _loader(self, batch_size, shuffle)
 
-    def rows(self, batch_size: int) -> DataLoader[Batch]:
-        """As :meth:`batches` with shuffling, in the same order, but without reading any image."""
-        unread = _Unread(self.labels, self.domains)
-        return DataLoader(
-            unread,
-            batch_size,
-            sampler=RandomSampler(unread),
-            collate_fn=_as_is,
-            drop_last=True,
-            num_workers=0,
-        )
+    def rows(self, batch_size: int, *, shuffle: bool) -> DataLoader[Batch]:
+        """As :meth:`batches`, in the same order, but without reading any image."""
+        return _loader(_Unread(self.labels, self.domains), batch_size, shuffle)
 
     def _decode(self, row: int) -> Tensor:
         record = self.records[row]
@@ -148,6 +137,13 @@ class _Unread(Dataset[Batch]):
         index = torch.as_tensor(rows)
         nothing = torch.empty((len(index), 3, 0, 0), dtype=torch.uint8)
         return Batch(nothing, self._labels[index], self._domains[index], index)
+
+
+def _loader(images: Dataset[Batch], batch_size: int, shuffle: bool) -> DataLoader[Batch]:
+    sampler: Sampler[int] = RandomSampler(images) if shuffle else SequentialSampler(images)
+    return DataLoader(
+        images, batch_size, sampler=sampler, collate_fn=_as_is, drop_last=shuffle, num_workers=0
+    )
 
 
 def _as_is(batch: Any) -> Any:

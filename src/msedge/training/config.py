@@ -86,6 +86,9 @@ class TrainConfig(BaseModel):
     edge_views: float = Field(
         0.0, ge=0, description="Weight of photos' edge maps, embedded as pseudo-sketches"
     )
+    edge_kind: Literal["sobel", "lines", "all"] = Field(
+        "sobel", description="How a photo's edges are drawn in training; of several, one at random"
+    )
     edge_view_share: float = Field(
         0.25, gt=0, le=1, description="Edge maps for each image of a batch, at most"
     )

@@ -15,6 +15,7 @@ from msedge.data.transforms import to_unit_range
 from msedge.data.vectors import Vectors
 from msedge.evaluation.evaluate import Metrics, evaluate
 from msedge.models.edges import edge_view
+from msedge.training.frozen_cache import FrozenCache
 
 CUTOFFS = (10, 25, 100, 200)  # the paper's two, and two that small sets can reach
 _PHOTO = DOMAINS.index("photo")
@@ -29,6 +30,7 @@ def embed(
     device: torch.device,
     batch_size: int = 64,
     edge_weight: float = 0.0,
+    frozen: FrozenCache | None = None,
     progress: Progress | None = None,
 ) -> Vectors:
     """The unit vectors of a set of images, in its order.
@@ -40,6 +42,8 @@ def embed(
         batch_size: images at a time.
         edge_weight: how much of the vector of its edge view is added to that of a photo; the sum
             is brought back to length 1.
+        frozen: what the network's frozen blocks say of these images, and first of their edge
+            views where these are asked for; then no image is read.
         progress: called with images done and images in all.
 
     Returns:
@@ -47,14 +51,22 @@ def embed(
     """
     network.eval()
     parts = []
-    for batch in images.batches(batch_size, shuffle=False):
-        pixels = to_unit_range(batch.images.to(device))
-        vectors = network(pixels).float()
-        photos = torch.nonzero(batch.domains == _PHOTO)[:, 0].to(device)
-        if edge_weight and len(photos):
-            views = edge_view(pixels[photos]).contiguous(memory_format=torch.channels_last)
-            both = vectors[photos] + edge_weight * network(views).float()
-            vectors[photos] = functional.normalize(both, dim=1)
+    read = images.batches if frozen is None else images.rows
+    for batch in read(batch_size, shuffle=False):
+        photos = torch.nonzero(batch.domains == _PHOTO)[:, 0]
+        viewed = photos if edge_weight else photos[:0]
+        if frozen is None:
+            pixels = to_unit_range(batch.images.to(device))
+            shown = torch.cat([pixels, edge_view(pixels[viewed])]) if len(viewed) else pixels
+            vectors = network(shown.contiguous(memory_format=torch.channels_last)).float()
+        else:
+            first = torch.zeros(len(viewed), dtype=torch.int64)
+            unmirrored = torch.zeros(len(batch.rows) + len(viewed), dtype=torch.bool)
+            vectors = network(frozen.begun(batch.rows, viewed, first, unmirrored)).float()
+        vectors, views = vectors.split([len(batch.rows), len(viewed)])
+        if len(viewed):
+            both = vectors[viewed] + edge_weight * views
+            vectors[viewed] = functional.normalize(both, dim=1)
         parts.append(vectors.cpu())
         if progress is not None:
             progress(int(batch.rows[-1]) + 1, len(images))

@@ -9,7 +9,7 @@ other). ``benchmarks/frozen_cache.py`` measures what it saves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,10 +18,10 @@ from msedge.data.datasets import ImageSet
 from msedge.data.layouts import DOMAINS
 from msedge.data.transforms import to_unit_range
 from msedge.errors import ConfigError
-from msedge.models.edges import edge_view
 from msedge.models.network import Begun, MSEdge
 
 _PHOTO = DOMAINS.index("photo")
+View = Callable[[Tensor], Tensor]
 
 
 class FrozenCache:
@@ -33,7 +33,7 @@ class FrozenCache:
         images: ImageSet,
         *,
         blocks: int,
-        edge_views: bool,
+        views: Sequence[View] = (),
         limit_gb: float,
         device: torch.device,
         batch_size: int = 64,
@@ -45,7 +45,7 @@ class FrozenCache:
             network: on ``device``; its first ``blocks`` blocks must stay as they are from now on.
             images: the training images.
             blocks: how many blocks of the backbone are frozen.
-            edge_views: keep the photos' edge views too.
+            views: ways of drawing a photo's edges, whose output is kept for every photo.
             limit_gb: how much memory may be used.
             device: where the network is; the maps are kept in main memory.
             batch_size: images at a time.
@@ -56,8 +56,9 @@ class FrozenCache:
         """
         self._device, self._blocks = device, blocks
         is_photo = images.domains == _PHOTO
-        photos = int(is_photo.sum()) if edge_views else 0
-        # A photo's row points at its view, behind the images.
+        self._photos = int(is_photo.sum())
+        count = len(images) + self._photos * len(views)
+        # A photo's row points at its first view, behind the images; the others follow set by set.
         self._view_of = torch.where(is_photo, is_photo.cumsum(0) - 1 + len(images), -1)
         self._maps: list[Tensor] = []
         self._features = 0
@@ -67,36 +68,39 @@ class FrozenCache:
             for batch in images.batches(batch_size, shuffle=False):
                 pixels = to_unit_range(batch.images.to(device))
                 if not self._maps:
-                    self._allocate(
-                        network.begin(pixels[:1], blocks), len(images) + photos, limit_gb
-                    )
+                    self._allocate(network.begin(pixels[:1], blocks), count, limit_gb)
                 self._keep(batch.rows, network.begin(pixels, blocks))
                 shown = torch.nonzero(batch.domains == _PHOTO)[:, 0]
-                if edge_views and len(shown):
-                    views = edge_view(pixels[shown]).contiguous(memory_format=torch.channels_last)
-                    self._keep(self._view_of[batch.rows[shown]], network.begin(views, blocks))
+                for kind, view in enumerate(views if len(shown) else ()):
+                    drawn = view(pixels[shown]).contiguous(memory_format=torch.channels_last)
+                    places = self._place(batch.rows[shown], torch.tensor(kind))
+                    self._keep(places, network.begin(drawn, blocks))
                 if progress is not None:
                     progress(int(batch.rows[-1]) + 1, len(images))
         network.train(training)
 
-    def begun(self, rows: Tensor, viewed: Tensor, mirrored: Tensor) -> Begun:
+    def begun(self, rows: Tensor, viewed: Tensor, kinds: Tensor, mirrored: Tensor) -> Begun:
         """The images at ``rows``, and after them the edge views of some of these.
 
         Args:
             rows: ``(B,)`` int64, positions in the set.
             viewed: ``(V,)`` int64, positions in ``rows``; each must be a photo.
+            kinds: ``(V,)`` int64, which of the views of each.
             mirrored: ``(B + V,)`` bool, which to turn from left to right.
 
         Returns:
             ``B + V`` images on the device, float32.
         """
-        places = torch.cat([rows, self._view_of[rows[viewed]]])
+        places = torch.cat([rows, self._place(rows[viewed], kinds)])
         maps = []
         for kept in self._maps:
             chosen = kept[places].float()  # (B + V, H, W, C)
             chosen[mirrored] = chosen[mirrored].flip(2)
             maps.append(chosen.permute(0, 3, 1, 2).to(self._device))
         return Begun(self._blocks, maps[: self._features], maps[self._features :])
+
+    def _place(self, rows: Tensor, kinds: Tensor) -> Tensor:
+        return self._view_of[rows] + self._photos * kinds
 
     def _allocate(self, one: Begun, count: int, limit_gb: float) -> None:
         maps = [*one.features, *one.edges]

@@ -16,7 +16,7 @@ from msedge.data.layouts import DOMAINS
 from msedge.data.transforms import draw_mirrored, mirror, to_unit_range
 from msedge.errors import ConfigError, DataError
 from msedge.models.adaptation import adapt, keep_frozen
-from msedge.models.edges import edge_view
+from msedge.models.edges import edge_views
 from msedge.models.network import Begun, MSEdge
 from msedge.training.config import TrainConfig
 from msedge.training.distillation import DistillationLoss
@@ -91,6 +91,7 @@ class Learner:
             if part is not None:
                 part.to(fabric.device)
         optimizer = torch.optim.Adam(groups, weight_decay=config.weight_decay)
+        self._views = edge_views(config.edge_kind)
         self._frozen: FrozenCache | None = None
         if config.cache_frozen and config.adapt != "full":
             raise ConfigError(
@@ -102,12 +103,12 @@ class Learner:
                 self.network,
                 images,
                 blocks=config.frozen_blocks,
-                edge_views=config.edge_views > 0,
+                views=self._views if config.edge_views else (),
                 limit_gb=config.cache_gb,
                 device=fabric.device,
                 progress=progress,
             )
-            self._loader = images.rows(config.batch_size)
+            self._loader = images.rows(config.batch_size, shuffle=True)
         self._wrapped, self._optimizer = fabric.setup(self.network, optimizer)
         self.average: AveragedModel | None = None
         if config.averaging:
@@ -167,11 +168,18 @@ class Learner:
     def _seen(self, batch: Batch, viewed: Tensor) -> Tensor | Begun:
         """A batch as the network sees it: half of it mirrored, then edge views of some photos."""
         mirrored = draw_mirrored(len(batch.rows))
+        kinds = torch.zeros(len(viewed), dtype=torch.int64)
+        if len(self._views) > 1:
+            kinds = torch.randint(len(self._views), (len(viewed),))
         if self._frozen is not None:
-            return self._frozen.begun(batch.rows, viewed, torch.cat([mirrored, mirrored[viewed]]))
+            both = torch.cat([mirrored, mirrored[viewed]])
+            return self._frozen.begun(batch.rows, viewed, kinds, both)
         images = mirror(to_unit_range(batch.images.to(self._fabric.device)), mirrored)
         if len(viewed):
-            images = torch.cat([images, edge_view(images[viewed])])
+            drawn = torch.empty_like(images[viewed])
+            for kind, view in enumerate(self._views):
+                drawn[kinds == kind] = view(images[viewed[kinds == kind]])
+            images = torch.cat([images, drawn])
         return images.contiguous(memory_format=torch.channels_last)
 
     def _set_rates(self, step: int) -> None:

@@ -30,11 +30,13 @@ from msedge.data.vectors import Vectors, save_vectors
 from msedge.errors import ConfigError, DataError
 from msedge.models.card import Card
 from msedge.models.checkpoint import save_checkpoint
+from msedge.models.edges import edge_view
 from msedge.models.network import MSEdge
 from msedge.training.allocator import keep_freed_memory
 from msedge.training.config import TrainConfig
 from msedge.training.distillation import teacher_answers
 from msedge.training.embedding import embed, in_percent, judge
+from msedge.training.frozen_cache import FrozenCache
 from msedge.training.learner import Learner
 from msedge.training.run_files import EpochRow, Memory, RunFiles
 from msedge.training.run_record import describe_run, protocol_of
@@ -139,13 +141,29 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
         progress=lambda done, total: watcher.progress("frozen blocks", done, total),
     )
 
+    kept: dict[str, FrozenCache] = {}
+
     def vectors_of(what: str, image_set: ImageSet) -> Vectors:
+        def tell(done: int, total: int) -> None:
+            watcher.progress(what, done, total)
+
+        if config.cache_frozen and what not in kept:
+            kept[what] = FrozenCache(
+                learner.network,
+                image_set,
+                blocks=config.frozen_blocks,
+                views=(edge_view,) if config.gallery_edges else (),
+                limit_gb=config.cache_gb,
+                device=fabric.device,
+                progress=tell,
+            )
         return embed(
             learner.judged(),
             image_set,
             device=fabric.device,
             edge_weight=config.gallery_edges,
-            progress=lambda done, total: watcher.progress(what, done, total),
+            frozen=kept.get(what),
+            progress=tell,
         )
 
     def figures(vectors: Vectors) -> dict[str, float]:
