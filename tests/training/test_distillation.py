@@ -38,13 +38,39 @@ class TestSmoke:
         ask(
             images,
             str(classifier_file),
-            batch_size=20,
+            batch_size=10,
             progress=lambda *move: seen.append(move),
         )
-        assert seen == [(20, 32), (32, 32)]
+        assert seen == [(10, 16), (16, 16)]  # photos alone are asked
 
     def test_batch_size_does_not_matter(self, images, classifier_file, targets):
         torch.testing.assert_close(ask(images, str(classifier_file), batch_size=5), targets)
+
+    def test_a_folder_keeps_the_answers(self, images, classifier_file, targets, tmp_path):
+        folder = tmp_path / "kept"
+        first = ask(images, str(classifier_file), folder=folder)
+        torch.testing.assert_close(first, targets)
+        seen: list[tuple[int, int]] = []
+        second = ask(
+            images,
+            str(classifier_file),
+            folder=folder,
+            progress=lambda *move: seen.append(move),
+        )
+        assert torch.equal(first, second)
+        assert seen == []
+
+    def test_a_class_without_photos_has_no_target(self, images, classifier_file):
+        sketches = [r for r in images.records if r.domain == "sketch"]
+        photos = [r for r in images.records if r.domain == "photo"]
+        left_out = images.classes[0]
+        fewer = ImageSet(
+            [*sketches, *(r for r in photos if r.class_name != left_out)], images.classes, size=32
+        )
+        targets = ask(fewer, str(classifier_file))
+        lacking = fewer.labels == 0
+        assert (targets[lacking] == 0).all()
+        torch.testing.assert_close(targets[~lacking].sum(dim=1), torch.ones(int((~lacking).sum())))
 
 
 class TestExceptions:

@@ -42,10 +42,9 @@ def cache_of(network: MSEdge, images: ImageSet, **changes) -> FrozenCache:
 
 class TestNumbers:
     @pytest.mark.parametrize("fusion", ["none", "edge", "energy"])
-    @pytest.mark.parametrize("batch_size", [5, 64])
-    def test_images_and_views_embed_as_without_it(self, images, fusion, batch_size):
+    def test_images_and_views_embed_as_without_it(self, images, fusion):
         network = network_of(fusion)
-        cache = cache_of(network, images, batch_size=batch_size)
+        cache = cache_of(network, images)
         rows = torch.tensor([5, 0, len(images) - 1, 17])
         pixels = to_unit_range(images.__getitems__(rows.tolist()).images)
         viewed = torch.nonzero(images.domains[rows] == DOMAINS.index("photo"))[:, 0]
@@ -69,6 +68,29 @@ class TestNumbers:
         ):
             assert torch.equal(after[0], before[0])
             assert torch.equal(after[1], before[1].flip(2))
+
+
+class TestFolder:
+    def test_a_second_run_reads_no_image(self, images, tmp_path, monkeypatch):
+        monkeypatch.setattr(FrozenCache, "_check", lambda *_: None)
+        first = cache_of(network_of(), images, folder=tmp_path)
+        assert len(list(tmp_path.iterdir())) == 4  # the images, and three ways of drawing edges
+        monkeypatch.setattr(images, "__getitems__", None)
+        second = cache_of(network_of(), images, folder=tmp_path)
+        photos = torch.nonzero(images.domains == DOMAINS.index("photo"))[:2, 0]
+        asked = (photos, torch.tensor([0, 1]), torch.tensor([2, 0]), torch.zeros(4) > 0)
+        for before, after in zip(
+            first.begun(*asked).features, second.begun(*asked).features, strict=True
+        ):
+            assert torch.equal(before, after)
+
+    def test_other_weights_are_another_file(self, images, tmp_path):
+        cache_of(network_of(), images, folder=tmp_path, views=())
+        changed = network_of()
+        changed.backbone.network.conv_stem.weight.data.mul_(1.01)
+        cache_of(changed, images, folder=tmp_path, views=())
+        cache_of(network_of(), images, folder=tmp_path, views=(), blocks=BLOCKS - 1)
+        assert len(list(tmp_path.iterdir())) == 3
 
 
 class TestErrors:

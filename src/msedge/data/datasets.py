@@ -83,6 +83,11 @@ class ImageSet(Dataset[Batch]):
         if len(self.records) * 3 * size * size <= cache_gb * 1e9:
             self._cache = torch.empty(len(self.records), 3, size, size, dtype=torch.uint8)
 
+    @property
+    def shown_as(self) -> dict[str, int | bool]:
+        """What is done to an image before it is seen."""
+        return {"size": self._size, "frame_sketches": self._frame_sketches}
+
     def __len__(self) -> int:
         return len(self.records)
 

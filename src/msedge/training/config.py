@@ -117,6 +117,9 @@ class TrainConfig(BaseModel):
         "32-true", description="Number format of the training steps"
     )
     cache_gb: float = Field(4.0, ge=0, description="Keep decoded images up to so many gigabytes")
+    keep_dir: Path | None = Field(
+        None, description="Keep what frozen blocks and teacher say here, for other runs"
+    )
     save_root: Path = Field(Path("result"), description="Result saved root path")
     resume: bool = Field(False, description="Go on from where a killed run stopped")
     overwrite: bool = Field(False, description="Replace the files of a run with other settings")
@@ -144,7 +147,15 @@ class TrainConfig(BaseModel):
         return self.model_dump(mode="json", exclude=set(_CIRCUMSTANCES))
 
 
-_CIRCUMSTANCES = ("data_root", "save_root", "resume", "overwrite", "cache_gb", "skip_unreadable")
+_CIRCUMSTANCES = (
+    "data_root",
+    "save_root",
+    "keep_dir",
+    "resume",
+    "overwrite",
+    "cache_gb",
+    "skip_unreadable",
+)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ since the classifier cannot read it; a photo half by itself and half by its clas
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,9 @@ from msedge.models.backbones import (
     input_statistics,
     load_weights,
 )
+from msedge.training.kept import kept, records_key, weights_key
 
+_PHOTO = DOMAINS.index("photo")
 _OWN_SHARE = 0.5  # of a photo's target that is the answer to itself
 _SCALE = 16.0  # logits of unit vectors are small; this is the softmax's inverse temperature
 
@@ -38,21 +41,23 @@ def teacher_answers(
     image_size: int,
     device: torch.device,
     batch_size: int = 64,
+    folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """The target of every image: a distribution over the classifier's classes.
 
     Args:
-        images: the training images; each class needs photos.
+        images: the training images. A class without photos has no answer: its rows are nought.
         backbone: timm's name of the classifier.
         weights: where its weights come from; they must hold the classifier's layer too.
         image_size: pixels on a side.
         device: what to compute on.
         batch_size: images at a time.
+        folder: where to keep the answers for other runs.
         progress: called with images done and images in all.
 
     Returns:
-        ``(N, K)`` float32, rows summing to 1, in the order of ``images``.
+        ``(N, K)`` float32, rows summing to 1 (or nought), in the order of ``images``.
 
     Raises:
         ConfigError: the weights are ``none``: a random classifier has nothing to teach.
@@ -64,25 +69,37 @@ def teacher_answers(
     classifier: nn.Module = create_classifier(backbone, image_size=image_size)
     load_weights(classifier, tensors, weights)
     classifier = classifier.eval().to(device)
-    mean, std = (
-        torch.tensor(values, device=device).view(1, 3, 1, 1)
-        for values in input_statistics(classifier, backbone)
-    )
-    answers = []
-    for batch in images.batches(batch_size, shuffle=False):
-        pixels = to_unit_range(batch.images.to(device))
-        answers.append(classifier((pixels - mean) / std).softmax(dim=1).cpu())
-        if progress is not None:
-            progress(int(batch.rows[-1]) + 1, len(images))
-    return _targets(torch.cat(answers), images.labels, images.domains, len(images.classes))
+    photos = torch.nonzero(images.domains == _PHOTO)[:, 0]
+    key = {
+        "what": "teacher",
+        "images": records_key(images.records) if folder else "",
+        "shown": images.shown_as,
+        "weights": weights_key([classifier]) if folder else "",
+        "backbone": backbone,
+    }
+    statistics = input_statistics(classifier, backbone)
+
+    def make() -> list[Tensor]:
+        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in statistics)
+        answers = []
+        for rows in photos.split(batch_size):
+            pixels = to_unit_range(images.__getitems__(rows.tolist()).images.to(device))
+            answers.append(classifier((pixels - mean) / std).softmax(dim=1).cpu())
+            if progress is not None:
+                progress(sum(map(len, answers)), len(photos))
+        return [torch.cat(answers)]
+
+    (answers,) = kept(folder, key, make)
+    return _targets(answers, images.labels, images.domains, len(images.classes))
 
 
 def _targets(answers: Tensor, labels: Tensor, domains: Tensor, classes: int) -> Tensor:
-    is_photo = domains == DOMAINS.index("photo")
+    is_photo = domains == _PHOTO
     photo_labels = functional.one_hot(labels[is_photo], classes).float()
-    of_class = photo_labels.T @ answers[is_photo] / photo_labels.sum(dim=0)[:, None].clamp_min(1)
-    own_share = torch.where(is_photo, _OWN_SHARE, 0.0)[:, None]
-    return own_share * answers + (1 - own_share) * of_class[labels]
+    of_class = photo_labels.T @ answers / photo_labels.sum(dim=0)[:, None].clamp_min(1)
+    targets = of_class[labels]
+    targets[is_photo] = _OWN_SHARE * answers + (1 - _OWN_SHARE) * targets[is_photo]
+    return targets
 
 
 class DistillationLoss(nn.Module):

@@ -1,4 +1,4 @@
-"""What the frozen blocks say of every training image, computed once and kept.
+"""What the frozen blocks say of every image, computed once and kept.
 
 Where the first blocks of the backbone stay as they are, they say the same of an image in every
 epoch, and they are the slow ones: their maps are the largest. Keeping their output in half
@@ -10,6 +10,7 @@ other). ``benchmarks/frozen_cache.py`` measures what it saves.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,9 +20,12 @@ from msedge.data.layouts import DOMAINS
 from msedge.data.transforms import to_unit_range
 from msedge.errors import ConfigError
 from msedge.models.network import Begun, MSEdge
+from msedge.training.kept import kept, records_key, weights_key
 
 _PHOTO = DOMAINS.index("photo")
+_BATCH = 64
 View = Callable[[Tensor], Tensor]
+Progress = Callable[[int, int], None]
 
 
 class FrozenCache:
@@ -36,48 +40,47 @@ class FrozenCache:
         views: Sequence[View] = (),
         limit_gb: float,
         device: torch.device,
-        batch_size: int = 64,
-        progress: Callable[[int, int], None] | None = None,
+        folder: Path | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        """Send every image through the frozen blocks.
+        """Send every image through the frozen blocks, unless the folder holds what comes of it.
 
         Args:
             network: on ``device``; its first ``blocks`` blocks must stay as they are from now on.
-            images: the training images.
+            images: the images.
             blocks: how many blocks of the backbone are frozen.
             views: ways of drawing a photo's edges, whose output is kept for every photo.
             limit_gb: how much memory may be used.
             device: where the network is; the maps are kept in main memory.
-            batch_size: images at a time.
+            folder: where to keep the maps for other runs.
             progress: called with images done and images in all.
 
         Raises:
             ConfigError: the backbone cannot be cut there, or the maps need more than ``limit_gb``.
+            DataError: an image cannot be read, or the folder cannot be written.
         """
-        self._device, self._blocks = device, blocks
-        is_photo = images.domains == _PHOTO
-        self._photos = int(is_photo.sum())
-        count = len(images) + self._photos * len(views)
-        # A photo's row points at its first view, behind the images; the others follow set by set.
-        self._view_of = torch.where(is_photo, is_photo.cumsum(0) - 1 + len(images), -1)
-        self._maps: list[Tensor] = []
-        self._features = 0
-        training = network.training
-        network.eval()
-        with torch.no_grad():
-            for batch in images.batches(batch_size, shuffle=False):
-                pixels = to_unit_range(batch.images.to(device))
-                if not self._maps:
-                    self._allocate(network.begin(pixels[:1], blocks), count, limit_gb)
-                self._keep(batch.rows, network.begin(pixels, blocks))
-                shown = torch.nonzero(batch.domains == _PHOTO)[:, 0]
-                for kind, view in enumerate(views if len(shown) else ()):
-                    drawn = view(pixels[shown]).contiguous(memory_format=torch.channels_last)
-                    places = self._place(batch.rows[shown], torch.tensor(kind))
-                    self._keep(places, network.begin(drawn, blocks))
-                if progress is not None:
-                    progress(int(batch.rows[-1]) + 1, len(images))
-        network.train(training)
+        self._network, self._images, self._device = network, images, device
+        self._blocks, self._progress = blocks, progress
+        photos = torch.nonzero(images.domains == _PHOTO)[:, 0]
+        self._number = torch.full((len(images),), -1)
+        self._number[photos] = torch.arange(len(photos))
+        self._check(len(images) + len(views) * len(photos), limit_gb)
+        everything = torch.arange(len(images))
+        asked: list[tuple[str, Tensor, View | None]] = [("images", everything, None)]
+        asked += [(view.__name__, photos, view) for view in views]
+        key = {
+            "images": records_key(images.records) if folder else "",
+            "shown": images.shown_as,
+            "weights": weights_key(network.backbone.blocks()[:blocks]) if folder else "",
+            "backbone": network.backbone.name,
+            "blocks": blocks,
+            "edges": network.fusion.uses_edges,
+        }
+        self._maps = [
+            kept(folder, {**key, "what": name}, lambda r=rows, v=view: self._through(r, v))
+            for name, rows, view in asked
+            if len(rows)
+        ]
 
     def begun(self, rows: Tensor, viewed: Tensor, kinds: Tensor, mirrored: Tensor) -> Begun:
         """The images at ``rows``, and after them the edge views of some of these.
@@ -91,31 +94,52 @@ class FrozenCache:
         Returns:
             ``B + V`` images on the device, float32.
         """
-        places = torch.cat([rows, self._place(rows[viewed], kinds)])
+        photos = self._number[rows[viewed]]
         maps = []
-        for kept in self._maps:
-            chosen = kept[places].float()  # (B + V, H, W, C)
+        for position in range(len(self._maps[0])):
+            chosen = self._maps[0][position][rows]  # (B, H, W, C)
+            if len(viewed):
+                drawn = chosen.new_empty((len(viewed), *chosen.shape[1:]))
+                for kind in kinds.unique().tolist():
+                    drawn[kinds == kind] = self._maps[1 + kind][position][photos[kinds == kind]]
+                chosen = torch.cat([chosen, drawn])
+            chosen = chosen.float()
             chosen[mirrored] = chosen[mirrored].flip(2)
             maps.append(chosen.permute(0, 3, 1, 2).to(self._device))
-        return Begun(self._blocks, maps[: self._features], maps[self._features :])
+        edges = 3 if self._network.fusion.uses_edges else 0
+        return Begun(self._blocks, maps[: len(maps) - edges], maps[len(maps) - edges :])
 
-    def _place(self, rows: Tensor, kinds: Tensor) -> Tensor:
-        return self._view_of[rows] + self._photos * kinds
-
-    def _allocate(self, one: Begun, count: int, limit_gb: float) -> None:
-        maps = [*one.features, *one.edges]
-        needed = 2 * count * sum(tensor[0].numel() for tensor in maps) / 1e9
+    def _check(self, count: int, limit_gb: float) -> None:
+        one = self._begin(self._images.__getitems__([0]).images, None)
+        needed = 2 * count * sum(tensor[0].numel() for tensor in one) / 1e9
         if needed > limit_gb:
             raise ConfigError(
                 f"cache_frozen needs {needed:.1f} GB for {count} images, more than cache_gb "
                 f"({limit_gb:g}); raise it, freeze more blocks, or drop cache_frozen"
             )
-        self._features = len(one.features)
-        self._maps = [
-            torch.empty((count, *tensor[0].permute(1, 2, 0).shape), dtype=torch.float16)
-            for tensor in maps
-        ]
 
-    def _keep(self, places: Tensor, begun: Begun) -> None:
-        for kept, new in zip(self._maps, [*begun.features, *begun.edges], strict=True):
-            kept[places] = new.permute(0, 2, 3, 1).half().cpu()
+    def _through(self, rows: Tensor, view: View | None) -> list[Tensor]:
+        maps: list[Tensor] = []
+        for start in range(0, len(rows), _BATCH):
+            chunk = rows[start : start + _BATCH]
+            begun = self._begin(self._images.__getitems__(chunk.tolist()).images, view)
+            if not maps:
+                shapes = [(len(rows), *tensor.shape[1:]) for tensor in begun]
+                maps = [torch.empty(shape, dtype=torch.float16) for shape in shapes]
+            for whole, part in zip(maps, begun, strict=True):
+                whole[start : start + len(chunk)] = part
+            if self._progress is not None:
+                self._progress(start + len(chunk), len(rows))
+        return maps
+
+    @torch.no_grad()
+    def _begin(self, pixels: Tensor, view: View | None) -> list[Tensor]:
+        """Maps ``(B, H, W, C)`` in half precision of uint8 pixels ``(B, 3, S, S)``."""
+        training = self._network.training
+        self._network.eval()
+        images = to_unit_range(pixels.to(self._device))
+        if view is not None:
+            images = view(images).contiguous(memory_format=torch.channels_last)
+        begun = self._network.begin(images, self._blocks)
+        self._network.train(training)
+        return [t.permute(0, 2, 3, 1).half().cpu() for t in (*begun.features, *begun.edges)]

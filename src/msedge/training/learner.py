@@ -106,6 +106,7 @@ class Learner:
                 views=self._views if config.edge_views else (),
                 limit_gb=config.cache_gb,
                 device=fabric.device,
+                folder=config.keep_dir,
                 progress=progress,
             )
             self._loader = images.rows(config.batch_size, shuffle=True)

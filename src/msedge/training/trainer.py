@@ -155,6 +155,7 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
                 views=(edge_view,) if config.gallery_edges else (),
                 limit_gb=config.cache_gb,
                 device=fabric.device,
+                folder=config.keep_dir,
                 progress=tell,
             )
         return embed(
@@ -263,6 +264,7 @@ def _targets(
         config.weights,
         image_size=config.image_size,
         device=fabric.device,
+        folder=config.keep_dir,
         progress=lambda done, total: watcher.progress("asking the teacher", done, total),
     )
 
