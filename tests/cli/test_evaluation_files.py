@@ -38,9 +38,9 @@ class TestJson:
         given = ("--compare", other.files[0], "--compare-gallery", other.files[1])
         document = figures(*own.files, *given, "--fine-grained", "--per-class")
         assert list(document) == [
-            "msedge", "files", "metric", "binary", "dimensions", "seed", "at", "conventions",
-            "gallery", "queries", "classes", "relevant", "results", "per_class", "left_out",
-            "generalised", "fine_grained", "comparison", "notes",
+            "msedge", "files", "metric", "binary", "expansion", "dimensions", "seed", "at",
+            "conventions", "gallery", "queries", "classes", "relevant", "results", "per_class",
+            "left_out", "generalised", "fine_grained", "comparison", "notes",
         ]  # fmt: skip
         assert document["msedge"] == msedge.__version__
         assert set(document["files"]) == {"queries", "gallery", "other_queries", "other_gallery"}
@@ -50,7 +50,7 @@ class TestJson:
     def test_what_was_not_asked_for_is_null(self, figures, made_features):
         document = figures(*made_features().files)
         assert "per_class" not in document
-        for key in ("generalised", "fine_grained", "comparison"):
+        for key in ("expansion", "generalised", "fine_grained", "comparison"):
             assert document[key] is None
 
     def test_classes(self, figures, made_features):

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msedge.errors import ConfigError, ShapeError
-from msedge.evaluation.scoring import METRICS, class_ids, plain, scored, sign_codes
+from msedge.evaluation.scoring import (
+    METRICS,
+    class_ids,
+    plain,
+    scored,
+    sign_codes,
+    unit_vectors,
+)
 
 ALL = slice(None)
 
@@ -61,6 +68,8 @@ class TestExceptions:
             scored(rows[:1], rows, metric)
         with pytest.raises(ShapeError, match="vectors row 5000 holds NaN"):
             sign_codes(rows)
+        with pytest.raises(ShapeError, match="photos row 5000 holds NaN"):
+            unit_vectors(rows, "photos")
 
     def test_a_vector_without_direction_is_named(self):
         rows = np.ones((5000, 2))
@@ -116,6 +125,14 @@ class TestNumbers:
         elif form == "bool":
             q, g = q.astype(bool), g.astype(bool)
         np.testing.assert_array_equal(scored(q, g, "hamming").exact(ALL), 17 - 2 * differ)
+
+    def test_unit_vectors_are_those_that_cosine_compares(self):
+        rows = 5 * vectors(700, 17, 7)
+        unit = unit_vectors(rows)
+        assert (unit.dtype, unit.shape) == (np.float32, (700, 17))
+        assert np.array_equal(unit, scored(rows, rows).gallery)
+        expected = rows / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+        np.testing.assert_allclose(unit, expected, rtol=0, atol=2.0**-24)
 
     def test_sign_codes(self):
         codes = sign_codes(np.array([[-0.5, 0.0, 2.0], [1, -1, -0.0]]))

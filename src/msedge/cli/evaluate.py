@@ -41,6 +41,9 @@ def evaluate_command(
     seen_queries: options.SeenQueries = None,
     seen_query_labels: options.SeenQueryLabels = None,
     seen_share: options.SeenShare = None,
+    smooth_gallery: options.SmoothGallery = 0,
+    expand_queries: options.ExpandQueries = 0,
+    expansion_power: options.ExpansionPower = None,
     compare: options.Compare = None,
     compare_gallery: options.CompareGallery = None,
     compare_labels: options.CompareLabels = None,
@@ -55,6 +58,7 @@ def evaluate_command(
     A photo is relevant when its class is the query's. Names of classes are compared without regard
     to case, hyphens and underscores.
     """
+    from msedge.cli.evaluation_expansion import chosen_expansion
     from msedge.cli.evaluation_files import document, write_queries
     from msedge.cli.evaluation_inputs import Files, Source, load_inputs
     from msedge.cli.evaluation_report import Choices, judge
@@ -64,10 +68,11 @@ def evaluate_command(
     _check_companions(seen_gallery, seen_labels, seen_queries, seen_query_labels, seen_share)
     _check_comparison(compare, compare_gallery, compare_labels, seen_gallery)
     share = 1.0 if seen_share is None else seen_share
+    chosen_metric = _chosen_metric(metric, binary=binary)
     choices = Choices(
         conventions=_chosen_conventions(conventions or ["standard"]),
         at=tuple(dict.fromkeys(at or (100, 200))),
-        metric=_chosen_metric(metric, binary=binary),
+        metric=chosen_metric,
         binary=binary,
         intervals=intervals,
         resamples=resamples,
@@ -75,6 +80,7 @@ def evaluate_command(
         share=share,
         per_class=per_class,
         fine_grained=fine_grained,
+        expansion=chosen_expansion(smooth_gallery, expand_queries, expansion_power, chosen_metric),
     )
     own, other = _label_files(labels), _label_files(compare_labels)
     files = Files(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import msedge
+from msedge.cli.evaluation_expansion import Expansion
 from msedge.cli.evaluation_inputs import Inputs
 from msedge.cli.evaluation_report import Judged, Report
 from msedge.data.features import Features
@@ -30,6 +31,7 @@ def document(report: Report) -> dict[str, Any]:
         "files": _files(inputs),
         "metric": choices.metric,
         "binary": choices.binary,
+        "expansion": _expansion(choices.expansion),
         "dimensions": int(inputs.queries.embeddings.shape[1]),
         "seed": choices.seed,
         "at": list(choices.at),
@@ -117,6 +119,10 @@ def _files(inputs: Inputs) -> dict[str, Any]:
 def _formulas(name: str) -> dict[str, str]:
     chosen = CONVENTIONS[name]
     return {"ap": chosen.ap_formula, "p": chosen.p_formula, "used_by": chosen.used_by}
+
+
+def _expansion(expansion: Expansion) -> dict[str, Any] | None:
+    return {**asdict(expansion), "says": str(expansion)} if expansion else None
 
 
 def _asked(report: Report, judged: Judged) -> dict[str, Any]:

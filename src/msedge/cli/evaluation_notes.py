@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from msedge.cli.evaluation_expansion import Expansion
 from msedge.cli.evaluation_inputs import Inputs
 from msedge.data.features import Features
 from msedge.data.images import one_line
@@ -23,9 +24,16 @@ _BY_K = frozenset({"standard", "total"})
 _BY_PLACES = frozenset({"sake", "hits"})
 """Conventions whose P@k is divided by k, or by M where the gallery is smaller."""
 
+_PLAIN = Expansion()
+
 
 def notes_on(
-    inputs: Inputs, evaluation: Evaluation, metric: str, *, binary: bool
+    inputs: Inputs,
+    evaluation: Evaluation,
+    metric: str,
+    *,
+    binary: bool,
+    expansion: Expansion = _PLAIN,
 ) -> tuple[str, ...]:
     """Say what bounds or flatters the figures, and what was left out.
 
@@ -34,9 +42,11 @@ def notes_on(
         evaluation: of its queries.
         metric: what made a photo near.
         binary: whether signs were judged instead of the vectors.
+        expansion: what was done to the vectors before they were ranked.
     """
     codes = metric == "hamming" and not binary  # short codes are often equal, of different photos
     return (
+        *_of_expansion(expansion),
         *_of_absent(inputs),
         *_of_domains(inputs),
         *_of_themselves(inputs),
@@ -53,6 +63,11 @@ def repeated(gallery: Features) -> int:
         for label, row in zip(gallery.labels, gallery.embeddings, strict=True)
     }
     return len(gallery) - len(first)
+
+
+def _of_expansion(expansion: Expansion) -> Iterator[str]:
+    if expansion:
+        yield f"{expansion} (a neighbour weighs its cosine to the power {expansion.power:g})"
 
 
 def _of_absent(inputs: Inputs) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 _SEEN = "Generalised: seen photos in the gallery"
+_EXPANSION = "Neighbour expansion: re-ranking, which published figures are without"
 _COMPARE = "Comparison with another system"
 _SHOWN = "What is printed and written"
 
@@ -93,6 +94,36 @@ SeenShare = Annotated[
         help="Share drawn of each seen class, photos and sketches (default: 1.0); papers take 1.0 "
         "or 0.2.",
         rich_help_panel=_SEEN,
+    ),
+]
+
+SmoothGallery = Annotated[
+    int,
+    typer.Option(
+        "--smooth-gallery",
+        metavar="K",
+        help="Replace each photo by the weighted mean of the K nearest to it, itself among them; "
+        "0 for off.",
+        rich_help_panel=_EXPANSION,
+    ),
+]
+ExpandQueries = Annotated[
+    int,
+    typer.Option(
+        "--expand-queries",
+        metavar="K",
+        help="Add to each query the weighted mean of the K photos nearest to it, smoothed where "
+        "the gallery is; 0 for off.",
+        rich_help_panel=_EXPANSION,
+    ),
+]
+ExpansionPower = Annotated[
+    float | None,
+    typer.Option(
+        "--expansion-power",
+        metavar="A",
+        help="A neighbour weighs its cosine to the power A (default: 3).",
+        rich_help_panel=_EXPANSION,
     ),
 ]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from msedge.cli.evaluation_expansion import Expansion, expanded
 from msedge.cli.evaluation_inputs import Inputs, Ranked
 from msedge.cli.evaluation_notes import notes_on
 from msedge.data.features import UNKNOWN, Features, source_photos
@@ -48,6 +49,7 @@ class Choices:
         share: of the photos and queries of each seen class.
         per_class: whether to give the figures of each class.
         fine_grained: whether to look for each sketch's own photo.
+        expansion: what is done to the vectors before they are ranked.
     """
 
     conventions: tuple[str, ...]
@@ -60,6 +62,7 @@ class Choices:
     share: float
     per_class: bool
     fine_grained: bool
+    expansion: Expansion
 
     @property
     def drawn(self) -> dict[str, int]:
@@ -95,7 +98,7 @@ class Report:
     """What came out.
 
     Attributes:
-        inputs: what was judged.
+        inputs: what was judged, with expanded vectors where that was asked for.
         choices: what was asked for.
         queries: how the queries do.
         seen: how the queries of seen classes do.
@@ -134,6 +137,7 @@ def judge(inputs: Inputs, choices: Choices, progress: Progress | None = None) ->
     """
     if choices.intervals or inputs.other_queries is not None:
         check_draws(**choices.drawn)  # before the long work, not after it
+    inputs = expanded(inputs, choices.expansion)
     photos = _vectors(inputs.ranked, choices)
     if choices.binary:
         _refuse_one_code(photos, inputs)
@@ -150,7 +154,13 @@ def judge(inputs: Inputs, choices: Choices, progress: Progress | None = None) ->
         seen=seen,
         fine_grained=_fine_grained(inputs, photos, choices) if choices.fine_grained else None,
         comparison=_comparison(inputs, queries.evaluation, choices, progress),
-        notes=notes_on(inputs, queries.evaluation, choices.metric, binary=choices.binary),
+        notes=notes_on(
+            inputs,
+            queries.evaluation,
+            choices.metric,
+            binary=choices.binary,
+            expansion=choices.expansion,
+        ),
     )
 
 

@@ -111,6 +111,8 @@ def _head(report: Report) -> Iterator[tuple[str, str]]:
         "vectors",
         f"{inputs.queries.embeddings.shape[1]:,} dimensions, {evaluation.metric}{binary}",
     )
+    if report.choices.expansion:
+        yield "expansion", str(report.choices.expansion)
     fewest, most = evaluation.relevant.min(), evaluation.relevant.max()
     counted = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
     yield "relevant", f"{counted} photos for a query (R)"

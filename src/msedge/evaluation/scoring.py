@@ -107,7 +107,7 @@ def scored(queries: Array, gallery: Array, metric: Metric = "cosine") -> Scored:
     if metric == "hamming":
         return Scored(_codes(asked, "queries"), _codes(kept, "gallery"), None, metric)
     if metric == "cosine":
-        return Scored(_unit(asked, "queries"), _unit(kept, "gallery"), None, metric)
+        return Scored(unit_vectors(asked, "queries"), unit_vectors(kept, "gallery"), None, metric)
     longest = _longest(asked, kept)
     near, far = _shrunk(asked, longest), _shrunk(kept, longest)
     squares = [
@@ -115,6 +115,20 @@ def scored(queries: Array, gallery: Array, metric: Metric = "cosine") -> Scored:
         for start in range(0, len(far), _ROWS)
     ]
     return Scored(near, far, np.concatenate(squares) / -2, metric)
+
+
+def unit_vectors(vectors: Array, name: str = "vectors") -> npt.NDArray[np.float32]:
+    """Vectors of length 1, the very ones that ``cosine`` compares, ``(N, D)`` on the grid.
+
+    Args:
+        vectors: ``(N, D)`` real numbers, of any length but zero.
+        name: What to call them in an error.
+
+    Raises:
+        ShapeError: Not a non-empty matrix of numbers, or a vector has no direction; the message
+            names the first row.
+    """
+    return _unit(_matrix(vectors, name), name)
 
 
 def sign_codes(vectors: Array) -> npt.NDArray[np.int8]:
