@@ -2,7 +2,8 @@
 
 The rules are those of the project's design: ``cli`` -> ``server`` -> ``search``, ``figures``,
 ``evaluation``, ``training`` -> ``models``, ``data``; never back up, and never sideways but from
-``training`` to ``evaluation``. An import inside a function counts like any other.
+``training`` to ``evaluation``; ``benchmark`` stands beside the ``server``. An import inside a
+function counts like any other.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ MAY_IMPORT = {
 }
 BELOW_THE_SERVER = set(MAY_IMPORT)
 MAY_IMPORT["server"] = BELOW_THE_SERVER
-MAY_IMPORT["cli"] = BELOW_THE_SERVER | {"server"}
+MAY_IMPORT["benchmark"] = FOUNDATIONS | {"models", "data", "evaluation", "figures", "training"}
+MAY_IMPORT["cli"] = BELOW_THE_SERVER | {"server", "benchmark"}
 MAY_IMPORT["__init__"] = {"errors"}
 MAY_IMPORT["__main__"] = {"cli"}
 

@@ -202,3 +202,37 @@ class TestNumbers:
         assert card.epoch == 4
         expected = network(seed=1).projection.weight
         assert torch.equal(read.projection.weight, expected)
+
+
+class TestHalf:
+    def test_floats_are_rounded_and_counts_kept(self, tmp_path):
+        path = tmp_path / "half.safetensors"
+        save_checkpoint(path, network(), CARD, half=True)
+        written, whole = load_file(path), network().state_dict()
+        assert written.keys() == whole.keys()
+        assert {tensor.dtype for tensor in written.values()} == {torch.float16, torch.int64}
+        for name, tensor in whole.items():
+            assert torch.equal(
+                written[name], tensor.half() if tensor.is_floating_point() else tensor
+            )
+        assert read_card(path) == CARD
+
+    def test_it_is_read_as_float32(self, tmp_path):
+        path, whole = tmp_path / "half.safetensors", network()
+        save_checkpoint(path, whole, CARD, half=True)
+        read, _ = load_checkpoint(path)
+        assert {tensor.dtype for tensor in read.state_dict().values()} == {
+            torch.float32, torch.int64,
+        }  # fmt: skip
+        assert torch.equal(read.projection.weight, whole.projection.weight.half().float())
+        images = torch.rand(3, 3, 64, 64)
+        difference = (read(images) - whole(images)).norm(dim=1).max()
+        assert 0 < difference < 1e-2
+
+    @pytest.mark.parametrize("value", [70_000.0, -70_000.0, float("nan")])
+    def test_what_does_not_fit_is_refused(self, saved, value):
+        before, large = saved.read_bytes(), network()
+        large.projection.bias.data[3] = value
+        with pytest.raises(WeightsError, match=r"projection\.bias does not fit into float16"):
+            save_checkpoint(saved, large, CARD, half=True)
+        assert saved.read_bytes() == before

@@ -13,9 +13,11 @@ from typing import Annotated
 import typer
 
 import msedge
+from msedge.cli.benchmark import benchmark_command
 from msedge.cli.data import data_app
 from msedge.cli.evaluate import evaluate_command
 from msedge.cli.lint import lint_command
+from msedge.cli.models import models_app
 from msedge.cli.protocols import protocols_app
 from msedge.cli.train import train_command
 from msedge.errors import MSEdgeError
@@ -30,7 +32,9 @@ app = typer.Typer(
 )
 app.add_typer(data_app)
 app.add_typer(protocols_app)
+app.add_typer(models_app)
 app.command("train")(train_command)
+app.command("benchmark")(benchmark_command)
 app.command("evaluate")(evaluate_command)
 app.command("lint")(lint_command)
 

@@ -1,0 +1,89 @@
+"""The models that come with the package, and how one is named. Needs no PyTorch.
+
+Each is two files in ``msedge/weights``: ``<name>.safetensors``, float16 tensors with the card, and
+``<name>.onnx``, a graph that refers to them. ``msedge models ship`` makes both
+(:mod:`msedge.models.shipping`). Tested in ``tests/models/test_shipped.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from msedge.errors import WeightsError
+from msedge.models.card import Card, read_card
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+DEFAULT_MODEL = "msedge-lite"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model as it lies on disk.
+
+    Attributes:
+        name: a shipped model's name, else the checkpoint's path.
+        checkpoint: the ``.safetensors`` file.
+        card: what it says of itself.
+    """
+
+    name: str
+    checkpoint: Path
+    card: Card
+
+    @property
+    def onnx(self) -> Path | None:
+        """The ONNX file beside the checkpoint, where there is one."""
+        path = self.checkpoint.with_suffix(".onnx")
+        return path if path.is_file() else None
+
+    @property
+    def size(self) -> int:
+        """Bytes that the files take together."""
+        return sum(path.stat().st_size for path in (self.checkpoint, self.onnx) if path)
+
+
+def shipped_models() -> tuple[ModelFiles, ...]:
+    """The models that come with the package, by name.
+
+    Raises:
+        WeightsError: a file among them is damaged.
+    """
+    return tuple(ModelFiles(path.stem, path, read_card(path)) for path in _checkpoints())
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """The file of a model: the checkpoint of a shipped one, or the file that a path names.
+
+    A shipped model's ONNX file lies beside its checkpoint, with the suffix ``.onnx``.
+
+    Args:
+        name_or_path: a shipped model's name, or a path, which is not looked into.
+
+    Raises:
+        WeightsError: it is neither a model's name nor a file; the message lists the names.
+    """
+    shipped = {path.stem: path for path in _checkpoints()}
+    if found := shipped.get(str(name_or_path)):
+        return found
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    names = ", ".join(shipped) or "none that comes with this installation"
+    raise WeightsError(
+        f"no model {str(name_or_path)!r}: expected the path of a checkpoint, or one of: {names}"
+    )
+
+
+def describe_model(name_or_path: str | Path) -> ModelFiles:
+    """A model's files and card.
+
+    Raises:
+        WeightsError: there is no such model, or its checkpoint cannot be read.
+    """
+    path = find_model(name_or_path)
+    return ModelFiles(str(name_or_path), path, read_card(path))
+
+
+def _checkpoints() -> list[Path]:
+    return sorted(WEIGHTS.glob("*.safetensors"))

@@ -1,0 +1,94 @@
+"""Plans: what is read, and what is told of those that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from msedge.benchmark.cells import expand
+from msedge.benchmark.plan import Block, entry, read_plan, shown
+from msedge.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+SOUND = {"name": "trial", "datasets": [{"data_name": "tiny"}], "seeds": [0]}
+
+
+class TestRead:
+    def test_the_shortest(self, write_plan):
+        plan = read_plan(write_plan(**SOUND))
+        assert (plan.name, plan.seeds, plan.baseline) == ("trial", [0], None)
+        assert plan.datasets[0].data_root == Path("data")
+        assert plan.blocks == [Block()]
+
+    def test_config_lies_beside_the_plan(self, write_plan, tmp_path):
+        plan = read_plan(write_plan(**SOUND, config="../base.yaml"))
+        assert plan.config == tmp_path / "../base.yaml"
+
+    def test_a_variant_with_nothing_behind_it(self, tmp_path):
+        path = tmp_path / "plan.yaml"
+        path.write_text("name: a\nseeds: [1]\ndatasets: [{data_name: b}]\nvariants:\n  plain:\n")
+        assert read_plan(path).variants == {"plain": {}}
+
+    @pytest.mark.parametrize("path", sorted((ROOT / "configs/plans").glob("*.yaml")), ids=str)
+    def test_those_that_come_along(self, path):
+        plan = read_plan(path)
+        assert plan.name == path.stem
+        assert expand(plan, Path("result"))
+
+    def test_the_published_rows(self):
+        cells = expand(read_plan(ROOT / "configs/plans/published.yaml"), Path("result"))
+        resnet = {("resnet50", dim) for dim in (64, 128, 512, 2048)}
+        assert len(cells) == 7 * 2 * 3
+        assert {(c.config.backbone, c.config.dim) for c in cells} == resnet | {
+            ("vgg16", dim) for dim in (64, 512, 4096)
+        }
+        page = {"epochs": 10, "warmup": 2, "learning_rate": 1e-5, "weight_decay": 5e-4}
+        page |= {"batch_size": 64, "image_size": 224}
+        for cell in cells:
+            assert cell.config.model_dump(include=set(page)) == page
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"sedes": [1]}, "no entry is named 'sedes'; there are name, config, settings,"),
+            (
+                {"blocks": [{}, {"axis": {}}]},
+                r"named 'blocks\[1\].axis'; there are settings, ax",
+            ),
+            (
+                {"datasets": [{"root": "x", "data_name": "a"}]},
+                r"named 'datasets\[0\].root'; there ",
+            ),
+            ({"datasets": [{}]}, r"datasets\[0\].data_name is missing; give it a value"),
+            ({"datasets": []}, r"datasets: \[\] cannot be used: List should have at least 1 item"),
+            ({"seeds": None}, "seeds: None cannot be used: Input should be a valid list"),
+            ({"seeds": [0, "x"]}, r"seeds\[1\]: 'x' cannot be used: Input should be a valid int"),
+            ({"seeds": [3, 3]}, "seeds: 3 stands there twice; keep one"),
+            ({"datasets": SOUND["datasets"] * 2}, "datasets: 'tiny' stands there twice"),
+            ({"axes": {"dim": 64}}, "axes.dim: 64 cannot be used: Input should be a valid list"),
+            ({"axes": {"dim": []}}, r"axes.dim: \[\] cannot be used"),
+            ({"name": "../up"}, "name: '../up' cannot be the name of a folder"),
+            ({"baseline": "plain"}, "baseline: no variant is named 'plain'; add it to variants"),
+            (
+                {"baseline": "x", "variants": {"a": {}}, "blocks": [{"variants": {"b": {}}}]},
+                "baseline: no variant is named 'x'; there are a, b",
+            ),
+        ],
+    )
+    def test_name_the_entry(self, write_plan, changes, message):
+        path = write_plan(**(SOUND | changes))
+        with pytest.raises(ConfigError, match=message) as raised:
+            read_plan(path)
+        assert str(raised.value).startswith(f"{path}: ")
+        assert "\n" not in str(raised.value)
+
+    def test_a_missing_file(self, tmp_path):
+        with pytest.raises(ConfigError, match="cannot read the configuration"):
+            read_plan(tmp_path / "none.yaml")
+
+    def test_places_and_long_values(self):
+        assert entry(("datasets", 0, "data_name")) == "datasets[0].data_name"
+        assert shown("x" * 500) == "'" + "x" * 56 + "..."
