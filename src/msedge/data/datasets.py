@@ -144,7 +144,7 @@ class _Unread(Dataset[Batch]):
         return Batch(nothing, self._labels[index], self._domains[index], index)
 
 
-def _loader(images: Dataset[Batch], batch_size: int, shuffle: bool) -> DataLoader[Batch]:
+def _loader(images: ImageSet | _Unread, batch_size: int, shuffle: bool) -> DataLoader[Batch]:
     sampler: Sampler[int] = RandomSampler(images) if shuffle else SequentialSampler(images)
     return DataLoader(
         images, batch_size, sampler=sampler, collate_fn=_as_is, drop_last=shuffle, num_workers=0

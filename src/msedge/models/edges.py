@@ -129,7 +129,8 @@ def line_view(images: Tensor, *, sigma: float, share: float) -> Tensor:
         lines = longer
     about = functional.avg_pool2d(lines, _NEIGHBOURHOOD, 1, _NEIGHBOURHOOD // 2)
     lines = lines * (about * _NEIGHBOURHOOD**2 >= _LEAST)
-    strokes = (2.2 * gaussian_blur2d(lines, (5, 5), (0.8, 0.8))).clamp(0, 1)  # about 2 pixels
+    strokes: Tensor = gaussian_blur2d(lines, (5, 5), (0.8, 0.8))
+    strokes = (2.2 * strokes).clamp(0, 1)  # lines of about 2 pixels
     return (1 - strokes).expand(-1, 3, -1, -1)
 
 

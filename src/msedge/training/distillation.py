@@ -82,7 +82,7 @@ def teacher_answers(
     def make() -> list[Tensor]:
         mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in statistics)
         answers = []
-        for rows in photos.split(batch_size):
+        for rows in torch.split(photos, batch_size):
             pixels = to_unit_range(images.__getitems__(rows.tolist()).images.to(device))
             answers.append(classifier((pixels - mean) / std).softmax(dim=1).cpu())
             if progress is not None:

@@ -10,6 +10,7 @@ other). ``benchmarks/frozen_cache.py`` measures what it saves.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -77,7 +78,7 @@ class FrozenCache:
             "edges": network.fusion.uses_edges,
         }
         self._maps = [
-            kept(folder, {**key, "what": name}, lambda r=rows, v=view: self._through(r, v))
+            kept(folder, {**key, "what": name}, partial(self._through, rows, view))
             for name, rows, view in asked
             if len(rows)
         ]
@@ -100,7 +101,7 @@ class FrozenCache:
             chosen = self._maps[0][position][rows]  # (B, H, W, C)
             if len(viewed):
                 drawn = chosen.new_empty((len(viewed), *chosen.shape[1:]))
-                for kind in kinds.unique().tolist():
+                for kind in set(kinds.tolist()):
                     drawn[kinds == kind] = self._maps[1 + kind][position][photos[kinds == kind]]
                 chosen = torch.cat([chosen, drawn])
             chosen = chosen.float()
