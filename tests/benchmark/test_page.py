@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs/benchmark.md").read_text()
 
 @pytest.mark.parametrize(
     ("block", "runs"),
-    zip(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL), (12, 21), strict=True),
+    list(zip(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL), (12, 21), strict=True)),
 )
 def test_plans_are_what_is_said(block, runs, tmp_path):
     folder = tmp_path / "plans"

@@ -29,7 +29,7 @@ NETWORKS = [
     {"backbone": "mobilenetv3_small_100", "image_size": 64},
     {"backbone": "tf_efficientnet_lite0", "image_size": 64},
     {"backbone": "test_vit", "image_size": 96},
-    {"backbone": "test_vit", "image_size": 96, "fusion": "energy", "prompts": 2},
+    {"backbone": "vit_tiny_patch16_224", "image_size": 96, "fusion": "energy", "prompts": 2},
     {"backbone": "vit_tiny_patch16_224", "image_size": 224, "fusion": "none"},
 ]
 
