@@ -14,7 +14,8 @@ from msedge.errors import WeightsError
 from msedge.models.card import FORMAT, Card, DataSource, card_of, read_card
 
 SINCE_THE_FIRST = {
-    "name", "prompts", "adapt", "steps", "judged_on", "data", "intended_use", "limits",
+    "name", "frame_sketches", "gallery_edges", "prompts", "adapt", "steps", "judged_on",
+    "data", "intended_use", "limits",
 }  # fmt: skip
 
 

@@ -67,16 +67,26 @@ def export_onnx(checkpoint: Path, path: Path, *, embed_weights: bool = True) -> 
         from msedge.models.onnx_weights import refer_to_checkpoint
 
         refer_to_checkpoint(model, checkpoint)
-    from msedge.models.onnx_check import largest_difference
-
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
-        difference = largest_difference(temporary, network)
-        if not difference <= TOLERANCE:  # NaN is not
-            raise WeightsError(
-                f"{card.backbone} gives other embeddings as ONNX than in PyTorch (difference "
-                f"{difference:.2g}, allowed {TOLERANCE:g}); {path} was not written, use PyTorch"
-            )
+        return _checked(temporary, network, card)
+
+
+def _checked(path: Path, network: MSEdge, card: Card) -> float:
+    from msedge.models.onnx_check import largest_difference
+
+    try:
+        difference = largest_difference(path, network)
+    except Exception as error:  # ONNX Runtime's errors have no class of their own in common
+        raise WeightsError(
+            f"{card.backbone} does not run as ONNX ({' '.join(str(error).split())[:160]}); "
+            "nothing was written, use PyTorch"
+        ) from error
+    if not difference <= TOLERANCE:  # NaN is not
+        raise WeightsError(
+            f"{card.backbone} gives other embeddings as ONNX than in PyTorch (difference "
+            f"{difference:.2g}, allowed {TOLERANCE:g}); nothing was written, use PyTorch"
+        )
     return difference
 
 

@@ -49,7 +49,8 @@ class PromptTokens(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Lengthen ``(B, prefix + N, D)`` to ``(B, prefix + P + N, D)``."""
         x = self.patch_drop(x)
-        tokens = self.tokens.to(x.dtype).expand(len(x), -1, -1)
+        batch = x.shape[0]  # len(x) would be frozen in an exported graph
+        tokens = self.tokens.to(x.dtype).expand(batch, -1, -1)
         return torch.cat([x[:, : self._prefix], tokens, x[:, self._prefix :]], dim=1)
 
 
