@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cards import CARD
 from msedge.errors import ConfigError
 from msedge.models.adaptation import adapt, keep_frozen, trainable_parameters
 from msedge.models.card import Card
@@ -298,29 +299,8 @@ class TestCheckpoint:
 
     @staticmethod
     def card(how: str, prompts: int) -> Card:
-        return Card(
-            backbone="test_vit3",
-            dim=8,
-            fusion="edge",
-            image_size=32,
-            prompts=prompts,
-            adapt=how,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            dataset="tiny",
-            protocol=None,
-            loss="normalized_softmax",
-            seed=0,
-            epoch=1,
-            selection="last epoch",
-            selected_on_test_classes=False,
-            convention="standard",
-            metrics={},
-            data_fingerprint="0" * 64,
-            trained_classes=4,
-            licence="Apache-2.0",
-            version="0.1.0",
-        )
+        changes = {"backbone": "test_vit3", "prompts": prompts, "adapt": how}
+        return CARD.model_copy(update=changes)
 
     @pytest.mark.parametrize("how", WAYS)
     def test_comes_back(self, tmp_path, how):
