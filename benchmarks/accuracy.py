@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-# Student's t, two-sided 95 %, by degrees of freedom.
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+from msedge.benchmark.intervals import over_seeds
+
 METRICS = ("mAP@all", "mAP@200", "P@100", "P@200", "P@10", "P@25")
 
 
@@ -48,11 +46,10 @@ def run(options: argparse.Namespace, settings: list[str], seed: int, folder: Pat
 
 def interval(values: list[float]) -> str:
     """Mean, deviation, and half the 95 % interval of the mean."""
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
-    deviation = statistics.stdev(values)
-    half = T_95[len(values) - 1] * deviation / math.sqrt(len(values))
-    return f"{statistics.fmean(values):.1f} (s {deviation:.1f}, ± {half:.1f})"
+    found = over_seeds(values)
+    if found.half is None:
+        return f"{found.mean:.1f}"
+    return f"{found.mean:.1f} (s {found.deviation:.1f}, ± {found.half:.1f})"
 
 
 def outcome(record: dict[str, Any]) -> dict[str, float]:

@@ -182,7 +182,7 @@ def _told(error: ValidationError, places: Mapping[str, Place], given: Mapping[st
     if first["type"] == "extra_forbidden":
         return f"{place}: {_unknown(name)}"
     value = f"{shown(given[name])} " if name in given else ""
-    return f"{place}: {value}cannot be used: {first['msg']}"
+    return f"{place}: {value}cannot be used: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _unknown(name: str) -> str:

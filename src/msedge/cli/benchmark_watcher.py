@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
+
+from msedge.cli.terminal import TerminalNews
 
 if TYPE_CHECKING:
     from msedge.benchmark.outcomes import Outcome
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LINES = 60.0
 
 
-class BenchmarkWatcher:
+class BenchmarkWatcher(TerminalNews):
     """A bar and a line a run in a terminal; elsewhere (a file, CI) lines alone.
 
     Use it as a context manager.
@@ -39,35 +40,18 @@ class BenchmarkWatcher:
         """
         self._done, self._total, self._jobs = done, total, jobs
         self._took: list[float] = []
-        self._console = Console(file=sys.stderr, highlight=False)
+        console = Console(file=sys.stderr, highlight=False)
         self._bar = Progress(
             TextColumn("runs"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}"),
-            console=self._console,
+            console=console,
         )
         self._task = self._bar.add_task("", total=total, completed=done, left="")
-        self._live = Live(self._bar, console=self._console, transient=True)
+        self._live = Live(self._bar, console=console, transient=True)
+        super().__init__(console, self._live)
         self._printed = time.monotonic()
-
-    def __enter__(self) -> BenchmarkWatcher:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
-
-    def say(self, message: str) -> None:
-        """Print a line of news."""
-        self._console.print(message, markup=False, soft_wrap=True)
 
     def started(self, run: Running) -> None:
         """Tell that a run has begun, or that one is waited for."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from msedge.cli.terminal import TerminalNews
 
 if TYPE_CHECKING:
     from msedge.training.run_files import EpochRow
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LINES = 20.0
 
 
-class TerminalWatcher:
+class TerminalWatcher(TerminalNews):
     """Bars in a terminal; elsewhere (a file, CI) a line now and then.
 
     Use it as a context manager.
@@ -24,37 +25,20 @@ class TerminalWatcher:
 
     def __init__(self) -> None:
         """Look at what standard error is; nothing is printed yet."""
-        self._console = Console(file=sys.stderr, highlight=False)
+        console = Console(file=sys.stderr, highlight=False)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=self._console,
+            console=console,
             transient=True,
         )
         self._task = self._bars.add_task("", total=None, note="", visible=False)
+        super().__init__(console, self._bars)
         self._what = ""
         self._printed = time.monotonic()
-
-    def __enter__(self) -> TerminalWatcher:
-        if self._console.is_terminal:
-            self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._console.is_terminal:  # elsewhere it would print an empty line
-            self._bars.stop()
-
-    def say(self, message: str) -> None:
-        """Print a line of news."""
-        self._console.print(message, markup=False, soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
         """Move the bar, or print a line when the last one is some time ago."""

@@ -71,8 +71,12 @@ def read_pixels(path: Path, size: int) -> npt.NDArray[np.uint8]:
         DataError: the file cannot be read as an image.
         ConfigError: ``size`` is smaller than 1.
     """
-    pixels = np.asarray(open_image(path, size=size), dtype=np.uint8)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return as_pixels(open_image(path, size=size))
+
+
+def as_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """An ``RGB`` image as contiguous uint8 pixels ``(3, H, W)``, 0 to 255."""
+    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
 
 
 def is_image_name(name: str) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageOps
 
-from msedge.data.images import open_image
+from msedge.data.images import as_pixels, open_image
 from msedge.errors import ConfigError, DataError
 
 FILL = 0.86
@@ -87,8 +87,8 @@ def read_sketch(path: Path, size: int) -> npt.NDArray[np.uint8]:
     """
     if size < 1:
         raise ConfigError(f"image size must be at least 1 pixel, got {size}: pass a larger one")
-    framed = frame_sketch(open_image(path)).resize((size, size), Image.Resampling.BICUBIC)
-    return np.ascontiguousarray(np.asarray(framed, dtype=np.uint8).transpose(2, 0, 1))
+    framed = frame_sketch(open_image(path))
+    return as_pixels(framed.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def draw_strokes(strokes: Strokes, *, size: int = 256, line: float = 3.0) -> Image.Image:
