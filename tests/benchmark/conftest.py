@@ -30,7 +30,7 @@ def plan() -> Callable[..., Plan]:
             "datasets": [{"data_name": "tiny", "protocol": "sketchy-21"}],
             "seeds": [0, 1],
             "variants": {"plain": {"fusion": "none"}, "edge": {"fusion": "edge"}},
-            "baseline": "plain",
+            "baselines": ["plain"],
         }
         given |= changes
         return Plan(**{name: value for name, value in given.items() if value is not None})

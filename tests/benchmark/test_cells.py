@@ -64,7 +64,7 @@ class TestMatrix:
         ]
 
     def test_without_variants_and_axes(self, cells):
-        (cell,) = cells(variants=None, baseline=None, seeds=[0])
+        (cell,) = cells(variants=None, baselines=None, seeds=[0])
         assert cell.folder.parts[-2:] == ("run", "seed-0")
         assert cell.label == "tiny, as configured, seed 0"
 
@@ -73,7 +73,7 @@ class TestMatrix:
             {"axes": {"backbone": ["resnet50"], "dim": [64, 2048]}},
             {"axes": {"backbone": ["vgg16"], "dim": [4096]}, "settings": {"epochs": 1}},
         ]
-        found = cells(blocks=blocks, variants=None, baseline=None, seeds=[0])
+        found = cells(blocks=blocks, variants=None, baselines=None, seeds=[0])
         assert [(c.config.backbone, c.config.dim, c.config.epochs) for c in found] == [
             ("resnet50", 64, 2),
             ("resnet50", 2048, 2),
@@ -90,7 +90,7 @@ class TestLayers:
             settings={"epochs": 8, "warmup": 8, "dim": 8},
             blocks=[{"settings": {"epochs": 7, "warmup": 7}, "axes": {"dim": [6]}}],
             variants={"only": {"epochs": 5}},
-            baseline=None,
+            baselines=None,
             seeds=[1],
         )
         config = cell.config

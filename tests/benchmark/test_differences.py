@@ -35,7 +35,7 @@ def better(cells, finish):
 
 class TestDifferences:
     def test_over_the_seeds_that_both_have(self, better):
-        (found,) = differences(rows_of(better()), "plain")
+        (found,) = differences(rows_of(better()), ["plain"])
         assert (found.row.key.variant, found.baseline.key.variant) == ("edge", "plain")
         assert found.seeds == (0, 1, 2)
         assert found.unseen.mean == 2.0
@@ -45,7 +45,7 @@ class TestDifferences:
 
     def test_queries_are_those_of_significance(self, better):
         cells = better()
-        (found,) = differences(rows_of(cells), "plain")
+        (found,) = differences(rows_of(cells), ["plain"])
         means = {
             variant: np.mean(
                 [
@@ -67,20 +67,20 @@ class TestDifferences:
 
     def test_only_the_variant_differs(self, better):
         rows = rows_of(better(axes={"dim": [8, 16]}))
-        pairs = [(d.row.key.axes, d.baseline.key.axes) for d in differences(rows, "plain")]
+        pairs = [(d.row.key.axes, d.baseline.key.axes) for d in differences(rows, ["plain"])]
         assert pairs == [((("dim", n),), (("dim", n),)) for n in ("8", "16")]
 
     def test_nothing_to_compare_with(self, better, cells):
-        assert differences(rows_of(better()), None) == ()
+        assert differences(rows_of(better()), []) == ()
         assert (
-            differences(rows_of(cells(name="else", datasets=[{"data_name": "b"}])), "plain") == ()
+            differences(rows_of(cells(name="else", datasets=[{"data_name": "b"}])), ["plain"]) == ()
         )
 
     def test_other_images_are_other_queries(self, cells, finish):
         found = cells(seeds=[0])
         for cell in found:
             finish(cell, data=_data(cell.row.variant or ""))
-        (difference,) = differences(rows_of(found), "plain")
+        (difference,) = differences(rows_of(found), ["plain"])
         assert difference.queries is None
         assert difference.held_out is not None
 
@@ -88,7 +88,7 @@ class TestDifferences:
         found = cells(seeds=[0])
         for cell in found:
             finish(cell, data=_data("same", [str(cell.row.variant)]))
-        (difference,) = differences(rows_of(found), "plain")
+        (difference,) = differences(rows_of(found), ["plain"])
         assert difference.held_out is None
         assert difference.queries is not None
 

@@ -35,7 +35,7 @@ def test_rows_panels_and_figures(plan, cells, finish):
 
 
 def test_the_baseline_is_dashed_where_it_is_one_row(plan, cells, finish):
-    for changes in ({}, {"axes": {"dim": [8, 16]}}, {"baseline": None}):
+    for changes in ({}, {"axes": {"dim": [8, 16]}}, {"baselines": None}):
         for cell in cells(**changes):
             finish(cell)
         root = drawn(plan, cells, **changes)

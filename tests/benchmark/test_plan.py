@@ -17,7 +17,7 @@ SOUND = {"name": "trial", "datasets": [{"data_name": "tiny"}], "seeds": [0]}
 class TestRead:
     def test_the_shortest(self, write_plan):
         plan = read_plan(write_plan(**SOUND))
-        assert (plan.name, plan.seeds, plan.baseline) == ("trial", [0], None)
+        assert (plan.name, plan.seeds, plan.baselines) == ("trial", [0], [])
         assert plan.datasets[0].data_root == Path("data")
         assert plan.blocks == [Block()]
 
@@ -71,10 +71,13 @@ class TestErrors:
             ({"axes": {"dim": 64}}, "axes.dim: 64 cannot be used: Input should be a valid list"),
             ({"axes": {"dim": []}}, r"axes.dim: \[\] cannot be used"),
             ({"name": "../up"}, "name: '../up' cannot be the name of a folder"),
-            ({"baseline": "plain"}, "baseline: no variant is named 'plain'; add it to variants"),
             (
-                {"baseline": "x", "variants": {"a": {}}, "blocks": [{"variants": {"b": {}}}]},
-                "baseline: no variant is named 'x'; there are a, b",
+                {"baselines": ["plain"]},
+                "baselines: no variant is named 'plain'; add it to variants",
+            ),
+            (
+                {"baselines": ["x"], "variants": {"a": {}}, "blocks": [{"variants": {"b": {}}}]},
+                "baselines: no variant is named 'x'; there are a, b",
             ),
         ],
     )

@@ -59,11 +59,11 @@ class TestLabels:
 
     def test_an_axis_of_one_block_only(self, cells):
         blocks = [{"axes": {"dim": [64]}}, {"axes": {"dim": [64], "warmup": [1]}}]
-        rows = rows_of(cells(blocks=blocks, variants=None, baseline=None))
+        rows = rows_of(cells(blocks=blocks, variants=None, baselines=None))
         assert columns(rows) == ("backbone", "dim", "warmup")
         assert [labels(row, columns(rows))[2] for row in rows] == ["2", "1"]
 
     def test_nothing_varies(self, cells):
-        rows = rows_of(cells(variants=None, baseline=None))
+        rows = rows_of(cells(variants=None, baselines=None))
         assert columns(rows) == ("backbone", "dim")
         assert short_label(rows[0], rows) == "as configured"

@@ -60,7 +60,7 @@ def ready(cells, finish, monkeypatch, tmp_path) -> Callable[..., tuple[Cell, ...
 
     def make(*dims: int, seeds: tuple[int, ...] = (0,)) -> tuple[Cell, ...]:
         axes = {"dim": list(dims)}
-        found = cells(axes=axes, seeds=list(seeds), variants=None, baseline=None)
+        found = cells(axes=axes, seeds=list(seeds), variants=None, baselines=None)
         for cell in found:
             finish(cell)
             for file in (cell.file("run.json"), cell.file("results.csv")):

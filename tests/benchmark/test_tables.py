@@ -23,7 +23,7 @@ def made(plan, cells):
             fill(cell)
         rows = gather([read_outcome(cell, None) for cell in found])
         chosen = plan(**changes)
-        return page(chosen, rows, differences(rows, chosen.baseline))
+        return page(chosen, rows, differences(rows, chosen.baselines))
 
     return make
 
@@ -60,7 +60,7 @@ class TestShape:
             datasets=[{"data_name": "sketchy"}, {"data_name": "tuberlin"}],
             axes={"backbone": ["vgg16", "resnet50"], "dim": [64, 512]},
             variants=None,
-            baseline=None,
+            baselines=None,
         )
         assert re.findall(r'<th rowspan="2">(.*?)</th>', text) == ["Backbone", "Dim"]
         spans = re.findall(r'<th colspan="(\d)">(.*?)</th>', text)
@@ -144,5 +144,13 @@ class TestDifferences:
         assert re.fullmatch(r"[+-]\d+\.\d to [+-]\d+\.\d", cells[5])
         assert "whole queries are drawn with replacement, over all classes together" in text
 
+    def test_each_baseline_has_its_own(self, made, finish):
+        text = made(finish, baselines=["edge", "plain"])
+        rows = [line for line in text.splitlines() if line.startswith(("## Diff", "| tiny "))]
+        assert rows[0] == "## Differences to edge"
+        assert rows[1].startswith("| tiny | plain |")
+        assert rows[2] == "## Differences to plain"
+        assert rows[3].startswith("| tiny | edge |")
+
     def test_none_without_a_baseline(self, made, finish):
-        assert "Differences" not in made(finish, baseline=None)
+        assert "Differences" not in made(finish, baselines=None)

@@ -53,7 +53,7 @@ class TestNumbers:
         with torch.inference_mode():
             for kind, view in enumerate(edge_views("all")):
                 kinds = torch.full((len(viewed),), kind)
-                found = network(cache.begun(rows, viewed, kinds, unmirrored))
+                found = network(cache.features(rows, viewed, kinds, unmirrored))
                 expected = network(torch.cat([pixels, view(pixels[viewed])]))
                 assert torch.allclose(found, expected, atol=5e-3)  # the maps are half floats
         assert (expected[0] - expected[1]).abs().max() > 0.05  # so the test can tell rows apart
@@ -61,8 +61,8 @@ class TestNumbers:
     def test_mirroring_turns_the_maps(self, images):
         cache = cache_of(network_of(), images)
         rows, none = torch.tensor([3, 4]), torch.tensor([], dtype=torch.int64)
-        plain = cache.begun(rows, none, none, torch.tensor([False, False]))
-        turned = cache.begun(rows, none, none, torch.tensor([False, True]))
+        plain = cache.features(rows, none, none, torch.tensor([False, False]))
+        turned = cache.features(rows, none, none, torch.tensor([False, True]))
         for before, after in zip(
             [*plain.features, *plain.edges], [*turned.features, *turned.edges], strict=True
         ):
@@ -80,7 +80,7 @@ class TestFolder:
         photos = torch.nonzero(images.domains == DOMAINS.index("photo"))[:2, 0]
         asked = (photos, torch.tensor([0, 1]), torch.tensor([2, 0]), torch.zeros(4) > 0)
         for before, after in zip(
-            first.begun(*asked).features, second.begun(*asked).features, strict=True
+            first.features(*asked).features, second.features(*asked).features, strict=True
         ):
             assert torch.equal(before, after)
 

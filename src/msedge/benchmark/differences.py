@@ -1,4 +1,4 @@
-"""Each row against the baseline: the same data and the same seeds, so differences are paired.
+"""Each row against the baselines: the same data and the same seeds, so differences are paired.
 
 Two kinds of chance are told apart. Another seed would have trained another network: the t-interval
 of the differences over seeds. Other sketches would have been asked: the bootstrap over queries, of
@@ -8,6 +8,7 @@ classes together. Neither covers the other. Tested in ``tests/benchmark/test_dif
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,21 +48,21 @@ class Difference:
     queries: Interval | None
 
 
-def differences(rows: Sequence[Row], baseline: str | None) -> tuple[Difference, ...]:
-    """Every row of another variant against the row that differs by the variant alone.
+def differences(rows: Sequence[Row], baselines: Sequence[str]) -> tuple[Difference, ...]:
+    """Every row against those that differ from it by being a baseline alone.
 
     Args:
         rows: of the whole plan.
-        baseline: the variant to compare with; None compares nothing.
+        baselines: the variants to compare with.
 
     Returns:
-        One for each row that shares a finished seed with its baseline.
+        For each baseline, one for each row that shares a finished seed with it.
     """
     by_key = {(row.dataset, row.key): row for row in rows}
     found = []
-    for row in rows:
+    for baseline, row in itertools.product(baselines, rows):
         other = by_key.get((row.dataset, RowKey(baseline, row.key.axes)))
-        if baseline is not None and other is not None and row.key.variant != baseline:
+        if other is not None and other is not row:
             difference = _difference(row, other)
             found += [difference] if difference else []
     return tuple(found)

@@ -23,7 +23,7 @@ _CAPTION = (
 def figure(plan: Plan, rows: Sequence[Row]) -> str:
     """Mean and interval of each row's mAP@all on unseen classes, as SVG.
 
-    Where a dataset has one row of the baseline, its mean is drawn through the others.
+    Where a dataset has one row of the first baseline, its mean is drawn through the others.
     """
     panels = []
     for name in dict.fromkeys(row.dataset for row in rows):
@@ -35,7 +35,7 @@ def figure(plan: Plan, rows: Sequence[Row]) -> str:
         one_line(plan.name),
         panels,
         axis="mAP@all on unseen classes, percent (standard convention)",
-        caption=_CAPTION + (f" Dashed: the mean of {plan.baseline}." if dashed else ""),
+        caption=_CAPTION + (f" Dashed: the mean of {plan.baselines[0]}." if dashed else ""),
     )
 
 
@@ -54,7 +54,7 @@ def _mark(row: Row, rows: Sequence[Row]) -> Mark:
 
 
 def _baseline_mean(plan: Plan, rows: Sequence[Row]) -> float | None:
-    of_baseline = [row for row in rows if plan.baseline and row.key.variant == plan.baseline]
+    of_baseline = [row for row in rows if [row.key.variant] == plan.baselines[:1]]
     if len(of_baseline) != 1 or MEASURE not in of_baseline[0].means:
         return None
     return of_baseline[0].means[MEASURE].mean

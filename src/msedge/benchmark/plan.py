@@ -63,7 +63,7 @@ class Plan(_Part):
         axes: settings that take several values.
         variants: named sets of settings.
         blocks: parts of the matrix; without them the plan is one block.
-        baseline: the variant that the others are compared with.
+        baselines: variants that the others are compared with; the figure shows the first.
     """
 
     name: str = Field(pattern=r"^\w[\w .+-]*$")
@@ -74,7 +74,7 @@ class Plan(_Part):
     axes: Axes = {}
     variants: dict[str, Settings] = {}
     blocks: list[Block] = Field([Block()], min_length=1)
-    baseline: str | None = None
+    baselines: list[str] = []
 
 
 def read_plan(path: Path) -> Plan:
@@ -132,7 +132,11 @@ def _told(error: ValidationError) -> str:
 
 def _repeated(plan: Plan) -> str | None:
     names = [dataset.data_name for dataset in plan.datasets]
-    given: dict[str, list[str] | list[int]] = {"datasets": names, "seeds": plan.seeds}
+    given: dict[str, list[str] | list[int]] = {
+        "datasets": names,
+        "seeds": plan.seeds,
+        "baselines": plan.baselines,
+    }
     for place, listed in given.items():
         values: list[object] = list(listed)
         twice = next((value for value in values if values.count(value) > 1), None)
@@ -143,7 +147,8 @@ def _repeated(plan: Plan) -> str | None:
 
 def _baseline_missing(plan: Plan) -> str | None:
     known = list(dict.fromkeys([*plan.variants, *(n for b in plan.blocks for n in b.variants)]))
-    if plan.baseline is None or plan.baseline in known:
+    unknown = next((name for name in plan.baselines if name not in known), None)
+    if unknown is None:
         return None
     there = f"there are {', '.join(known)}" if known else "add it to variants"
-    return f"baseline: no variant is named {plan.baseline!r}; {there}"
+    return f"baselines: no variant is named {unknown!r}; {there}"

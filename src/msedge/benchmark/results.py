@@ -34,7 +34,7 @@ _DEPENDENCIES = ("numpy", "pydantic")
 
 @dataclass(frozen=True)
 class Summary:
-    """What a benchmark came to so far: its runs, its rows, and differences to the baseline."""
+    """What a benchmark came to so far: its runs, its rows, and differences to the baselines."""
 
     outcomes: tuple[Outcome, ...]
     rows: tuple[Row, ...]
@@ -63,7 +63,7 @@ def write_results(
     """
     outcomes = tuple(read_outcome(cell, fingerprint(cell)) for cell in cells)
     rows = gather(outcomes)
-    summary = Summary(outcomes, rows, differences(rows, plan.baseline))
+    summary = Summary(outcomes, rows, differences(rows, plan.baselines))
     texts = (
         _csv(outcomes),
         json.dumps(_document(plan, summary), indent=1) + "\n",

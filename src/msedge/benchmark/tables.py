@@ -36,12 +36,12 @@ nothing else here."""
 _NO_CHOICE = """\
 No row was measured on held-out seen classes, so nothing here is a ground to choose between rows."""
 _STANDARD = "`standard` (AP@k is divided by min(k, relevant photos))"
-_PAIRED = """\
-Each row less the row that differs from it by being {baseline}, over the seeds that both have
+_PAIRED = f"""\
+Each row less the row that differs from it by being the baseline, over the seeds that both have
 finished; above 0 the row is better. ± is half the 95 % t-interval over seeds: it speaks of other
 seeds. The last column is the 95 % bootstrap interval of the same difference over queries (each
 query's average precision is first averaged over the seeds; whole queries are drawn with
-replacement, over all classes together, {resamples:,} times): it speaks of other sketches of these
+replacement, over all classes together, {RESAMPLES:,} times): it speaks of other sketches of these
 classes. Neither covers the other."""
 
 
@@ -51,7 +51,7 @@ def page(plan: Plan, rows: Sequence[Row], paired: Sequence[Difference]) -> str:
     Args:
         plan: what was to be run.
         rows: what it came to so far.
-        paired: differences to the baseline.
+        paired: differences to the baselines.
 
     Raises:
         DataError: the vectors of a finished run cannot be read.
@@ -67,8 +67,11 @@ def page(plan: Plan, rows: Sequence[Row], paired: Sequence[Difference]) -> str:
     parts.append("\n".join(_dataset_line(name, each) for name, each in by_dataset.items()))
     parts += _warnings(rows)
     parts.append("\n".join(_table(by_dataset)))
-    if plan.baseline is not None:
-        parts += [f"## Differences to {one_line(plan.baseline)}", _differences(plan, rows, paired)]
+    for baseline in plan.baselines:
+        parts.append(f"## Differences to {one_line(baseline)}")
+        if baseline == plan.baselines[0]:
+            parts.append(_paragraph(_PAIRED))
+        parts.append(_differences([d for d in paired if d.baseline.key.variant == baseline], rows))
     failures = [o for o in outcomes if o.failed]
     if failures:
         lines = [f"- {_plain(o.cell.label)}: failed: {_plain(o.error or '')}" for o in failures]
@@ -213,10 +216,9 @@ def _heading(name: str) -> str:
 # ------------------------------------------------------------------------------- differences
 
 
-def _differences(plan: Plan, rows: Sequence[Row], paired: Sequence[Difference]) -> str:
-    said = _paragraph(_PAIRED.format(baseline=_plain(plan.baseline or ""), resamples=RESAMPLES))
+def _differences(paired: Sequence[Difference], rows: Sequence[Row]) -> str:
     if not paired:
-        return f"{said}\n\nNo row shares a finished seed with its baseline yet."
+        return "No row shares a finished seed with its baseline yet."
     lines = [
         f"| dataset | row | seeds | {HELD_OUT} | mAP@all | mAP@all, interval over queries |",
         "|---|---|---|---|---|---|",
@@ -231,7 +233,7 @@ def _differences(plan: Plan, rows: Sequence[Row], paired: Sequence[Difference]) 
             _interval_text(each.queries),
         )
         lines.append(f"| {' | '.join(map(_plain, cells))} |")
-    return said + "\n\n" + "\n".join(lines)
+    return "\n".join(lines)
 
 
 def _interval_text(interval: Interval | None) -> str:

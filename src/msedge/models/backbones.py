@@ -83,8 +83,8 @@ class Backbone(nn.Module):
             stages[-1] = last
         return stages
 
-    def begin(self, images: Tensor, blocks: int) -> list[Tensor]:
-        """What the first blocks make of images, to be gone on with by :meth:`finish`.
+    def first_blocks(self, images: Tensor, blocks: int) -> list[Tensor]:
+        """What the first blocks make of images, for :meth:`remaining_blocks`.
 
         Args:
             images: ``(B, 3, H, W)`` in [0, 1].
@@ -101,11 +101,11 @@ class Backbone(nn.Module):
         state = self.network.bn1(self.network.conv_stem((images - self.mean) / self.std))
         return self._through(range(first), [], state)
 
-    def finish(self, begun: list[Tensor], blocks: int) -> list[Tensor]:
-        """The three stages from what :meth:`begin` gave for the same number of blocks."""
-        *stages, state = begun
-        first = self._cut(blocks)
-        *stages, state = self._through(range(first, len(self.network.blocks)), stages, state)
+    def remaining_blocks(self, first: list[Tensor], blocks: int) -> list[Tensor]:
+        """The three stages from what :meth:`first_blocks` gave for the same number of blocks."""
+        *stages, state = first
+        begin = self._cut(blocks)
+        *stages, state = self._through(range(begin, len(self.network.blocks)), stages, state)
         stages[-1] = self.network.bn2(self.network.conv_head(state))
         return stages
 

@@ -20,12 +20,12 @@ from msedge.models.fusion import create_fusion
 from msedge.models.prompts import add_prompts, prompt_count
 
 
-class Begun(NamedTuple):
+class FrozenFeatures(NamedTuple):
     """Images on their way through the network, after its frozen blocks.
 
     Attributes:
         blocks: how many blocks of the backbone are done.
-        features: what :meth:`Backbone.begin` gave, each ``(B, C, H, W)``.
+        features: what :meth:`Backbone.first_blocks` gave, each ``(B, C, H, W)``.
         edges: edge maps ``(B, 1, H, W)`` at the three stages' sizes; empty where the fusion uses
             none.
     """
@@ -87,10 +87,11 @@ class MSEdge(nn.Module):
         """How many prompt tokens the backbone has."""
         return prompt_count(self.backbone.network)
 
-    def stages(self, images: Tensor | Begun) -> list[Tensor]:
+    def stages(self, images: Tensor | FrozenFeatures) -> list[Tensor]:
         """The three fused stages ``(B, C_i, H_i, W_i)`` of images ``(B, 3, H, W)`` in [0, 1]."""
-        if isinstance(images, Begun):
-            stages, edges = self.backbone.finish(images.features, images.blocks), images.edges
+        if isinstance(images, FrozenFeatures):
+            stages = self.backbone.remaining_blocks(images.features, images.blocks)
+            edges = images.edges
         else:
             stages = self.backbone(images)
             edges = self.edges_of(images, stages)
@@ -102,23 +103,24 @@ class MSEdge(nn.Module):
             return []
         return edge_pyramid(images, [(s.shape[-2], s.shape[-1]) for s in stages])
 
-    def begin(self, images: Tensor, blocks: int) -> Begun:
-        """Images ``(B, 3, H, W)`` in [0, 1] through the first blocks; :meth:`forward` goes on.
+    def frozen_features(self, images: Tensor, blocks: int) -> FrozenFeatures:
+        """Send images ``(B, 3, H, W)`` in [0, 1] through the first blocks; :meth:`forward` goes on.
 
         Raises:
             ConfigError: the backbone cannot be cut there.
         """
-        features = self.backbone.begin(images, blocks)
+        features = self.backbone.first_blocks(images, blocks)
         edges: list[Tensor] = []
         if self.fusion.uses_edges:
-            edges = self.edges_of(images, self.backbone.finish(features, blocks))
-        return Begun(blocks, features, edges)
+            edges = self.edges_of(images, self.backbone.remaining_blocks(features, blocks))
+        return FrozenFeatures(blocks, features, edges)
 
-    def forward(self, images: Tensor | Begun) -> Tensor:
+    def forward(self, images: Tensor | FrozenFeatures) -> Tensor:
         """Embed images.
 
         Args:
-            images: ``(B, 3, H, W)``, RGB, float, range [0, 1]; or what :meth:`begin` made of them.
+            images: ``(B, 3, H, W)``, RGB, float, range [0, 1]; or what
+                :meth:`frozen_features` made of them.
 
         Returns:
             ``(B, dim)``, each row of length 1.
@@ -126,7 +128,7 @@ class MSEdge(nn.Module):
         Raises:
             ShapeError: ``images`` is not ``(B, 3, H, W)`` of floats.
         """
-        if not isinstance(images, Begun):
+        if not isinstance(images, FrozenFeatures):
             _check(images)
         pooled = [stage.amax(dim=(2, 3)) for stage in self.stages(images)]
         projected = self.projection(torch.cat(pooled, dim=1))

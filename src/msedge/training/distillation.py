@@ -25,7 +25,7 @@ from msedge.models.backbones import (
     input_statistics,
     load_weights,
 )
-from msedge.training.kept import kept, records_key, weights_key
+from msedge.training.disk_cache import cached, records_key, weights_key
 
 _PHOTO = DOMAINS.index("photo")
 _OWN_SHARE = 0.5  # of a photo's target that is the answer to itself
@@ -89,7 +89,7 @@ def teacher_answers(
                 progress(sum(map(len, answers)), len(photos))
         return [torch.cat(answers)]
 
-    (answers,) = kept(folder, key, make)
+    (answers,) = cached(folder, key, make)
     return _targets(answers, images.labels, images.domains, len(images.classes))
 
 

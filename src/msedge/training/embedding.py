@@ -62,7 +62,7 @@ def embed(
         else:
             first = torch.zeros(len(viewed), dtype=torch.int64)
             unmirrored = torch.zeros(len(batch.rows) + len(viewed), dtype=torch.bool)
-            vectors = network(frozen.begun(batch.rows, viewed, first, unmirrored)).float()
+            vectors = network(frozen.features(batch.rows, viewed, first, unmirrored)).float()
         vectors, views = vectors.split([len(batch.rows), len(viewed)])
         if len(viewed):
             both = vectors[viewed] + edge_weight * views

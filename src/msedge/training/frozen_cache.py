@@ -20,8 +20,8 @@ from msedge.data.datasets import ImageSet
 from msedge.data.layouts import DOMAINS
 from msedge.data.transforms import to_unit_range
 from msedge.errors import ConfigError
-from msedge.models.network import Begun, MSEdge
-from msedge.training.kept import kept, records_key, weights_key
+from msedge.models.network import FrozenFeatures, MSEdge
+from msedge.training.disk_cache import cached, records_key, weights_key
 
 _PHOTO = DOMAINS.index("photo")
 _BATCH = 64
@@ -78,12 +78,14 @@ class FrozenCache:
             "edges": network.fusion.uses_edges,
         }
         self._maps = [
-            kept(folder, {**key, "what": name}, partial(self._through, rows, view))
+            cached(folder, {**key, "what": name}, partial(self._through, rows, view))
             for name, rows, view in asked
             if len(rows)
         ]
 
-    def begun(self, rows: Tensor, viewed: Tensor, kinds: Tensor, mirrored: Tensor) -> Begun:
+    def features(
+        self, rows: Tensor, viewed: Tensor, kinds: Tensor, mirrored: Tensor
+    ) -> FrozenFeatures:
         """The images at ``rows``, and after them the edge views of some of these.
 
         Args:
@@ -108,10 +110,10 @@ class FrozenCache:
             chosen[mirrored] = chosen[mirrored].flip(2)
             maps.append(chosen.permute(0, 3, 1, 2).to(self._device))
         edges = 3 if self._network.fusion.uses_edges else 0
-        return Begun(self._blocks, maps[: len(maps) - edges], maps[len(maps) - edges :])
+        return FrozenFeatures(self._blocks, maps[: len(maps) - edges], maps[len(maps) - edges :])
 
     def _check(self, count: int, limit_gb: float) -> None:
-        one = self._begin(self._images.__getitems__([0]).images, None)
+        one = self._computed(self._images.__getitems__([0]).images, None)
         needed = 2 * count * sum(tensor[0].numel() for tensor in one) / 1e9
         if needed > limit_gb:
             raise ConfigError(
@@ -123,24 +125,24 @@ class FrozenCache:
         maps: list[Tensor] = []
         for start in range(0, len(rows), _BATCH):
             chunk = rows[start : start + _BATCH]
-            begun = self._begin(self._images.__getitems__(chunk.tolist()).images, view)
+            found = self._computed(self._images.__getitems__(chunk.tolist()).images, view)
             if not maps:
-                shapes = [(len(rows), *tensor.shape[1:]) for tensor in begun]
+                shapes = [(len(rows), *tensor.shape[1:]) for tensor in found]
                 maps = [torch.empty(shape, dtype=torch.float16) for shape in shapes]
-            for whole, part in zip(maps, begun, strict=True):
+            for whole, part in zip(maps, found, strict=True):
                 whole[start : start + len(chunk)] = part
             if self._progress is not None:
                 self._progress(start + len(chunk), len(rows))
         return maps
 
     @torch.no_grad()
-    def _begin(self, pixels: Tensor, view: View | None) -> list[Tensor]:
+    def _computed(self, pixels: Tensor, view: View | None) -> list[Tensor]:
         """Maps ``(B, H, W, C)`` in half precision of uint8 pixels ``(B, 3, S, S)``."""
         training = self._network.training
         self._network.eval()
         images = to_unit_range(pixels.to(self._device))
         if view is not None:
             images = view(images).contiguous(memory_format=torch.channels_last)
-        begun = self._network.begin(images, self._blocks)
+        found = self._network.frozen_features(images, self._blocks)
         self._network.train(training)
-        return [t.permute(0, 2, 3, 1).half().cpu() for t in (*begun.features, *begun.edges)]
+        return [t.permute(0, 2, 3, 1).half().cpu() for t in (*found.features, *found.edges)]

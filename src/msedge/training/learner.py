@@ -17,7 +17,7 @@ from msedge.data.transforms import draw_mirrored, mirror, to_unit_range
 from msedge.errors import ConfigError, DataError
 from msedge.models.adaptation import adapt, keep_frozen
 from msedge.models.edges import edge_views
-from msedge.models.network import Begun, MSEdge
+from msedge.models.network import FrozenFeatures, MSEdge
 from msedge.training.config import TrainConfig
 from msedge.training.distillation import DistillationLoss
 from msedge.training.frozen_cache import FrozenCache
@@ -166,7 +166,7 @@ class Learner:
             loss = loss + config.distillation * self._distillation(embeddings, batch.rows)
         return loss
 
-    def _seen(self, batch: Batch, viewed: Tensor) -> Tensor | Begun:
+    def _seen(self, batch: Batch, viewed: Tensor) -> Tensor | FrozenFeatures:
         """A batch as the network sees it: half of it mirrored, then edge views of some photos."""
         mirrored = draw_mirrored(len(batch.rows))
         kinds = torch.zeros(len(viewed), dtype=torch.int64)
@@ -174,7 +174,7 @@ class Learner:
             kinds = torch.randint(len(self._views), (len(viewed),))
         if self._frozen is not None:
             both = torch.cat([mirrored, mirrored[viewed]])
-            return self._frozen.begun(batch.rows, viewed, kinds, both)
+            return self._frozen.features(batch.rows, viewed, kinds, both)
         images = mirror(to_unit_range(batch.images.to(self._fabric.device)), mirrored)
         if len(viewed):
             drawn = torch.empty_like(images[viewed])

@@ -2,8 +2,9 @@
 
 What the frozen blocks and the teacher say of an image depends on the image and on weights that no
 run changes. A matrix of runs asks for it once a run; kept on disk it is computed once in all. A
-file's name is a hash of everything that its content depends on, so a changed image, weight or
-setting never finds an old answer; the folder can be deleted at any time.
+file's name is a hash of everything that its content depends on, the version of this package
+included, so a changed image, weight or setting never finds an old answer. Code that is changed
+without a new version does: delete the folder then, as one may at any time.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from msedge.storage import atomic_path
 Tensors = list[Tensor]
 
 
-def kept(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Tensors]) -> Tensors:
+def cached(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Tensors]) -> Tensors:
     """The tensors of a key: from the folder, or made and put there.
 
     Args:

@@ -10,7 +10,7 @@ from torch import nn
 
 from msedge.data.layouts import Record
 from msedge.errors import DataError
-from msedge.training.kept import kept, records_key, weights_key
+from msedge.training.disk_cache import cached, records_key, weights_key
 
 
 class Maker:
@@ -24,15 +24,15 @@ class Maker:
 
 def test_without_a_folder_it_is_made_each_time():
     make = Maker()
-    kept(None, {"a": 1}, make)
-    kept(None, {"a": 1}, make)
+    cached(None, {"a": 1}, make)
+    cached(None, {"a": 1}, make)
     assert make.calls == 2
 
 
 def test_with_one_it_is_made_once_for_each_key(tmp_path):
     make = Maker()
     for key in ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3}):
-        found = kept(tmp_path / "new", key, make)
+        found = cached(tmp_path / "new", key, make)
         for tensor, expected in zip(found, Maker()(), strict=True):
             assert torch.equal(tensor, expected)
             assert tensor.dtype == expected.dtype
@@ -41,18 +41,18 @@ def test_with_one_it_is_made_once_for_each_key(tmp_path):
 
 def test_a_damaged_file_is_made_anew(tmp_path):
     make = Maker()
-    kept(tmp_path, {}, make)
+    cached(tmp_path, {}, make)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:20])
-    kept(tmp_path, {}, make)
-    kept(tmp_path, {}, make)
+    cached(tmp_path, {}, make)
+    cached(tmp_path, {}, make)
     assert make.calls == 2
 
 
 def test_a_folder_that_is_a_file_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file"):
-        kept(tmp_path / "file", {}, Maker())
+        cached(tmp_path / "file", {}, Maker())
 
 
 def test_a_changed_image_changes_the_key(tmp_path):
