@@ -155,6 +155,17 @@ def test_class_of_one_domain_only(root: Path, ours: str, theirs: str) -> None:
     assert f"{words[ours]} but no {words[theirs]} of dog: add {words[theirs]}" in line
 
 
+@pytest.mark.parametrize("missing", ["sketch", "photo"])
+def test_class_of_one_domain_only_may_be_asked_for_in_training(root: Path, missing: str) -> None:
+    shutil.rmtree(root / "tiny" / "train" / missing / "dog")
+    found = read_dataset(root, "tiny", lone_classes=True).train
+    assert "dog" in found.classes
+    assert found.counts(missing)["dog"] == 0  # type: ignore[arg-type]
+    write_images(root / "tiny" / "val" / "photo" / "owl", 2)
+    with pytest.raises(DataError, match="photos but no sketches of owl"):
+        read_dataset(root, "tiny", lone_classes=True)
+
+
 def test_class_on_both_sides_however_spelled(root: Path) -> None:
     for index in range(7):
         for domain in ("sketch", "photo"):

@@ -220,6 +220,23 @@ class TestData:
         assert str(bad[1]) not in load_vectors(result.files.vectors).paths
         assert "(11 sketches, 12 photos)" in listener.said[2]
 
+    def test_classes_of_one_domain_are_trained_on_and_never_held_out(
+        self, tiny_config, listener, tiny_root, tmp_path
+    ):
+        root = shutil.copytree(tiny_root, tmp_path / "data")
+        photos = root / "tiny" / "train" / "photo"
+        shutil.move(photos / "train 1", photos / "only photos")
+        with pytest.raises(DataError, match="sketches but no photos of train 1"):
+            train(tiny_config(data_root=root), listener)
+        result = train(tiny_config(data_root=root, lone_classes=True, select="last"), listener)
+        assert listener.said[0].startswith("tiny: training on 5 classes; ")
+        assert read_card(result.files.model).trained_classes == 5
+        with pytest.raises(ConfigError, match="3 seen classes are too few to hold 2 out"):
+            train(
+                tiny_config(data_root=root, lone_classes=True, select="seen", overwrite=True),
+                listener,
+            )
+
     def test_tuberlin_judges_only_classes_with_enough_photos(
         self, tiny_config, listener, tiny_root, tmp_path
     ):

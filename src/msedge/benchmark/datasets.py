@@ -24,7 +24,7 @@ class Fingerprints:
 
     def __init__(self) -> None:
         """Nothing is read yet."""
-        self._known: dict[tuple[Path, str, int], str] = {}
+        self._known: dict[tuple[Path, str, int, bool], str] = {}
 
     def of(self, cell: Cell) -> str | None:
         """The fingerprint of a run's data; None for a run that may leave out unreadable files.
@@ -35,9 +35,15 @@ class Fingerprints:
         config = cell.config
         if config.skip_unreadable:
             return None
-        key = (config.data_root, config.data_name, config.val_photos_needed)
+        key = (
+            config.data_root,
+            config.data_name,
+            config.val_photos_needed,
+            config.lone_classes,
+        )
         if key not in self._known:
-            dataset = read_dataset(key[0], key[1], min_val_photos=key[2])
+            root, name, photos, lone_classes = key
+            dataset = read_dataset(root, name, min_val_photos=photos, lone_classes=lone_classes)
             self._known[key] = fingerprint(dataset)
         return self._known[key]
 

@@ -80,7 +80,9 @@ class Dataset:
     val: Split
 
 
-def read_dataset(data_root: Path, name: str, *, min_val_photos: int = 0) -> Dataset:
+def read_dataset(
+    data_root: Path, name: str, *, min_val_photos: int = 0, lone_classes: bool = False
+) -> Dataset:
     """List a dataset in the training layout.
 
     Hidden files and files that are not images are passed over; symbolic links, of folders and of
@@ -91,6 +93,7 @@ def read_dataset(data_root: Path, name: str, *, min_val_photos: int = 0) -> Data
         name: the dataset's folder in it.
         min_val_photos: of `val`, keep only the classes with at least so many photos (their
             sketches go too). TU-Berlin is evaluated with 400.
+        lone_classes: whether `train` may have classes with sketches alone or photos alone.
 
     Raises:
         DataError: something is missing, empty or on both sides of the split. Where several
@@ -100,7 +103,8 @@ def read_dataset(data_root: Path, name: str, *, min_val_photos: int = 0) -> Data
     root = find_dataset(data_root, name)
     problems: list[str] = []
     try:
-        train, val = (_read_split(root / side, problems) for side in ("train", "val"))
+        train = _read_split(root / "train", problems, lone_classes=lone_classes)
+        val = _read_split(root / "val", problems)
     except OSError as error:
         raise DataError(f"cannot list {one_line(root)}: {one_line(error)}") from error
     problems += _leaks(root, train, val)
@@ -228,7 +232,7 @@ class _Found:
     records: list[Record] = field(default_factory=list)
 
 
-def _read_split(folder: Path, problems: list[str]) -> Split:
+def _read_split(folder: Path, problems: list[str], *, lone_classes: bool = False) -> Split:
     if not folder.is_dir():
         problems.append(
             f"{one_line(folder)} is missing: expected the folders sketch and photo in it"
@@ -236,7 +240,7 @@ def _read_split(folder: Path, problems: list[str]) -> Split:
         return Split((), ())
     found = {domain: _read_domain(folder / domain, domain, problems) for domain in DOMAINS}
     sketches, photos = found["sketch"].classes, found["photo"].classes
-    if sketches and photos:
+    if sketches and photos and not lone_classes:
         for ours, theirs, lone in (
             ("sketches", "photos", sketches - photos),
             ("photos", "sketches", photos - sketches),

@@ -83,6 +83,9 @@ class TrainConfig(BaseModel):
     train_on: Literal["both", "photos"] = Field(
         "both", description="Sketches and photos, or photos alone, whose edge maps stand for them"
     )
+    lone_classes: bool = Field(
+        False, description="Train on classes with sketches alone or photos alone as well"
+    )
     edge_views: float = Field(
         0.0, ge=0, description="Weight of photos' edge maps, embedded as pseudo-sketches"
     )

@@ -109,7 +109,10 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
     train_classes: tuple[str, ...] = dataset.train.classes
     held_out: tuple[str, ...] = ()
     if config.select == "seen":
-        train_classes, held_out = hold_out(dataset.train.classes, config.holdout)
+        paired = _paired(dataset.train)
+        lone = set(train_classes) - set(paired)
+        trained, held_out = hold_out(paired, config.holdout)
+        train_classes = tuple(sorted({*trained, *lone}))
     watcher.say(_summary(dataset, train_classes, held_out))
     finished = files.read_finished(data_fingerprint) if config.resume else None
     if finished is not None:
@@ -213,7 +216,10 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
 
 def _read_dataset(config: TrainConfig, watcher: Watcher) -> Dataset:
     dataset = read_dataset(
-        config.data_root, config.data_name, min_val_photos=config.val_photos_needed
+        config.data_root,
+        config.data_name,
+        min_val_photos=config.val_photos_needed,
+        lone_classes=config.lone_classes,
     )
     if not config.skip_unreadable:
         return dataset
@@ -222,19 +228,27 @@ def _read_dataset(config: TrainConfig, watcher: Watcher) -> Dataset:
     for _, reason in unreadable:
         watcher.say(f"skipped: {reason}")
     lost = {record for record, _ in unreadable}
-    train, val = (_without(split, lost) for split in (dataset.train, dataset.val))
+    train = _without(dataset.train, lost)
+    val = _without(dataset.val, lost)
     return Dataset(dataset.name, dataset.root, train, val)
 
 
 def _without(split: Split, lost: set[Record]) -> Split:
     kept = Split(tuple(r for r in split.records if r not in lost), split.classes)
     for domain in DOMAINS:
-        empty = [name for name, count in kept.counts(domain).items() if count == 0]
+        before, after = split.counts(domain), kept.counts(domain)
+        empty = [name for name in split.classes if before[name] and not after[name]]
         if empty:
             raise DataError(
                 f"class {empty[0]!r} has no {domain} that can be read; mend its files or remove it"
             )
     return kept
+
+
+def _paired(split: Split) -> list[str]:
+    """The classes that have sketches and photos."""
+    counts = [split.counts(domain) for domain in DOMAINS]
+    return [name for name in split.classes if all(count[name] for count in counts)]
 
 
 def _image_set(config: TrainConfig, split: Split) -> ImageSet:
