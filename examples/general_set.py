@@ -6,7 +6,8 @@
 
 - SKETCHY: the Sketchy archive's `256x256` folder: all 125 classes, seen and unseen alike.
 - QUICKDRAW: a folder of `<class>.ndjson` files of simplified strokes (Quick, Draw!). A class that
-  Sketchy has too joins it; any other becomes a class of its own, most of them without photos.
+  Sketchy has too joins it; any other becomes a class of its own, most of them without photos
+  (which needs `lone_classes`).
 - TINY: Tiny ImageNet's `tiny-imagenet-200` folder (photos of 64 pixels); classes that have
   drawings are taken, by the table below.
 

@@ -62,7 +62,8 @@ def test_what_differs(asked: list[str], tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[-3:] == [
         "missing: sketches, unseen (queries): expected 2, found 1: 1 too few",
-        "unreadable: val/photo/cow/0.png: its content is not a JPEG, PNG or WebP image",
+        "unreadable: val/photo/cow/0.png: its content is not a JPEG, PNG, WebP, GIF, BMP, TIFF or "
+        "HEIC image",
         "tiny differs from one: 1 missing, 1 unreadable.",
     ]
 

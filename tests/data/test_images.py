@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from msedge.data.images import IMAGE_SUFFIXES, MAX_PIXELS, is_image_name, open_image, read_pixels
+from msedge.data.images import (
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    PHOTO_SUFFIXES,
+    is_image_name,
+    open_image,
+    open_image_bytes,
+    read_pixels,
+)
 from msedge.errors import ConfigError, DataError
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -44,16 +55,29 @@ def png_header(width: int, height: int) -> bytes:
 # smoke
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("a.jpg", "JPEG"), ("a.PNG", "PNG"), ("a.webp", "WEBP")]
-)
-def test_opens_each_format(tmp_path: Path, name: str, kind: str) -> None:
-    path = tmp_path / name
-    halves(RED, BLUE).save(path, format=kind, quality=95)
-    image = open_image(path)
-    assert (image.mode, image.size) == ("RGB", (40, 20))
-    np.testing.assert_allclose(np.asarray(image)[10, 5], RED, atol=8)
-    np.testing.assert_allclose(np.asarray(image)[10, 35], BLUE, atol=8)
+def as_heic(image: Image.Image, **settings: Any) -> bytes:
+    heif = pytest.importorskip("pillow_heif")
+    stream = BytesIO()
+    heif.from_pillow(image).save(stream, quality=95, **settings)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("size", [None, 20])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "HEIC"])
+def test_opens_each_format(tmp_path: Path, kind: str, size: int | None) -> None:
+    path = tmp_path / "a.picture"
+    if kind == "HEIC":
+        path.write_bytes(as_heic(halves(RED, BLUE)))
+    else:
+        halves(RED, BLUE).save(path, format=kind, quality=95)
+    for image in (
+        open_image(path, size=size),
+        open_image_bytes(path.read_bytes(), "it", size=size),
+    ):
+        assert (image.mode, image.size) == ("RGB", (size, size) if size else (40, 20))
+        width = image.size[0]
+        np.testing.assert_allclose(image.getpixel((width // 8, 10)), RED, atol=10)
+        np.testing.assert_allclose(image.getpixel((width * 7 // 8, 10)), BLUE, atol=10)
 
 
 def test_content_decides_not_the_suffix(tmp_path: Path) -> None:
@@ -87,8 +111,28 @@ def nothing(path: Path) -> None:
     assert not path.exists()
 
 
-def as_gif(path: Path) -> None:
-    halves(RED, BLUE).save(path, format="GIF")
+def claiming(kind: str, width: int, height: int) -> Callable[[Path], None]:
+    """A small file whose header claims the size."""
+
+    def write(path: Path) -> None:
+        Image.new("L", (8, 8)).save(path, format=kind)
+        content = bytearray(path.read_bytes())
+        if kind == "GIF":
+            content[6:10] = struct.pack("<HH", width, height)
+        elif kind == "BMP":
+            content[18:26] = struct.pack("<ii", width, height)
+        else:  # TIFF: tags 256 and 257 of the first directory
+            directory = struct.unpack_from("<I", content, 4)[0]
+            for place in range(directory + 2, len(content) - 11, 12):
+                tag = struct.unpack_from("<H", content, place)[0]
+                if tag in (256, 257):
+                    claimed = width if tag == 256 else height
+                    content[place + 2 : place + 12] = struct.pack("<HII", 4, 1, claimed)
+                if tag > 257:
+                    break
+        path.write_bytes(content)
+
+    return write
 
 
 @pytest.mark.parametrize(
@@ -97,9 +141,17 @@ def as_gif(path: Path) -> None:
         pytest.param(truncated("JPEG"), "truncated", id="truncated jpeg"),
         pytest.param(truncated("PNG"), "truncated", id="truncated png"),
         pytest.param(truncated("WEBP"), "", id="truncated webp"),
-        pytest.param(lambda path: path.write_text("hello"), "not a JPEG, PNG or WebP", id="text"),
-        pytest.param(lambda path: path.write_bytes(b""), "not a JPEG, PNG or WebP", id="empty"),
-        pytest.param(as_gif, "not a JPEG, PNG or WebP", id="gif"),
+        pytest.param(
+            lambda path: path.write_text("hello"), "not a JPEG, PNG, WebP, GIF", id="text"
+        ),
+        pytest.param(lambda path: path.write_bytes(b""), "not a JPEG, PNG, WebP, GIF", id="empty"),
+        pytest.param(truncated("TIFF"), "", id="truncated tiff"),
+        pytest.param(truncated("BMP"), "truncated", id="truncated bmp"),
+        pytest.param(truncated("GIF"), "", id="truncated gif"),
+        pytest.param(claiming("GIF", 9000, 8000), "more than 64 Mpx", id="large gif"),
+        pytest.param(claiming("BMP", 9000, 8000), "more than 64 Mpx", id="large bmp"),
+        pytest.param(claiming("TIFF", 9000, 8000), "more than 64 Mpx", id="large tiff"),
+        pytest.param(lambda path: path.write_bytes(b"%!PS-Adobe"), "not a JPEG", id="postscript"),
         pytest.param(nothing, "no such file", id="missing"),
         pytest.param(lambda path: path.mkdir(), "not a regular file", id="folder"),
         pytest.param(os.mkfifo, "not a regular file", id="pipe"),
@@ -123,6 +175,58 @@ def test_failures_name_the_file_in_one_line(
     assert cause in message
     assert "\n" not in message
     assert "0x" not in message  # no addresses of Python objects
+
+
+def test_a_large_heic_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.heic"
+    path.write_bytes(as_heic(halves(RED, BLUE)))
+    monkeypatch.setattr("msedge.data.images.MAX_PIXELS", 40 * 20 - 1)
+    monkeypatch.setattr(Image.Image, "load", nothing)
+    with pytest.raises(DataError, match="40 x 20 pixels are more than"):
+        open_image(path)
+
+
+def test_a_damaged_heic(tmp_path: Path) -> None:
+    path = tmp_path / "a.heic"
+    path.write_bytes(as_heic(halves(RED, BLUE))[:200])
+    with pytest.raises(DataError, match=r"cannot read image .*a\.heic"):
+        open_image(path)
+
+
+def test_heic_without_its_plug_in_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(DataError, match=r"a\.heic: HEIC needs .*pip install 'msedge\[heic\]'"):
+        open_image(path)
+
+
+def test_what_is_in_memory_is_called_by_its_name() -> None:
+    with pytest.raises(DataError, match="cannot read image the upload: its content is not"):
+        open_image_bytes(b"hello", "the upload")
+    with pytest.raises(ConfigError, match="at least 1 pixel"):
+        open_image_bytes(b"hello", "the upload", size=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    content=st.binary(max_size=60),
+    place=st.integers(0, 400),
+    kind=st.sampled_from(["GIF", "BMP", "TIFF", "PNG", "WEBP"]),
+)
+def test_damaged_bytes_end_as_an_image_or_a_data_error(
+    content: bytes, place: int, kind: str
+) -> None:
+    stream = BytesIO()
+    halves(RED, BLUE).save(stream, format=kind)
+    damaged = bytearray(stream.getvalue())
+    damaged[place : place + len(content)] = content
+    with suppress(DataError):
+        assert open_image_bytes(bytes(damaged), "it", size=8).size == (8, 8)
 
 
 def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +295,8 @@ def test_pixels_have_the_asked_shape(
 def test_image_names(name: str, counts: bool) -> None:
     assert is_image_name(name) is counts
     assert {".jpg", ".jpeg", ".png", ".webp"} == IMAGE_SUFFIXES
+    assert IMAGE_SUFFIXES < PHOTO_SUFFIXES
+    assert {".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif"} < PHOTO_SUFFIXES
 
 
 # numbers
@@ -239,6 +345,13 @@ def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(open_image(path))[0, :, 0], np.arange(256))
 
 
+@pytest.mark.parametrize(("levels", "expected"), [((0, 1), 255), ((0, 90), 90)])
+def test_floating_point_grey(tmp_path: Path, levels: tuple[int, int], expected: int) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.tile(np.array(levels, np.float32), (2, 1))).save(path)
+    np.testing.assert_array_equal(np.asarray(open_image(path))[0, :, 0], [0, expected])
+
+
 def test_cmyk(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     halves(RED, BLUE).convert("CMYK").save(path, quality=95)
@@ -247,7 +360,7 @@ def test_cmyk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("size", [None, 30])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_every_orientation_is_undone(
     tmp_path: Path, orientation: int, size: int | None, kind: str
 ) -> None:
@@ -275,6 +388,22 @@ def test_every_orientation_is_undone(
     np.testing.assert_allclose(image.getpixel((3 * width // 4, 3 * height // 4)), BLUE, atol=12)
     assert "exif" not in image.info
     assert dict(image.getexif()) == {}
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_heic_is_upright(tmp_path: Path, orientation: int) -> None:
+    upright = Image.new("RGB", (64, 48), WHITE)
+    upright.paste(RED, (0, 0, 32, 24))
+    turns = {1: 0, 3: 180, 6: 90, 8: 270}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.heic"
+    path.write_bytes(as_heic(upright.rotate(turns, expand=True), exif=exif.tobytes()))
+    image = open_image(path)
+    assert image.size == (64, 48)
+    np.testing.assert_allclose(image.getpixel((12, 10)), RED, atol=12)
+    np.testing.assert_allclose(image.getpixel((50, 40)), WHITE, atol=12)
+    assert "exif" not in image.info
 
 
 @pytest.mark.parametrize("settings", [{}, {"dpi": (72, 72)}])  # Pillow reads them apart
@@ -328,10 +457,11 @@ def test_resize_agrees_with_resizing_the_whole(tmp_path: Path, kind: str) -> Non
     assert difference.mean() < 2
 
 
-def test_first_frame_of_an_animation(tmp_path: Path) -> None:
-    path = tmp_path / "a.webp"
+@pytest.mark.parametrize("kind", ["WEBP", "GIF", "TIFF", "PNG"])
+def test_first_frame_of_an_animation(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.picture"
     first, second = Image.new("RGB", (8, 8), RED), Image.new("RGB", (8, 8), BLUE)
-    first.save(path, save_all=True, append_images=[second], lossless=True)
+    first.save(path, format=kind, save_all=True, append_images=[second], lossless=True)
     assert open_image(path).getpixel((4, 4)) == RED
 
 

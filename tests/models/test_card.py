@@ -15,7 +15,7 @@ from msedge.models.card import FORMAT, Card, DataSource, card_of, read_card
 
 SINCE_THE_FIRST = {
     "name", "frame_sketches", "gallery_edges", "prompts", "adapt", "steps", "judged_on",
-    "data", "intended_use", "limits",
+    "data", "intended_use", "limits", "precision",
 }  # fmt: skip
 
 

@@ -106,7 +106,7 @@ class TestExceptions:
         self, shipment, tmp_path, monkeypatch, write_run, difference
     ):
         traced = onnx.load(shipment.model.onnx)
-        monkeypatch.setattr(onnx_export, "_trace", lambda *_: traced)
+        monkeypatch.setattr(onnx_export, "trace", lambda *_: traced)
         monkeypatch.setattr(onnx_check, "largest_difference", lambda *_: difference)
         run, old = write_run(tmp_path / "run.safetensors"), tmp_path / "net.onnx"
         old.write_bytes(b"old")
@@ -120,7 +120,7 @@ class TestExceptions:
     ):
         frozen = onnx.load(shipment.model.onnx)
         frozen.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
-        monkeypatch.setattr(onnx_export, "_trace", lambda *_: frozen)
+        monkeypatch.setattr(onnx_export, "trace", lambda *_: frozen)
         run = write_run(tmp_path / "run.safetensors")
         with pytest.raises(WeightsError, match=r"does not run as ONNX .*invalid dim") as caught:
             export_onnx(run, tmp_path / "net.onnx")

@@ -102,7 +102,7 @@ class TestExceptions:
         root = shutil.copytree(tiny_root, tmp_path / "data")
         bad = root / "tiny" / "train" / "photo" / "train 1" / "2.png"
         bad.write_bytes(b"no image")
-        with pytest.raises(DataError, match=r"train 1/2\.png.*not a JPEG, PNG or WebP"):
+        with pytest.raises(DataError, match=r"train 1/2\.png.*not a JPEG, PNG, WebP"):
             train(tiny_config(data_root=root), listener)
 
     def test_class_that_loses_its_last_sketch(self, tiny_config, listener, tiny_root, tmp_path):

@@ -16,9 +16,13 @@ import msedge
 from msedge.cli.benchmark import benchmark_command
 from msedge.cli.data import data_app
 from msedge.cli.evaluate import evaluate_command
+from msedge.cli.export import export_command
+from msedge.cli.index import index_command
 from msedge.cli.lint import lint_command
 from msedge.cli.models import models_app
 from msedge.cli.protocols import protocols_app
+from msedge.cli.search import search_command
+from msedge.cli.serve import serve_command
 from msedge.cli.train import train_command
 from msedge.errors import MSEdgeError
 
@@ -26,10 +30,13 @@ DEBUG_VARIABLE = "MSEDGE_DEBUG"
 
 app = typer.Typer(
     name="msedge",
-    help="Search photos by sketch: prepare data, train, evaluate.",
+    help="Draw, and find photos; train and judge the networks that do it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command("index")(index_command)
+app.command("search")(search_command)
+app.command("serve")(serve_command)
 app.add_typer(data_app)
 app.add_typer(protocols_app)
 app.add_typer(models_app)
@@ -37,6 +44,7 @@ app.command("train")(train_command)
 app.command("benchmark")(benchmark_command)
 app.command("evaluate")(evaluate_command)
 app.command("lint")(lint_command)
+app.command("export")(export_command)
 
 
 def _version(asked: bool) -> None:
@@ -52,7 +60,7 @@ def options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
-    """Search photos by sketch: prepare data, train, evaluate."""
+    """Draw, and find photos; train and judge the networks that do it."""
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
 

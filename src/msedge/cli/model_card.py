@@ -61,14 +61,19 @@ def _headline(card: Card) -> str:
 
 
 def _file_rows(model: ModelFiles) -> list[tuple[str, str]]:
+    return [
+        ("checkpoint", _NOT_SAID if model.is_graph_alone else str(model.checkpoint)),
+        ("onnx", _NOT_SAID if model.onnx is None else str(model.onnx)),
+        ("size", f"{model.size / 1e6:.1f} MB: {_held(model)}"),
+    ]
+
+
+def _held(model: ModelFiles) -> str:
+    if model.is_graph_alone:
+        return f"weights as {model.card.precision}"
     tensors = stored_tensors(model.checkpoint).values()
     forms = sorted({tensor.dtype for tensor in tensors if tensor.dtype.startswith(("F", "BF"))})
-    values = sum(tensor.values for tensor in tensors)
-    return [
-        ("checkpoint", str(model.checkpoint)),
-        ("onnx", _NOT_SAID if model.onnx is None else str(model.onnx)),
-        ("size", f"{model.size / 1e6:.1f} MB: {values:,} values as {', '.join(forms)}"),
-    ]
+    return f"{sum(tensor.values for tensor in tensors):,} values as {', '.join(forms)}"
 
 
 def _card_rows(card: Card) -> list[tuple[str, str]]:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from msedge.cli.export import export_command
+from msedge.cli.reduce import reduce_command
+
 if TYPE_CHECKING:
     from msedge.models.card import DataSource
     from msedge.models.shipped import ModelFiles
@@ -23,7 +26,10 @@ models_app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with the complete card.")]
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A shipped model's name, or a checkpoint's path.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A shipped model's name, or the path of a checkpoint or ONNX file."
+    ),
 ]
 
 
@@ -66,19 +72,8 @@ def show_command(model: Model, as_json: AsJson = False) -> None:
         show_card(described)
 
 
-@models_app.command("export")
-def export_command(
-    checkpoint: Model,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.onnx", help="Where to write.")],
-) -> None:
-    """Write a checkpoint as one ONNX file that holds its weights as float32."""
-    from msedge.models.shipped import find_model
-
-    path = find_model(checkpoint)
-    from msedge.models.onnx_export import export_onnx
-
-    difference = export_onnx(path, out)
-    typer.echo(f"{out}: {_megabytes(out.stat().st_size)}; {_agreement(difference)}")
+models_app.command("export")(export_command)  # as `msedge export`
+models_app.command("reduce")(reduce_command)
 
 
 @models_app.command("ship")
@@ -142,7 +137,7 @@ def _sources(texts: list[str]) -> tuple[DataSource, ...]:
 def _document(model: ModelFiles) -> dict[str, Any]:
     return {
         "name": model.name,
-        "checkpoint": str(model.checkpoint),
+        "checkpoint": None if model.is_graph_alone else str(model.checkpoint),
         "onnx": None if model.onnx is None else str(model.onnx),
         "bytes": model.size,
         "card": model.card.model_dump(mode="json"),

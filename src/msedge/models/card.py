@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -17,6 +18,8 @@ from safetensors import SafetensorError, safe_open
 from msedge.errors import WeightsError
 
 FORMAT = "msedge-checkpoint-1"
+
+Precision = Literal["float32", "float16", "int8"]
 
 
 class DataSource(BaseModel):
@@ -44,6 +47,9 @@ class Card(BaseModel):
     )
     gallery_edges: float = Field(
         0.0, ge=0, description="how much of its edge view's vector is added to a photo's"
+    )
+    precision: Precision = Field(
+        "float32", description="what an exported ONNX file's weights were rounded to"
     )
     prompts: int = Field(0, ge=0, description="learned tokens that the backbone reads")
     adapt: str = Field(

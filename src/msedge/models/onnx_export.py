@@ -8,7 +8,6 @@ a checkpoint. Tested in ``tests/models/test_onnx_export.py``.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator
@@ -18,18 +17,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from msedge.errors import ConfigError, MSEdgeError, WeightsError
+from msedge.errors import ConfigError, WeightsError
 from msedge.models.card import FORMAT, Card
 from msedge.models.checkpoint import load_checkpoint
 from msedge.models.network import MSEdge
+from msedge.models.onnx_conversion import require_packages
+from msedge.models.onnx_file import INPUT, OUTPUT
 from msedge.storage import atomic_path
 
 if TYPE_CHECKING:
     import onnx
 
-INPUT, OUTPUT = "images", "embeddings"
 TOLERANCE = 2e-3  # of embeddings of length 1; float32 rounding gives about 1e-6
-_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _SMALL = 64  # values of a constant that is worked out at export
 _LARGEST = 2**31 - 2**20  # bytes: what one protobuf message can hold, less room for the nodes
 
@@ -60,9 +59,9 @@ def export_onnx(checkpoint: Path, path: Path, *, embed_weights: bool = True) -> 
         raise ConfigError(
             f"{path} cannot refer to weights in another folder; write it beside {checkpoint}"
         )
-    _require_packages()
+    require_packages("onnx", "onnxscript", "onnxruntime")
     network, card = load_checkpoint(checkpoint)
-    model = _trace(network, card)
+    model = trace(network, card)
     if not embed_weights:
         from msedge.models.onnx_weights import refer_to_checkpoint
 
@@ -90,16 +89,20 @@ def _checked(path: Path, network: MSEdge, card: Card) -> float:
     return difference
 
 
-def _require_packages() -> None:
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MSEdgeError(
-            f"ONNX export needs the package {missing[0]}; pip install 'msedge[train,export]'"
-        )
+def trace(network: MSEdge, card: Card) -> onnx.ModelProto:
+    """The network as a graph that keeps every weight as it is, under its own name.
 
+    Args:
+        network: in evaluation mode, on the CPU.
+        card: goes into the metadata.
 
-def _trace(network: MSEdge, card: Card) -> onnx.ModelProto:
-    """The network as a graph that keeps every weight as it is, under its own name."""
+    Returns:
+        A graph that holds its weights as float32 (a protobuf message of at most 2 GB).
+
+    Raises:
+        ConfigError: the network is too large for one file.
+        WeightsError: its backbone cannot be exported.
+    """
     from onnx_ir.passes import common as passes
     from onnxscript.optimizer import fold_constants
 

@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from safetensors.numpy import load_file
 
+from msedge.models.onnx_graph import STORED_AS, widening
 from msedge.models.stored_tensors import StoredTensor, stored_tensors
 
-_STORED_AS = "{}.stored"
 _TYPES = {"F16": onnx.TensorProto.FLOAT16, "F32": onnx.TensorProto.FLOAT}
 
 
@@ -41,8 +41,8 @@ def refer_to_checkpoint(model: onnx.ModelProto, checkpoint: Path) -> None:
             continue
         initialiser.CopyFrom(_reference(name, place, checkpoint.name))
         if place.dtype == "F16":
-            initialiser.name = _STORED_AS.format(name)
-            casts.append(_widened(initialiser.name, name))
+            initialiser.name = STORED_AS.format(name)
+            casts.append(widening(name))
     nodes = [*casts, *model.graph.node]  # a value must stand before those that use it
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -68,7 +68,3 @@ def _reference(name: str, place: StoredTensor, location: str) -> onnx.TensorProt
     ):
         tensor.external_data.add(key=key, value=value)
     return tensor
-
-
-def _widened(stored: str, name: str) -> onnx.NodeProto:
-    return onnx.helper.make_node("Cast", [stored], [name], name, to=onnx.TensorProto.FLOAT)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msedge.errors import WeightsError
 from msedge.models.card import Card, read_card
+from msedge.models.onnx_file import SUFFIX, read_onnx_card
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 DEFAULT_MODEL = "msedge-lite"
@@ -23,7 +24,7 @@ class ModelFiles:
 
     Attributes:
         name: a shipped model's name, else the checkpoint's path.
-        checkpoint: the ``.safetensors`` file.
+        checkpoint: the ``.safetensors`` file; the ONNX file where that was named, and is all.
         card: what it says of itself.
     """
 
@@ -32,15 +33,20 @@ class ModelFiles:
     card: Card
 
     @property
+    def is_graph_alone(self) -> bool:
+        """Whether it is an ONNX file and nothing else."""
+        return self.checkpoint.suffix == SUFFIX
+
+    @property
     def onnx(self) -> Path | None:
-        """The ONNX file beside the checkpoint, where there is one."""
-        path = self.checkpoint.with_suffix(".onnx")
+        """The ONNX file: itself, or the one beside the checkpoint, where there is one."""
+        path = self.checkpoint.with_suffix(SUFFIX)
         return path if path.is_file() else None
 
     @property
     def size(self) -> int:
         """Bytes that the files take together."""
-        return sum(path.stat().st_size for path in (self.checkpoint, self.onnx) if path)
+        return sum(path.stat().st_size for path in {self.checkpoint, self.onnx} if path)
 
 
 def shipped_models() -> tuple[ModelFiles, ...]:
@@ -75,14 +81,23 @@ def find_model(name_or_path: str | Path) -> Path:
     )
 
 
+def is_shipped(name_or_path: str | Path) -> bool:
+    """Whether something is the name of a model that comes with the package."""
+    return str(name_or_path) in {path.stem for path in _checkpoints()}
+
+
 def describe_model(name_or_path: str | Path) -> ModelFiles:
     """A model's files and card.
 
+    Args:
+        name_or_path: a shipped model's name, or the path of a checkpoint or ONNX file of ours.
+
     Raises:
-        WeightsError: there is no such model, or its checkpoint cannot be read.
+        WeightsError: there is no such model, or its file cannot be read.
     """
     path = find_model(name_or_path)
-    return ModelFiles(str(name_or_path), path, read_card(path))
+    read = read_onnx_card if path.suffix == SUFFIX else read_card
+    return ModelFiles(str(name_or_path), path, read(path))
 
 
 def _checkpoints() -> list[Path]:

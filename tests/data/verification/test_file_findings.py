@@ -76,6 +76,6 @@ def test_unreadable_images(root: Path) -> None:
     first, second, third = found(find_broken, root)
     assert first.startswith("unreadable: train/sketch/cat/n1_0.jpg: ")
     assert str(root) not in first
-    reason = "its content is not a JPEG, PNG or WebP image"
+    reason = "its content is not a JPEG, PNG, WebP, GIF, BMP, TIFF or HEIC image"
     assert second == f"unreadable: val/photo/cow/n1_0.jpg: {reason}"
     assert third == f"unreadable: val/photo/cow/n1_1.jpg: {reason}"

@@ -1,0 +1,103 @@
+"""The answer of a search as a page; see :mod:`msedge.figures.contact_sheet`.
+
+Tested in ``tests/cli/test_search_sheet.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from msedge.cli.search_output import short_path
+from msedge.data.drawings import open_drawing
+from msedge.data.images import open_image
+from msedge.errors import DataError
+from msedge.figures.contact_sheet import Asked, Shown, contact_sheet
+from msedge.search.thumbnails import thumbnail
+from msedge.storage import atomic_path
+
+if TYPE_CHECKING:
+    from msedge.search.gallery import Gallery, Hit
+
+NOT_LIKE = "not like"
+"""What a drawing or photo that is not wanted was given as."""
+
+_SIDE = 400  # pixels of a thumbnail, so that it is sharp on a dense screen
+
+
+def write_sheet(
+    path: Path,
+    hits: Sequence[Hit],
+    gallery: Gallery,
+    *,
+    sketches: Sequence[tuple[str, Path | bytes]],
+    photos: Sequence[tuple[str, Path]],
+) -> None:
+    """Write an answer as one HTML file.
+
+    Args:
+        path: where.
+        hits: best first.
+        gallery: where they were found.
+        sketches: what was asked, each with what it was given as, such as ``sketch``; shown as the
+            network saw them.
+        photos: likewise.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    asked = [
+        *(
+            Asked(_png(open_drawing(source)), f"{role}: {_name(source)}")
+            for role, source in sketches
+        ),
+        *(Asked(_jpeg(open_image(source)), f"{role}: {_name(source)}") for role, source in photos),
+    ]
+    page = contact_sheet(
+        [_shown(hit) for hit in hits],
+        title=", ".join(_name(source) for role, source in (*sketches, *photos) if role != NOT_LIKE),
+        asked=asked,
+        note=f"{len(hits)} of {gallery.photos:,} photos of {gallery.path.name}, found by "
+        f"{Path(gallery.model.name).name}",
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _shown(hit: Hit) -> Shown:
+    path = hit.photo.path
+    try:
+        picture = thumbnail(hit.photo, _SIDE)
+    except DataError:  # it was removed since, or its disk is away
+        picture = None
+    return Shown(
+        rank=hit.rank,
+        similarity=hit.similarity,
+        picture=picture,
+        name=path.name,
+        place=short_path(path.parent),
+        link=path.as_uri(),
+        copies=tuple((short_path(copy.path), copy.path.as_uri()) for copy in hit.copies),
+    )
+
+
+def _name(source: Path | bytes) -> str:
+    return "standard input" if isinstance(source, bytes) else source.name
+
+
+def _png(sketch: Image.Image) -> bytes:
+    small = sketch.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC).convert("L")
+    content = BytesIO()
+    small.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def _jpeg(photo: Image.Image) -> bytes:
+    photo.thumbnail((_SIDE, _SIDE))
+    content = BytesIO()
+    photo.save(content, "JPEG", quality=82)
+    return content.getvalue()

@@ -1,0 +1,86 @@
+"""``msedge serve``: a gallery in the browser, and as an HTTP API.
+
+Tested in ``tests/cli/test_serve.py``.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_NEEDED = ("fastapi", "prometheus_client", "uvicorn")
+
+GalleryPath = Annotated[
+    Path, typer.Option("--gallery", metavar="FILE", help="What `msedge index` wrote.")
+]
+Host = Annotated[
+    str,
+    typer.Option(help="Address to listen on; one that other machines reach needs --token."),
+]
+Port = Annotated[int, typer.Option(min=0, max=65_535, help="0 for any that is free.")]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MSEDGE_TOKEN",
+        show_envvar=True,
+        help="What a client must know to ask; better given in the environment, which other "
+        "users of the machine cannot read.",
+    ),
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A further name that clients may ask by; once for each."),
+]
+Open = Annotated[bool, typer.Option("--open", help="Show the page in the browser.")]
+Log = Annotated[bool, typer.Option("--log", help="Write a line for each request.")]
+
+
+def serve_command(
+    gallery: GalleryPath,
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    token: Token = None,
+    allow_host: AllowHost = None,
+    open_page: Open = False,
+    log: Log = False,
+) -> None:
+    """Serve a gallery: a page to draw on, and an HTTP API.
+
+    Prints its address on standard output when it answers, and ends by Ctrl+C or SIGTERM.
+    """
+    _check_installed()
+    from msedge.search.gallery import Gallery
+    from msedge.search.gallery_file import GalleryFile
+    from msedge.search.onnx_encoder import OnnxEncoder
+    from msedge.server.app import ServerSettings, create_app
+    from msedge.server.running import address_of, bind, serve
+
+    settings = ServerSettings(host=host, token=token, allowed_hosts=tuple(allow_host or ()))
+    with GalleryFile.open(gallery) as file:
+        # As many searches run at a time as there are cores, so each needs no more than one thread:
+        # with more they get in each other's way, and take longer.
+        encoder = OnnxEncoder.load(file.model.name, threads=1)
+        file.check_model(encoder)
+    with Gallery.open(gallery, model=encoder) as opened, bind(host, port) as listening:
+        address = address_of(listening)
+
+        def ready() -> None:
+            typer.echo(address)
+            typer.echo(f"Serving {opened.photos:,} photos; Ctrl+C ends it.", err=True)
+            if open_page:
+                typer.launch(address)
+
+        serve(create_app(opened, settings), listening, log=log, ready=ready)
+
+
+def _check_installed() -> None:
+    from msedge.errors import ConfigError
+
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"serving needs {', '.join(missing)}: install it by `pip install 'msedge[serve]'`"
+        )

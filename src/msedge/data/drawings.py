@@ -1,0 +1,114 @@
+"""Any drawing, wherever it comes from, as the network saw drawings when it learned.
+
+A query is a scan, a page of a sketching program, a photographed sheet, an SVG, the strokes of a
+drawing page. :func:`open_drawing` finds out which by content and returns one kind of picture:
+dark lines on a light ground, filling a square. A drawing that is already so passes unchanged, to
+the pixel. Tested in ``tests/data/test_drawings.py``.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from msedge.data.images import MAX_PIXELS, as_pixels, one_line, open_image_bytes
+from msedge.data.grounds import on_visible_ground
+from msedge.data.paper import is_clean, lift_ink
+from msedge.data.sketches import Strokes, draw_strokes, frame_sketch
+from msedge.data.stroke_files import read_strokes
+from msedge.data.svg import draw_svg, looks_like_svg
+from msedge.errors import ConfigError, DataError
+
+MAX_BYTES = 100_000_000
+"""Larger files are refused."""
+
+Drawing = Path | bytes | Image.Image | Strokes
+
+
+def open_drawing(source: Drawing, *, name: str = "the drawing") -> Image.Image:
+    """Open a drawing, whatever it is, as training saw drawings.
+
+    Args:
+        source: a file or its content (a picture in any format of
+            :func:`~msedge.data.images.open_image`, an SVG document, or JSON of strokes as of
+            :func:`~msedge.data.stroke_files.read_strokes`; the content decides which), an image
+            of any mode, or strokes.
+        name: what an error calls a drawing that is no file.
+
+    Returns:
+        A square ``RGB`` image, dark on light, the drawing centred and filling it as of
+        :func:`~msedge.data.sketches.frame_sketch`; ready to be resized.
+
+    Raises:
+        DataError: the drawing cannot be read, is beyond a limit, or is blank.
+
+    Example:
+        >>> open_drawing([([0, 10], [0, 10]), ([0, 10], [10, 0])]).size
+        (256, 256)
+    """
+    if isinstance(source, Path):
+        return _from_bytes(_read(source), one_line(source))
+    if isinstance(source, bytes):
+        return _from_bytes(source, one_line(name))
+    if isinstance(source, Image.Image):
+        width, height = source.size
+        if not 0 < width * height <= MAX_PIXELS:
+            raise DataError(f"cannot read image {one_line(name)}: it is {width} x {height} pixels")
+        return _framed(on_visible_ground(source), one_line(name))
+    return draw_strokes(source)
+
+
+def drawing_pixels(framed: Image.Image, size: int) -> npt.NDArray[np.uint8]:
+    """A framed drawing as the network reads it.
+
+    Args:
+        framed: what :func:`open_drawing` or :func:`~msedge.data.sketches.frame_sketch` returned.
+        size: side of the square in pixels.
+
+    Returns:
+        Contiguous uint8 pixels ``(3, size, size)``, RGB, 0 to 255.
+
+    Raises:
+        ConfigError: ``size`` is smaller than 1.
+    """
+    if size < 1:
+        raise ConfigError(f"image size must be at least 1 pixel, got {size}: pass a larger one")
+    return as_pixels(framed.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def _read(path: Path) -> bytes:
+    name = one_line(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise DataError(f"cannot read drawing {name}: it is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise DataError(
+                f"cannot read drawing {name}: it is larger than {MAX_BYTES // 1_000_000} MB"
+            )
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"cannot read drawing {name}: no such file") from error
+    except OSError as error:
+        cause = (error.strerror or str(error)).lower()
+        raise DataError(f"cannot read drawing {name}: {one_line(cause)}") from error
+
+
+def _from_bytes(content: bytes, name: str) -> Image.Image:
+    if looks_like_svg(content):
+        return _framed(on_visible_ground(draw_svg(content, name)), name)
+    if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        return open_drawing(read_strokes(content, name), name=name)
+    return _framed(open_image_bytes(content, name, flatten=on_visible_ground), name)
+
+
+def _framed(sheet: Image.Image, name: str) -> Image.Image:
+    framed = frame_sketch(sheet if is_clean(sheet) else lift_ink(sheet))
+    pixels = np.asarray(framed, dtype=np.int16)
+    if not (np.abs(pixels - pixels[0, 0]).max(axis=2) > 55).any():
+        raise DataError(f"nothing is drawn in {name}: give a drawing with lines on it")
+    return framed

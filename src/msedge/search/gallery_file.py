@@ -1,0 +1,366 @@
+"""The gallery: one SQLite file that holds what is known of every photo.
+
+It is the truth; anything else (thumbnails, an index for approximate search) is a cache beside it.
+SQLite's write-ahead log lets any number of processes read while one writes, and leaves the last
+commit whole after a kill. Tested in ``tests/search/test_gallery_file.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from msedge.data.images import one_line
+from msedge.errors import DataError, WeightsError
+from msedge.search.encoder import Encoder
+from msedge.search.filters import Filters, condition
+from msedge.search.gallery_connections import (
+    Connections,
+    check_file,
+    open_to_write,
+    remove_database,
+    told,
+)
+from msedge.search.gallery_rows import (
+    PHOTO_COLUMNS,
+    STORED_VECTOR,
+    Model,
+    NewPhoto,
+    Photo,
+    Place,
+    new_photo_of_row,
+    photo_of_row,
+    row_of_photo,
+    stored_path,
+)
+from msedge.search.gallery_schema import read_meta, write_model, write_schema
+
+__all__ = ["GalleryFile", "Model", "NewPhoto", "Photo"]
+
+_IDS_A_QUERY = 500
+_ROWS_A_FETCH = 4096
+_LARGEST_ID = 2**63 - 1  # what SQLite can hold
+_COLUMNS = PHOTO_COLUMNS.removeprefix("id, ") + ", vector"
+_PUT = (
+    f"INSERT INTO photos ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) "
+    "DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.split(", ")[1:])
+)
+# A photo without a date of its own is dated by its file, and follows it.
+_MOVE = (
+    "UPDATE photos SET taken = CASE WHEN taken = mtime_ns / 1e9 THEN ?3 / 1e9 ELSE taken END, "
+    "path = ?2, mtime_ns = ?3 WHERE id = ?1"
+)
+
+
+class GalleryFile:
+    """A gallery's photos and their vectors, by rising id.
+
+    Reading is safe from any number of threads; writing is for one at a time. Make one with
+    :meth:`create` or :meth:`open`, and use it as a context manager or :meth:`close` it.
+
+    Every method raises :class:`~msedge.errors.DataError` for a file that cannot be read or written,
+    and the reading ones :class:`~msedge.errors.WeightsError` when the gallery has meanwhile been
+    rebuilt with another model.
+    """
+
+    def __init__(self, path: Path, *, writable: bool) -> None:
+        """Open a gallery; see :meth:`open`."""
+        self.path = Path(os.path.abspath(path))  # noqa: PTH100
+        check_file(self.path)
+        self._connections = Connections(self.path)
+        self._writer: sqlite3.Connection | None = None
+        self._writing = threading.RLock()
+        self._depth = 0
+        with self._connections.reading() as connection:
+            self.model = read_meta(connection)[0]
+        if writable:
+            with told(self.path):
+                self._writer = open_to_write(self.path)
+
+    @classmethod
+    def create(cls, path: Path, model: Model) -> Self:
+        """Make an empty gallery, open for writing.
+
+        It appears whole: a kill leaves no half-made file of that name. One process at a time may
+        make it.
+
+        Args:
+            path: where; its folder is made when it is missing.
+            model: what makes the vectors.
+
+        Raises:
+            DataError: a file of that name is there, or none can be written.
+        """
+        if os.path.lexists(path):
+            raise DataError(f"{one_line(path)} is there already: name another file to make")
+        new = Path(os.path.abspath(path))  # noqa: PTH100
+        new = new.with_name(new.name + "-new")  # what a kill left goes with the next try
+        try:
+            new.parent.mkdir(parents=True, exist_ok=True)
+            remove_database(new)
+            new.touch(exist_ok=False)
+            with told(new), closing(open_to_write(new)) as connection:
+                write_schema(connection, model)
+            new.replace(path)
+        except OSError as error:
+            raise DataError(
+                f"cannot write {one_line(path)} ({error.strerror}); choose a folder that can be "
+                "written to"
+            ) from error
+        return cls(path, writable=True)
+
+    @classmethod
+    def open(cls, path: Path, *, writable: bool = False) -> Self:
+        """Open a gallery.
+
+        Args:
+            path: the file. To read it, neither it nor its folder need be writable, and another
+                process may be writing it.
+            writable: whether photos will be put, moved or removed.
+
+        Raises:
+            DataError: it is missing, not a gallery, of a newer schema, or damaged. The file is left
+                as it is.
+        """
+        return cls(path, writable=writable)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was committed stays, and nothing else."""
+        self._connections.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def check_model(self, encoder: Encoder) -> None:
+        """Refuse an encoder whose vectors do not compare with the gallery's.
+
+        Raises:
+            WeightsError: its fingerprint is another; the message says the ways out.
+        """
+        if (encoder.fingerprint, encoder.dim) != (self.model.fingerprint, self.model.dim):
+            raise WeightsError(
+                f"gallery {one_line(self.path)} was made by other weights "
+                f"({self.model.name}, {self.model.fingerprint[:12]}) than these ({encoder.name}, "
+                f"{encoder.fingerprint[:12]}): use --model with those, index into another file "
+                "with `msedge index --gallery OTHER`, or embed it anew with "
+                "`msedge index --rebuild`"
+            )
+
+    def count(self) -> int:
+        """How many photos there are."""
+        with self._reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM photos").fetchone()[0])
+
+    def version(self) -> int:
+        """A number that rises with every commit that changes photos, whichever process made it."""
+        with self._connections.reading() as connection:
+            return self._checked_version(connection)
+
+    def vectors(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]:
+        """All vectors.
+
+        Returns:
+            The photos' ids ``(N,)``, rising, and their vectors ``(N, dim)``, of length 1 but for
+            rounding.
+        """
+        dim = self.model.dim
+        with self._reading() as connection:
+            (count,) = connection.execute("SELECT count(*) FROM photos").fetchone()
+            ids = np.empty(count, dtype=np.int64)
+            vectors = np.empty((count, dim), dtype=STORED_VECTOR)
+            rows = connection.execute("SELECT id, vector FROM photos ORDER BY id")
+            for start in range(0, count, _ROWS_A_FETCH):
+                numbers, blobs = zip(*rows.fetchmany(_ROWS_A_FETCH), strict=True)
+                block = slice(start, start + len(numbers))
+                ids[block] = numbers
+                vectors[block] = self._decoded(b"".join(blobs), len(numbers))
+        return ids, vectors.astype(np.float16, copy=False)
+
+    def photos(self, ids: Sequence[int] | None = None) -> list[Photo]:
+        """Photos by their ids.
+
+        Args:
+            ids: which ones; ``None`` for all, by rising id.
+
+        Returns:
+            In the order asked for; ids that are not there are left out.
+        """
+        with self._reading() as connection:
+            if ids is None:
+                everything = f"SELECT {PHOTO_COLUMNS} FROM photos ORDER BY id"
+                return [photo_of_row(row) for row in connection.execute(everything)]
+            found: dict[int, Photo] = {}
+            for row in _rows_of(connection, PHOTO_COLUMNS, [int(number) for number in ids]):
+                found[row[0]] = photo_of_row(row)
+        return [found[int(number)] for number in ids if int(number) in found]
+
+    def places(self) -> dict[str, Place]:
+        """What is known of every path (as text), to compare with the files that are there."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT path, id, size, mtime_ns, content_hash FROM photos ORDER BY path"
+            )
+            return {os.fsdecode(path): Place(*row) for path, *row in rows}
+
+    def with_content(self, content_hash: str) -> NewPhoto | None:
+        """The first photo of some content, with its vector; None where there is none.
+
+        Within a transaction it sees the changes that are not committed yet.
+        """
+        with self.transaction() as connection:
+            row = connection.execute(
+                f"SELECT vector, {_COLUMNS} FROM photos WHERE content_hash = ? ORDER BY id",
+                (content_hash,),
+            ).fetchone()
+            return None if row is None else new_photo_of_row(row[1:-1], self._decoded(row[0], 1)[0])
+
+    def ids(self, filters: Filters) -> npt.NDArray[np.int64]:
+        """The ids ``(M,)`` of the photos that match, rising."""
+        where, values = condition(filters)
+        with self._reading() as connection:
+            rows = connection.execute(f"SELECT id FROM photos WHERE {where}", values).fetchall()
+        return np.sort(np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows)))
+
+    def folders(self) -> list[tuple[Path, int]]:
+        """The folders that photos lie in, sorted, and how many lie directly in each."""
+        with self._reading() as connection:
+            paths = connection.execute("SELECT path FROM photos").fetchall()
+        counts = Counter(os.path.dirname(path) for (path,) in paths)  # noqa: PTH120
+        return [(Path(os.fsdecode(folder)), count) for folder, count in sorted(counts.items())]
+
+    def put(self, photos: Sequence[NewPhoto]) -> None:
+        """Add photos; one whose path is known replaces what was known of it, and keeps its id.
+
+        Raises:
+            ShapeError: a vector is not as the gallery's model makes it.
+        """
+        rows = [row_of_photo(photo, self.model.dim) for photo in photos]
+        with self.transaction() as connection:
+            connection.executemany(_PUT, rows)
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Remove photos; their ids are not given to others."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "DELETE FROM photos WHERE id = ?", [(int(number),) for number in ids]
+            )
+
+    def move(self, id: int, path: Path, mtime_ns: int) -> None:
+        """Say that a photo lies elsewhere; what is known of that place is replaced.
+
+        Args:
+            id: the photo's.
+            path: where it lies now, absolute; its own path for one that was only touched.
+            mtime_ns: when the file there was last changed, in nanoseconds of Unix time.
+        """
+        place = stored_path(path)
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM photos WHERE path = ? AND id != ?", (place, int(id)))
+            connection.execute(_MOVE, (int(id), place, int(mtime_ns)))
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Let several changes become one commit; after an error none of them has happened.
+
+        Raises:
+            DataError: the gallery was opened for reading.
+        """
+        with self._writing, told(self.path):
+            if self._writer is None:
+                raise DataError(f"gallery {one_line(self.path)} was opened for reading alone")
+            if self._depth == 0:
+                self._writer.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield self._writer
+                if self._depth == 1:
+                    self._commit(self._writer)
+            except BaseException:
+                if self._depth == 1 and self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth -= 1
+
+    def take_over(self, other: Path) -> None:
+        """Become another gallery, in one commit: its model, its photos, and no others.
+
+        Whoever reads this one meanwhile sees it whole, before or after. A photo keeps its id.
+
+        Args:
+            other: a gallery that nobody writes.
+        """
+        with self._writing, told(self.path), GalleryFile.open(other) as new:
+            if self._writer is None:
+                raise DataError(f"gallery {one_line(self.path)} was opened for reading alone")
+            self._writer.execute("ATTACH ? AS new", (f"{new.path.as_uri()}?mode=rw",))
+            try:
+                with self.transaction() as connection:
+                    connection.execute(
+                        "DELETE FROM photos WHERE path NOT IN (SELECT path FROM new.photos)"
+                    )
+                    connection.execute(
+                        _PUT.replace(
+                            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                            f"SELECT {_COLUMNS} FROM new.photos WHERE TRUE ORDER BY id",
+                        )
+                    )
+                    write_model(connection, new.model)
+            finally:
+                self._writer.execute("DETACH new")
+            self.model = new.model
+
+    @staticmethod
+    def _commit(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'version'")
+        connection.execute("COMMIT")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._connections.reading() as connection:
+            self._checked_version(connection)
+            yield connection
+
+    def _checked_version(self, connection: sqlite3.Connection) -> int:
+        model, version = read_meta(connection)
+        if (model.fingerprint, model.dim) != (self.model.fingerprint, self.model.dim):
+            raise WeightsError(
+                f"gallery {one_line(self.path)} has been rebuilt with other weights "
+                f"({model.name}) while it was open: open it again"
+            )
+        return version
+
+    def _decoded(self, content: bytes, count: int) -> npt.NDArray[Any]:
+        if len(content) != count * self.model.dim * STORED_VECTOR.itemsize:
+            raise sqlite3.DatabaseError("a vector is cut short")
+        return np.frombuffer(content, STORED_VECTOR).reshape(count, self.model.dim)
+
+
+def _rows_of(
+    connection: sqlite3.Connection, columns: str, ids: Sequence[int]
+) -> Iterator[tuple[Any, ...]]:
+    possible = [number for number in ids if 0 < number <= _LARGEST_ID]
+    for start in range(0, len(possible), _IDS_A_QUERY):
+        some = possible[start : start + _IDS_A_QUERY]
+        marks = ", ".join("?" * len(some))
+        yield from connection.execute(f"SELECT {columns} FROM photos WHERE id IN ({marks})", some)

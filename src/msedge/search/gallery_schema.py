@@ -1,0 +1,99 @@
+"""The tables of a gallery file, and how a file shows that it is one.
+
+Tested in ``tests/search/test_gallery_schema.py``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from msedge.data.images import one_line
+from msedge.errors import DataError
+from msedge.search.gallery_rows import Model
+
+APPLICATION_ID = 0x4D534547
+"""``MSEG``, in SQLite's header: what tells a gallery from any other database."""
+
+SCHEMA_VERSION = 1
+"""In SQLite's header as ``user_version``; a file of a newer one is refused."""
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE photos (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path BLOB NOT NULL UNIQUE,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    content_hash TEXT NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    taken REAL NOT NULL,
+    vector BLOB NOT NULL
+);
+CREATE INDEX photos_by_content ON photos (content_hash);
+"""
+
+
+def write_schema(connection: sqlite3.Connection, model: Model) -> None:
+    """Make an empty database a gallery.
+
+    Args:
+        connection: to a file of no bytes, in autocommit.
+        model: what makes the vectors.
+    """
+    # Larger pages than usual, so that the vector of a wide model does not spill into another.
+    connection.execute("PRAGMA page_size = 8192")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.executescript(_TABLES)
+    connection.execute("INSERT INTO meta VALUES ('version', 0)")
+    write_model(connection, model)
+
+
+def write_model(connection: sqlite3.Connection, model: Model) -> None:
+    """Say what makes the vectors, in place of what was said before."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+        [("model", model.name), ("fingerprint", model.fingerprint), ("dim", model.dim)],
+    )
+
+
+def read_meta(connection: sqlite3.Connection) -> tuple[Model, int]:
+    """What made a gallery's vectors, and the gallery's version.
+
+    Raises:
+        sqlite3.DatabaseError: the tables are not as they should be.
+    """
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    try:
+        model = Model(str(meta["model"]), str(meta["fingerprint"]), int(meta["dim"]))
+        return model, int(meta["version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise sqlite3.DatabaseError("it does not say what made it") from error
+
+
+def check_header(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database that is not a gallery, or one of a later release.
+
+    Raises:
+        DataError: the file is another program's, or of a newer schema.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise DataError(not_a_gallery(path))
+    if version > SCHEMA_VERSION:
+        raise DataError(
+            f"gallery {one_line(path)} is of schema {version}, and this release knows "
+            f"{SCHEMA_VERSION}: update msedge, or index into another file with --gallery"
+        )
+
+
+def not_a_gallery(path: Path) -> str:
+    """The message for a file that is something else."""
+    return (
+        f"{one_line(path)} is not a gallery: name one that `msedge index` made, or another file "
+        "to make one"
+    )

@@ -1,0 +1,183 @@
+"""The encoder that search uses unless told otherwise: ONNX Runtime on the CPU, no PyTorch.
+
+Tested in ``tests/search/test_onnx_encoder.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from msedge.errors import ConfigError, ShapeError, WeightsError
+from msedge.models.card import Card, read_card
+from msedge.models.onnx_file import INPUT, OUTPUT, SUFFIX, fingerprint, read_onnx_card
+from msedge.models.shipped import DEFAULT_MODEL, find_model, is_shipped
+from msedge.search.edge_view import edge_view
+from msedge.search.encoder import Embeddings, Pixels
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_CHUNK = 8  # images that go through the network together
+_SHOWN = 160  # characters of ONNX Runtime's own words
+
+
+class OnnxEncoder:
+    """A network as ONNX Runtime runs it, with its card. Threads may share one."""
+
+    def __init__(
+        self, name: str, fingerprint: str, card: Card, session: onnxruntime.InferenceSession
+    ) -> None:
+        self._name, self._fingerprint, self._card = name, fingerprint, card
+        self._session = session
+
+    @classmethod
+    def load(cls, model: str | Path = DEFAULT_MODEL, *, threads: int | None = None) -> Self:
+        """Make a model ready to be asked.
+
+        Args:
+            model: a shipped model's name; a ``.safetensors`` checkpoint with its ``.onnx`` file
+                beside it; or an ``.onnx`` file that ``msedge export`` wrote.
+            threads: how many work on an image; None for the CPUs that this process may use.
+
+        Raises:
+            WeightsError: there is no such model, or a file of it is missing, damaged, of another
+                program, or of another model than the file beside it.
+            ConfigError: ``threads`` is smaller than 1.
+        """
+        if threads is not None and threads < 1:
+            raise ConfigError(f"an encoder needs at least 1 thread, got {threads}")
+        path = _graph(find_model(model))
+        card, decides = read_onnx_card(path), fingerprint(path)  # before anything of it is run
+        session = _session(path, threads or _usable_cpus())
+        _check(path, card, session)
+        name = str(model) if is_shipped(model) else str(Path(model).resolve())
+        return cls(name, decides, card, session)
+
+    @property
+    def name(self) -> str:
+        """A shipped model's name, else its file's absolute path: what `load` takes to have it."""
+        return self._name
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that decides its vectors, as hexadecimal digits."""
+        return self._fingerprint
+
+    @property
+    def card(self) -> Card:
+        """What the model says of itself."""
+        return self._card
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self._card.dim
+
+    @property
+    def image_size(self) -> int:
+        """Pixels on a side of what it reads."""
+        return self._card.image_size
+
+    def photos(self, pixels: Pixels) -> Embeddings:
+        """Unit vectors of photos; of any number, in bounded memory.
+
+        Where the card says so, a share of the vector of the photo's edges is added to its own.
+
+        Args:
+            pixels: ``(B, 3, S, S)`` uint8, RGB, 0 to 255, S the ``image_size``.
+
+        Returns:
+            ``(B, dim)`` float32, each row of length 1.
+
+        Raises:
+            ShapeError: ``pixels`` is anything else.
+        """
+        return self._embed(pixels, self._card.gallery_edges)
+
+    def sketches(self, pixels: Pixels) -> Embeddings:
+        """Unit vectors of drawings, framed and dark on white; else as :meth:`photos`.
+
+        Args:
+            pixels: ``(B, 3, S, S)`` uint8, RGB, 0 to 255, S the ``image_size``.
+
+        Returns:
+            ``(B, dim)`` float32, each row of length 1.
+
+        Raises:
+            ShapeError: ``pixels`` is anything else.
+        """
+        return self._embed(pixels, 0.0)
+
+    def _embed(self, pixels: Pixels, edge_weight: float) -> Embeddings:
+        size = self.image_size
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (3, size, size):
+            raise ShapeError(
+                f"{self._name} reads uint8 pixels of shape (B, 3, {size}, {size}), got "
+                f"{pixels.dtype} {pixels.shape}"
+            )
+        vectors = np.empty((len(pixels), self.dim), np.float32)
+        for start in range(0, len(pixels), _CHUNK):
+            chunk = pixels[start : start + _CHUNK]
+            own = self._run(chunk.astype(np.float32) / np.float32(255))
+            if edge_weight:
+                own = _unit(own + np.float32(edge_weight) * self._run(edge_view(chunk)))
+            vectors[start : start + _CHUNK] = own
+        return vectors
+
+    def _run(self, images: npt.NDArray[np.float32]) -> Embeddings:
+        """What the network says of images ``(B, 3, S, S)`` in [0, 1]."""
+        (vectors,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
+        return vectors  # type: ignore[no-any-return]
+
+
+def _graph(path: Path) -> Path:
+    """The ONNX file of a model's file; a checkpoint's lies beside it and must be its own."""
+    if path.suffix == SUFFIX:
+        return path
+    card, graph = read_card(path), path.with_suffix(SUFFIX)
+    way_out = f"write it with `msedge export {path} --out {graph}`"
+    if not graph.is_file():
+        raise WeightsError(f"{path} has no ONNX file beside it; {way_out}")
+    if read_onnx_card(graph).model_copy(update={"precision": card.precision}) != card:
+        raise WeightsError(f"{graph} was made from another model than {path}; {way_out}")
+    return graph
+
+
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # what goes wrong is raised as well; no need to print it too
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no class of their own in common
+        reason = " ".join(str(error).split())[:_SHOWN]
+        raise WeightsError(f"{path} cannot be run by ONNX Runtime ({reason})") from error
+
+
+def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> None:
+    """Hold the graph against its card."""
+    size, taken, given = card.image_size, session.get_inputs(), session.get_outputs()
+    wanted = [(INPUT, [3, size, size])], [(OUTPUT, [card.dim])]
+    found = [(x.name, x.shape[1:]) for x in taken], [(x.name, x.shape[1:]) for x in given]
+    if found != wanted:
+        raise WeightsError(
+            f"{path} does not take and give what its card says: expected {wanted}, found {found}"
+        )
+
+
+def _unit(vectors: Embeddings) -> Embeddings:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, np.float32(1e-12))  # type: ignore[no-any-return]
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,67 @@
+"""What is answered, as it is documented in ``/openapi.json``."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+
+class FoundPhoto(BaseModel):
+    """A photo that was found."""
+
+    rank: Annotated[int, Field(description="From 1.")]
+    id: Annotated[int, Field(description="To ask for the photo, its thumbnail, or more like it.")]
+    name: Annotated[str, Field(description="The file's name.", examples=["cat.jpg"])]
+    folder: Annotated[str, Field(description="The file's folder.", examples=["/photos/cats"])]
+    similarity: Annotated[float, Field(description="Cosine similarity with what was asked.")]
+    width: Annotated[int, Field(description="Pixels, upright.")]
+    height: Annotated[int, Field(description="Pixels, upright.")]
+    taken: Annotated[datetime.datetime, Field(description="By EXIF, else the file's own time.")]
+    copies: Annotated[list[int], Field(description="Ids of near-duplicates that it stands for.")]
+
+
+class SearchAnswer(BaseModel):
+    """Photos by falling similarity."""
+
+    took_ms: Annotated[float, Field(description="Milliseconds, waiting for a turn included.")]
+    searched: Annotated[int, Field(description="Photos in the gallery.")]
+    hits: list[FoundPhoto]
+
+
+class ModelAnswer(BaseModel):
+    """What made the gallery's vectors."""
+
+    name: str
+    dim: Annotated[int, Field(description="Width of the vectors.")]
+    image_size: Annotated[int, Field(description="Pixels on a side of what it reads.")]
+
+
+class FolderAnswer(BaseModel):
+    """A folder with photos."""
+
+    folder: str
+    photos: Annotated[int, Field(description="Photos directly in it.")]
+
+
+class GalleryAnswer(BaseModel):
+    """The gallery that is served."""
+
+    name: Annotated[str, Field(examples=["photos.msedge"])]
+    photos: int
+    model: ModelAnswer
+    folders: list[FolderAnswer]
+    version: Annotated[int, Field(description="Rises whenever photos come, change or go.")]
+
+
+class HealthAnswer(BaseModel):
+    """The server answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    detail: Annotated[str, Field(description="One line.", examples=["photo 7 is not in here"])]

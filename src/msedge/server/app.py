@@ -1,0 +1,90 @@
+"""The HTTP API and the page, put together.
+
+A request passes, from the outside in: what counts it, the guard (who may ask), the body's limit,
+and a route. Tested in ``tests/server/test_app.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
+
+import msedge
+from msedge.search.gallery import Gallery
+from msedge.search.thumbnail_cache import ThumbnailCache
+from msedge.server import gallery_routes, page_routes, photo_routes, search_routes
+from msedge.server.body_limit import BodyLimit
+from msedge.server.folder_names import FolderNames
+from msedge.server.guard import Guard
+from msedge.server.metrics import Measured, Metrics
+from msedge.server.page_files import read_page
+from msedge.server.problems import install_problems
+from msedge.server.service import Service
+from msedge.server.settings import ServerSettings, cores
+from msedge.server.work_queue import WorkQueue
+
+__all__ = ["ServerSettings", "create_app"]
+
+_PICTURES_WAITING = 1_000
+_DESCRIPTION = """
+Search a gallery of photos with a drawing, or with photos of it.
+
+Every refusal is `{"detail": "<one line>"}`. Where the server was started with a token, everything
+but the page's own files and `/healthz` wants `Authorization: Bearer TOKEN`.
+"""
+
+
+def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> FastAPI:
+    """Make the application that serves a gallery.
+
+    Args:
+        gallery: what is searched. It stays open when the application ends.
+        settings: who may ask, and how much; None for a server of this machine alone.
+
+    Returns:
+        An application with no state beside its own: any number may live in one process.
+    """
+    settings = settings or ServerSettings()
+    searches = WorkQueue(settings.searches_at_once, settings.searches_waiting)
+    service = Service(
+        gallery=gallery,
+        settings=settings,
+        searches=searches,
+        pictures=WorkQueue(cores(), _PICTURES_WAITING),
+        metrics=Metrics(gallery, searches),
+        folders=FolderNames(gallery),
+        thumbnails=ThumbnailCache.beside(gallery.path),
+        page=read_page(),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="MSEdge",
+        summary="Draw, and find the photos.",
+        description=_DESCRIPTION,
+        version=msedge.__version__,
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    # The guard has checked the token by then: these lines document it.
+    asks_token = [Depends(HTTPBearer(auto_error=False, description="The server's token."))]
+    app.include_router(search_routes.router, dependencies=asks_token)
+    app.include_router(photo_routes.router, dependencies=asks_token)
+    app.include_router(gallery_routes.router, dependencies=asks_token)
+    app.include_router(gallery_routes.open_router)
+    app.include_router(page_routes.router)
+    install_problems(app)
+    app.add_middleware(BodyLimit, most=settings.max_body_bytes)
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Measured, metrics=service.metrics)
+    return app

@@ -1,0 +1,99 @@
+"""``GET /api/gallery``, and what a server says of itself: health, metrics, its cookie.
+
+Tested in ``tests/server/test_gallery_routes.py``.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from msedge.server.answers import FolderAnswer, GalleryAnswer, HealthAnswer, ModelAnswer
+from msedge.server.folder_names import spelt
+from msedge.server.guard import COOKIE, COOKIE_PATH, cookie_value
+from msedge.server.metrics import CONTENT_TYPE
+from msedge.server.problems import refused
+from msedge.server.service import Served
+
+router = APIRouter()
+open_router = APIRouter(responses=refused())
+"""What needs no token."""
+
+
+@router.get(
+    "/api/gallery", tags=["gallery"], summary="What is searched", responses=refused(401, 503)
+)
+async def gallery(service: Served) -> GalleryAnswer:
+    """Answers the gallery's size, model and folders, as they are now."""
+
+    def read() -> GalleryAnswer:
+        service.check_gallery()
+        served = service.gallery
+        return GalleryAnswer(
+            name=spelt(served.path.name),
+            photos=served.photos,
+            model=ModelAnswer(
+                name=served.model.name,
+                dim=served.model.dim,
+                image_size=served.encoder.image_size,
+            ),
+            folders=[
+                FolderAnswer(folder=spelt(folder), photos=photos)
+                for folder, photos in served.folders()
+            ],
+            version=served.version,
+        )
+
+    return await run_in_threadpool(read)
+
+
+@router.post(
+    "/api/session",
+    tags=["service"],
+    summary="Let this browser's <img> ask for photos",
+    status_code=204,
+    response_class=Response,
+    responses=refused(401, 404),
+)
+async def session(request: Request, service: Served) -> Response:
+    """Sets a cookie that stands for the token where a browser cannot send the header.
+
+    It is sent to `/api/photos` only, no script can read it, and the token cannot be had from it.
+    """
+    token = service.settings.token
+    if token is None:
+        raise HTTPException(404, "this server asks for no token, so there is no session")
+    secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https:")
+    answer = Response(status_code=204)
+    answer.set_cookie(
+        COOKIE,
+        cookie_value(token),
+        path=COOKIE_PATH,
+        secure=secure,
+        httponly=True,
+        samesite="strict",
+    )
+    return answer
+
+
+@open_router.get("/healthz", tags=["service"], summary="Whether the server answers")
+async def healthz() -> HealthAnswer:
+    """Answers at once, and needs no token."""
+    return HealthAnswer()
+
+
+@router.get(
+    "/metrics",
+    tags=["service"],
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={
+        200: {"description": "Prometheus' text format.", "content": {"text/plain": {}}},
+        **refused(401),
+    },
+)
+async def metrics(service: Served) -> Response:
+    """Answers requests by route and status, times, photos, and searches that run or wait."""
+    text = await run_in_threadpool(service.metrics.text)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE})

@@ -1,0 +1,113 @@
+"""What a server counts and times, for Prometheus. Each application has its own registry.
+
+Tested in ``tests/server/test_metrics.py``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from msedge.errors import MSEdgeError
+from msedge.search.gallery import Gallery
+from msedge.server.work_queue import WorkQueue
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_NO_ROUTE = "none"
+_METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
+
+
+class Metrics:
+    """The figures of one application."""
+
+    def __init__(self, gallery: Gallery, searches: WorkQueue) -> None:
+        """Take what the gauges look at."""
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "msedge_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "msedge_request_seconds",
+            "From a request's header to the end of its answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.embedding = Histogram(
+            "msedge_embedding_seconds",
+            "Turning what is asked into a vector.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.ranking = Histogram(
+            "msedge_ranking_seconds",
+            "Finding the photos nearest to a vector.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        photos = Gauge("msedge_photos", "Photos in the gallery.", registry=registry)
+        photos.set_function(lambda: _count(gallery))
+        running = Gauge("msedge_searches_in_flight", "Searches that run.", registry=registry)
+        running.set_function(lambda: searches.running)
+        waiting = Gauge("msedge_searches_waiting", "Searches in the queue.", registry=registry)
+        waiting.set_function(lambda: searches.waiting)
+
+    def text(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request that came to its end."""
+        known = method if method in _METHODS else "other"
+        self._requests.labels(known, route, str(status)).inc()
+        self._latency.labels(route).observe(seconds)
+
+
+def _count(gallery: Gallery) -> float:
+    try:
+        return gallery.photos
+    except MSEdgeError:  # the other figures are wanted all the more
+        return math.nan
+
+
+class Measured:
+    """Count and time every request that goes through."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """Take the application, and where to count."""
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on, and count when it is done."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, begun = 500, time.perf_counter()
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            # The route, never the path: a label for each id would fill the memory.
+            route = getattr(scope.get("route"), "path", _NO_ROUTE)
+            seconds = time.perf_counter() - begun
+            self._metrics.answered(scope["method"], route, status, seconds)

@@ -1,0 +1,41 @@
+/** Elements by code, since the page's policy allows no markup with styles in it; and words. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Make an element with properties and children. */
+export function make(tag, properties = {}, children = []) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** Make an icon of the page's sheet. */
+make.icon = (href) => {
+  const icon = document.createElementNS(SVG, "svg");
+  icon.setAttribute("class", "icon");
+  icon.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", href);
+  icon.append(use);
+  return icon;
+};
+
+/** Find the one element with an id. */
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+/** `1,234 photos`, `1 photo`. */
+export function counted(number, word) {
+  return `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
+}
+
+/** `2 copies`, `1 copy`. */
+export function copiesText(number) {
+  return number === 1 ? "1 copy" : `${number.toLocaleString("en")} copies`;
+}
+
+/** A cosine as it is shown. */
+export function similarityText(similarity) {
+  return similarity.toFixed(2).replace("-", "\u2212");
+}

@@ -1,0 +1,116 @@
+"""``GET /api/photos/{id}`` and its thumbnail: the gallery's photos, by number only.
+
+Tested in ``tests/server/test_photo_routes.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+from starlette.exceptions import HTTPException
+
+from msedge.errors import DataError
+from msedge.search.gallery_file import Photo
+from msedge.search.thumbnails import THUMBNAIL_SIDE, thumbnail
+from msedge.server.conditional import not_modified
+from msedge.server.folder_names import spelt
+from msedge.server.photo_content import PhotoContent, open_photo
+from msedge.server.problems import refused
+from msedge.server.service import Served, Service
+
+_CONVERTED_SIDE = 2560
+_PHOTO_CACHING = "private, no-cache"
+_THUMBNAIL_CACHING = "private, max-age=600"
+
+PhotoId = Annotated[
+    int, Path(alias="id", ge=0, le=2**63 - 1, description="As hits name it.", examples=[5])
+]
+
+router = APIRouter(tags=["photos"])
+
+
+def _pictures(*types: str) -> dict[int | str, dict[str, Any]]:
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        200: {"description": "The picture.", "content": {kind: dict(binary) for kind in types}},
+        304: {"description": "It is still what `If-None-Match` named."},
+        **refused(401, 404, 410, 415, 422, 503),
+    }
+
+
+@router.get(
+    "/api/photos/{id}",
+    summary="A photo",
+    response_class=Response,
+    responses=_pictures("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"),
+)
+async def photo_file(photo_id: PhotoId, request: Request, service: Served) -> Response:
+    """Answers the file as it lies on the disk; formats that browsers do not show, as JPEG."""
+    photo, content = await run_in_threadpool(_opened, service, photo_id)
+    headers = {
+        "ETag": f'"{photo.content_hash}"',
+        "Cache-Control": _PHOTO_CACHING,
+        "Content-Disposition": _inline(photo),
+    }
+    if not_modified(request, headers["ETag"]):
+        content.stream.close()
+        return Response(status_code=304, headers=headers)
+    if content.media_type is not None:
+        headers["Content-Length"] = str(content.size)
+        return StreamingResponse(content.chunks(), headers=headers, media_type=content.media_type)
+    content.stream.close()
+    picture = await service.pictures.run(request, lambda: _jpeg(photo, _CONVERTED_SIDE))
+    return Response(picture, headers=headers, media_type="image/jpeg")
+
+
+@router.get(
+    "/api/photos/{id}/thumbnail",
+    summary="A photo, small",
+    response_class=Response,
+    responses=_pictures("image/jpeg"),
+)
+async def photo_thumbnail(photo_id: PhotoId, request: Request, service: Served) -> Response:
+    """Answers a JPEG, upright, whose longer side is 320 pixels or the photo's own if shorter."""
+    photo, kept = await run_in_threadpool(_kept_thumbnail, service, photo_id)
+    headers = {
+        "ETag": f'"{photo.content_hash}-{THUMBNAIL_SIDE}"',
+        "Cache-Control": _THUMBNAIL_CACHING,
+    }
+    if not_modified(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    if kept is None:
+        kept = await service.pictures.run(request, lambda: _new_thumbnail(service, photo))
+    return Response(kept, headers=headers, media_type="image/jpeg")
+
+
+def _opened(service: Service, photo_id: int) -> tuple[Photo, PhotoContent]:
+    photo = service.photo(photo_id)
+    return photo, open_photo(photo)
+
+
+def _kept_thumbnail(service: Service, photo_id: int) -> tuple[Photo, bytes | None]:
+    photo, content = _opened(service, photo_id)  # what has gone is not shown from the cache
+    content.stream.close()
+    return photo, service.thumbnails.get(photo.content_hash, THUMBNAIL_SIDE)
+
+
+def _new_thumbnail(service: Service, photo: Photo) -> bytes:
+    picture = _jpeg(photo, THUMBNAIL_SIDE)
+    service.thumbnails.put(photo.content_hash, THUMBNAIL_SIDE, picture)
+    return picture
+
+
+def _jpeg(photo: Photo, side: int) -> bytes:
+    try:
+        return thumbnail(photo, side)
+    except DataError as error:  # it could be read when it was indexed
+        raise HTTPException(415, str(error)) from error
+
+
+def _inline(photo: Photo) -> str:
+    """The file's own name for who saves it, as RFC 6266 has it."""
+    return f"inline; filename*=UTF-8''{quote(spelt(photo.path.name), safe='')}"

@@ -1,0 +1,133 @@
+"""What can be asked: the bodies of requests, every part of them bounded.
+
+Tested in ``tests/server/test_requests.py``.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+MAX_STROKES, MAX_POINTS, MAX_HITS, MAX_EXAMPLES = 1_000, 100_000, 500, 100
+
+Id = Annotated[StrictInt, Field(ge=0, le=2**63 - 1)]
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Axis = Annotated[list[Coordinate], Field(max_length=MAX_POINTS)]
+Examples = Annotated[list[Id], Field(max_length=MAX_EXAMPLES)]
+
+
+def _decoded(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise ValueError("an image must be a string of base64")
+    try:
+        content = base64.b64decode(text, validate=True)
+    except ValueError as error:  # characters beyond ASCII raise it, and binascii's is one
+        raise ValueError("the image is not base64") from error
+    if not content:
+        raise ValueError("the image is empty")
+    return content
+
+
+Base64 = Annotated[
+    bytes,
+    BeforeValidator(_decoded),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+
+_CAT: list[JsonValue] = [
+    [[10, 20, 30, 40, 10], [40, 10, 10, 40, 40]],
+    [[18, 18], [22, 26]],
+    [[32, 32], [22, 26]],
+]
+
+
+class _Asked(BaseModel):
+    """What every search can be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unlike: Annotated[
+        Examples, Field(description="Ids of photos of the gallery that are not what is meant.")
+    ] = []
+    k: Annotated[StrictInt, Field(ge=1, le=MAX_HITS, description="Most photos to answer.")] = 48
+    folder: Annotated[
+        str | None,
+        Field(
+            max_length=4096,
+            description="Only photos in this folder and below, as `GET /api/gallery` spells it.",
+        ),
+    ] = None
+    after: Annotated[
+        datetime.date | None, Field(description="Only photos of this day and later.")
+    ] = None
+    before: Annotated[
+        datetime.date | None, Field(description="Only photos of this day and earlier.")
+    ] = None
+    orientation: Annotated[
+        Literal["landscape", "portrait", "square"] | None, Field(description="Only such photos.")
+    ] = None
+
+
+class SearchRequest(_Asked):
+    """A drawing, photos that are like what is meant, or both."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"strokes": _CAT, "k": 20}, {"like": [5, 8], "unlike": [2]}]
+        }
+    )
+
+    strokes: Annotated[
+        list[tuple[Axis, Axis]],
+        Field(
+            max_length=MAX_STROKES,
+            description="The drawing: for each stroke its x and its y, y downwards, in any unit; "
+            f"at most {MAX_POINTS} points in all.",
+        ),
+    ] = []
+    image: Annotated[
+        Base64 | None,
+        Field(description="A drawing as a file (PNG, JPEG, WebP, SVG ...), in base64."),
+    ] = None
+    like: Annotated[
+        Examples, Field(description="Ids of photos of the gallery that are like what is meant.")
+    ] = []
+
+    @field_validator("strokes")
+    @classmethod
+    def _check_strokes(
+        cls, strokes: list[tuple[list[float], list[float]]]
+    ) -> list[tuple[list[float], list[float]]]:
+        if sum(len(xs) for xs, _ in strokes) > MAX_POINTS:
+            raise ValueError(f"more than {MAX_POINTS} points")
+        for xs, ys in strokes:
+            if len(xs) != len(ys) or not xs:
+                raise ValueError("a stroke needs as many x as y, and at least one of each")
+        return strokes
+
+    @model_validator(mode="after")
+    def _check_something_is_asked(self) -> Self:
+        if not (self.strokes or self.image or self.like):
+            raise ValueError("nothing is asked: give strokes, an image, or photos to be like")
+        return self
+
+
+class SimilarRequest(_Asked):
+    """A photo of the gallery, to find more like it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": 5, "k": 20}]})
+
+    id: Annotated[Id, Field(description="The photo's id.")]

@@ -1,0 +1,144 @@
+"""``POST /api/search`` and ``POST /api/similar``.
+
+Tested in ``tests/server/test_search_routes.py`` and ``test_search_load.py``.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from fastapi import APIRouter, Depends, Request
+from PIL import Image
+from starlette.exceptions import HTTPException
+
+from msedge.search.filters import Filters
+from msedge.search.gallery import Hit
+from msedge.search.queries import Drawing, Query
+from msedge.server.answers import FoundPhoto, SearchAnswer
+from msedge.server.folder_names import spelt
+from msedge.server.problems import refused
+from msedge.server.requests import SearchRequest, SimilarRequest
+from msedge.server.service import Served, Service
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+def _wants_json(request: Request) -> None:
+    """A type that forms of other sites cannot send."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPException(415, "the body must be JSON: send Content-Type: application/json")
+
+
+router = APIRouter(
+    tags=["search"],
+    dependencies=[Depends(_wants_json)],
+    responses=refused(401, 404, 413, 415, 422, 503),
+)
+
+
+@router.post("/api/search", summary="Find photos by a drawing, by photos, or both")
+async def search(asked: SearchRequest, request: Request, service: Served) -> SearchAnswer:
+    """Answers the photos nearest to the mean of all that is wanted, less a share of what is not.
+
+    Near-duplicates are one hit.
+    """
+
+    def query() -> Query:
+        drawings: list[Drawing] = [asked.strokes] if asked.strokes else []
+        if asked.image is not None:
+            _check_pixels(asked.image, service.settings.max_pixels)
+            drawings.append(asked.image)
+        _check_known(service, (*asked.like, *asked.unlike))
+        return service.gallery.query(drawings, like=asked.like, unlike=asked.unlike)
+
+    return await _answer(asked, request, service, query)
+
+
+@router.post("/api/similar", summary="Find photos like one of the gallery")
+async def similar(asked: SimilarRequest, request: Request, service: Served) -> SearchAnswer:
+    """Answers the photos nearest to a photo, which is among them."""
+
+    def query() -> Query:
+        _check_known(service, (asked.id, *asked.unlike))
+        return service.gallery.query(like=[asked.id], unlike=asked.unlike)
+
+    return await _answer(asked, request, service, query)
+
+
+async def _answer(
+    asked: SearchRequest | SimilarRequest,
+    request: Request,
+    service: Service,
+    query: Callable[[], Query],
+) -> SearchAnswer:
+    begun = time.perf_counter()
+
+    def work() -> tuple[list[Hit], int]:
+        service.check_gallery()
+        filters = _filters(asked, service)
+        with service.metrics.embedding.time():
+            vector = query()
+        with service.metrics.ranking.time():
+            hits = service.gallery.find(vector, k=asked.k, filters=filters)
+        return hits, service.gallery.photos
+
+    hits, searched = await service.searches.run(request, work)
+    took = round(1000 * (time.perf_counter() - begun), 1)
+    return SearchAnswer(took_ms=took, searched=searched, hits=[_found(hit) for hit in hits])
+
+
+def _filters(asked: SearchRequest | SimilarRequest, service: Service) -> Filters | None:
+    filters = Filters(
+        folder=service.folders.find(asked.folder) if asked.folder else None,
+        after=asked.after,
+        before=asked.before,
+        orientation=asked.orientation,
+    )
+    return None if filters == Filters() else filters
+
+
+def _check_known(service: Service, ids: tuple[int, ...]) -> None:
+    for photo in ids:
+        service.photo(photo)
+
+
+def _check_pixels(content: bytes, most: int) -> None:
+    """Refuse by the header what would unpack into too much."""
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            pixels = math.prod(image.size)
+    except Image.DecompressionBombError:
+        pixels = most + 1
+    except Exception:  # whatever else is wrong with it, reading it will tell
+        return
+    if pixels > most:
+        raise HTTPException(413, f"the image has more than {most} pixels: send a smaller one")
+
+
+def _found(hit: Hit) -> FoundPhoto:
+    photo = hit.photo
+    return FoundPhoto(
+        rank=hit.rank,
+        id=photo.id,
+        name=spelt(photo.path.name),
+        folder=spelt(photo.folder),
+        similarity=round(hit.similarity, 6),
+        width=photo.width,
+        height=photo.height,
+        taken=_moment(photo.taken),
+        copies=[copy.id for copy in hit.copies],
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    """Unix seconds as a date; files may claim times before 1970 or far beyond the calendar."""
+    try:
+        return _EPOCH + timedelta(seconds=round(seconds))
+    except (OverflowError, ValueError):
+        return _EPOCH

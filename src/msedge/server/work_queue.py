@@ -1,0 +1,96 @@
+"""Work in threads: so much at a time, so much waiting, and the rest turned away at once.
+
+Tested in ``tests/server/test_work_queue.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+T = TypeVar("T")
+
+CLIENT_GONE = 499
+"""Status, in the metrics, of what nobody waited for any more (nginx's number for it)."""
+
+
+class WorkQueue:
+    """Threads for one kind of work, and a short line before them."""
+
+    def __init__(self, at_once: int, waiting: int) -> None:
+        """Take how many run at a time, and how many may wait for that."""
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="msedge-serve")
+        self._free = asyncio.Semaphore(at_once)
+        self._most_waiting = waiting
+        self.waiting = 0
+        self.running = 0
+
+    async def run(self, request: Request, work: Callable[[], T]) -> T:
+        """Run `work` in a thread when its turn comes.
+
+        Args:
+            request: who asked; its body must have been read. When its client goes away before the
+                turn comes, the work is dropped.
+            work: what to do.
+
+        Returns:
+            What `work` returns; its exceptions are passed on.
+
+        Raises:
+            HTTPException: 503 when too many wait already; :data:`CLIENT_GONE` when the client went.
+        """
+        if self._free.locked():
+            if self.waiting >= self._most_waiting:
+                raise HTTPException(
+                    503, "too much is asked at a time: try again in a second", {"Retry-After": "1"}
+                )
+            self.waiting += 1
+            try:
+                await self._turn(request)
+            finally:
+                self.waiting -= 1
+        else:
+            await self._free.acquire()
+        self.running += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self.running -= 1
+            self._free.release()
+
+    async def _turn(self, request: Request) -> None:
+        """Wait for a turn or for the client to leave, whichever is first."""
+        turn: asyncio.Future[Any] = asyncio.ensure_future(self._free.acquire())
+        gone = asyncio.ensure_future(_gone(request))
+        try:
+            await asyncio.wait({turn, gone}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._give_up(turn)
+            raise
+        finally:
+            gone.cancel()
+        if not turn.done():
+            self._give_up(turn)
+            raise HTTPException(CLIENT_GONE, "the client went away")
+
+    def _give_up(self, turn: asyncio.Future[Any]) -> None:
+        def release(waited: asyncio.Future[Any]) -> None:
+            if not waited.cancelled():
+                self._free.release()
+
+        turn.add_done_callback(release)  # it may be granted in the moment it is given up
+        turn.cancel()
+
+    def close(self) -> None:
+        """Let the threads end; what has not begun is dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,363 @@
+"""``msedge serve`` as a person runs it: real processes on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from msedge.cli.serve import serve_command
+from msedge.data.images import read_pixels
+from msedge.data.sample import draw_photo
+from msedge.errors import ConfigError, DataError, MSEdgeError
+from msedge.search.gallery_file import GalleryFile, Model, NewPhoto
+from msedge.search.onnx_encoder import OnnxEncoder
+
+TOKEN = "correct-horse-battery"
+MAIN = (
+    "import typer\n"
+    "from msedge.cli.app import run\n"
+    "from msedge.cli.serve import serve_command\n"
+    "application = typer.Typer(pretty_exceptions_enable=False)\n"
+    "application.command()(serve_command)\n"
+    "run(application)\n"
+)
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("MSEDGE_TOKEN", "MSEDGE_DEBUG")
+} | {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three photos, indexed by the model that comes with the package."""
+    folder, encoder = tmp_path_factory.mktemp("served"), OnnxEncoder.load(threads=1)
+    rows = []
+    for number, name in enumerate(("cup", "fish", "lamp")):
+        path = folder / f"{name}.jpg"
+        draw_photo(name, np.random.default_rng(number)).save(path)
+        status = path.stat()
+        vector = encoder.photos(read_pixels(path, encoder.image_size)[None])[0]
+        rows.append(
+            NewPhoto(
+                path=path,
+                size=status.st_size,
+                mtime_ns=status.st_mtime_ns,
+                content_hash=hashlib.blake2b(path.read_bytes(), digest_size=32).hexdigest(),
+                width=160,
+                height=160,
+                taken=status.st_mtime,
+                vector=vector.astype(np.float16),
+            )
+        )
+    path = folder / "photos.msedge"
+    with GalleryFile.create(path, Model(encoder.name, encoder.fingerprint, encoder.dim)) as file:
+        file.put(rows)
+    return path
+
+
+@contextmanager
+def serving(
+    gallery: Path, *options: str, environment: dict[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that serves, and its address; ended in any case."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "--gallery", str(gallery), "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT | (environment or {}),
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address, process.stderr.read()  # type: ignore[union-attr]
+        yield process, address
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def end(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str, str]:
+    """Ask a process to end; its status, and the rest of what it printed."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+def serve(*arguments: object, environment: dict[str, str] | None = None) -> MSEdgeError:
+    """The error that the command ends with."""
+    application = typer.Typer(pretty_exceptions_enable=False)
+    application.command()(serve_command)
+    result = CliRunner(env={"MSEDGE_TOKEN": None, **(environment or {})}).invoke(
+        application, [str(argument) for argument in arguments]
+    )
+    assert isinstance(result.exception, MSEdgeError), result.output
+    assert result.stdout == ""
+    assert len(str(result.exception).splitlines()) == 1
+    return result.exception
+
+
+class TestServing:
+    def test_from_the_address_to_the_end(self, gallery):
+        with serving(gallery) as (process, address):
+            host = httpx.URL(address)
+            assert (host.scheme, host.host, host.path) == ("http", "127.0.0.1", "/")
+            assert host.port
+            with httpx.Client(base_url=address) as client:
+                assert client.get("healthz").json() == {"status": "ok"}
+                body = {"strokes": [[[0, 9, 9], [0, 0, 9]]], "k": 2}
+                found = client.post("api/search", json=body).json()
+                assert len(found["hits"]) == 2
+                assert found["searched"] == 3
+                thumbnail = client.get(f"api/photos/{found['hits'][0]['id']}/thumbnail")
+                assert thumbnail.headers["content-type"] == "image/jpeg"
+                assert client.get("api/gallery").json()["photos"] == 3
+            status, out, err = end(process)
+        assert (status, out) == (0, "")
+        assert err == "Serving 3 photos; Ctrl+C ends it.\n"  # and no line for a request
+
+    def test_an_answer_that_has_begun_is_finished(self, gallery):
+        with serving(gallery) as (process, address):
+            host = httpx.URL(address)
+            body = json.dumps({"strokes": [[[0, 9], [0, 9]]]}).encode()
+            with socket.create_connection((host.host, host.port), timeout=20) as connection:
+                connection.sendall(
+                    b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                    b"Content-Type: application/json\r\n"
+                    b"Content-Length: %d\r\n\r\n" % len(body) + body[:5]
+                )
+                time.sleep(0.3)
+                process.send_signal(signal.SIGTERM)
+                time.sleep(0.3)
+                assert process.poll() is None
+                connection.sendall(body[5:])
+                answer = b"".join(iter(lambda: connection.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b'"hits"' in answer
+            assert process.wait(20) == 0
+
+    def test_ctrl_c_whoever_keeps_a_connection_open(self, gallery):
+        with serving(gallery) as (process, address), httpx.Client(base_url=address) as client:
+            assert client.get("healthz").status_code == 200
+            begun = time.monotonic()
+            status, _, err = end(process, signal.SIGINT)
+            assert (status, "Traceback" in err) == (0, False)
+            assert time.monotonic() - begun < 8
+
+    def test_log(self, gallery):
+        with serving(gallery, "--log", "--token", TOKEN) as (process, address):
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            assert httpx.get(f"{address}api/gallery", headers=headers).status_code == 200
+            assert httpx.get(f"{address}api/gallery?token={'x' * 20}").status_code == 401
+            _, out, err = end(process)
+        assert '"GET /api/gallery HTTP/1.1" 200' in err
+        assert '"GET /api/gallery?token=xxxxxxxxxxxxxxxxxxxx HTTP/1.1" 401' in err
+        assert TOKEN not in out + err
+
+    def test_other_machines_with_a_token(self, gallery):
+        with serving(gallery, "--host", "0.0.0.0", "--token", TOKEN, "--allow-host", "box.lan") as (
+            _,
+            address,
+        ):
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            assert httpx.URL(address).host == "127.0.0.1"
+            assert httpx.get(f"{address}api/gallery").status_code == 401
+            assert httpx.get(f"{address}api/gallery", headers=headers).status_code == 200
+            named = headers | {"Host": "box.lan"}
+            assert httpx.get(f"{address}api/gallery", headers=named).status_code == 200
+            other = headers | {"Host": "evil.example"}
+            assert httpx.get(f"{address}api/gallery", headers=other).status_code == 403
+
+    def test_the_page_is_shown_and_the_token_is_not(self, gallery, tmp_path):
+        opener = tmp_path / "bin" / "xdg-open"
+        opener.parent.mkdir()
+        opener.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+        opener.chmod(0o755)
+        path = f"{opener.parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {"PATH": path, "MSEDGE_TOKEN": TOKEN}
+        with serving(gallery, "--open", environment=environment) as (process, address):
+            deadline = time.monotonic() + 20
+            while not (tmp_path / "opened").exists() or not (tmp_path / "opened").read_text():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert (tmp_path / "opened").read_text() == f"{address}\n"
+            assert httpx.get(f"{address}api/gallery").status_code == 401
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            assert httpx.get(f"{address}api/gallery", headers=headers).status_code == 200
+            assert TOKEN not in "".join(map(str, end(process)))
+
+
+@pytest.fixture(scope="module")
+def raw_address(gallery: Path) -> Iterator[httpx.URL]:
+    """Where a server answers."""
+    with serving(gallery) as (_, address):
+        yield httpx.URL(address)
+
+
+def ask(address: httpx.URL, head: str, body: bytes = b"") -> tuple[int, bytes]:
+    """Send bytes as they are; the answer's status and all of it."""
+    with socket.create_connection((address.host, address.port), timeout=20) as connection:
+        with suppress(OSError):  # answered and closed before all was sent
+            connection.sendall(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body)
+        answer = b""
+        with suppress(OSError):
+            while piece := connection.recv(65536):
+                answer += piece
+    return int(answer.split()[1]), answer
+
+
+class TestRawRequests:
+    """What no well-behaved client sends."""
+
+    @pytest.mark.parametrize(
+        "target",
+        [
+            "/../../../etc/passwd", "/page/../../../../../etc/passwd", "/page/..//..//settings.py",
+            "/page/%2e%2e/settings.py", "/page/..%5csettings.py", "/page//etc/passwd",
+            "/page/../app.py", "/api/photos/../../etc/passwd", "/api/photos/%2fetc%2fpasswd",
+            "/api/photos/1/../../gallery/../../etc/passwd", "//etc/passwd", "/%00",
+            "/page/app.js/..",
+        ],
+    )  # fmt: skip
+    def test_traversal(self, raw_address, target):
+        status, answer = ask(
+            raw_address, f"GET {target} HTTP/1.1\nHost: localhost\nConnection: close"
+        )
+        assert status in (400, 404, 422)
+        assert b"root:" not in answer
+        assert b"import" not in answer
+
+    @pytest.mark.parametrize(
+        "hosts", ["", "Host: evil.example\n", "Host: localhost\nHost: evil.example\n", "Host: \n"]
+    )
+    def test_hosts(self, raw_address, hosts):
+        status, _ = ask(raw_address, f"GET /api/gallery HTTP/1.1\n{hosts}Connection: close")
+        assert status in (400, 403)
+
+    def test_another_host_in_the_target(self, raw_address):
+        head = "GET http://evil.example/api/gallery HTTP/1.1\nHost: evil.example\nConnection: close"
+        assert ask(raw_address, head)[0] in (400, 403)
+
+    def test_a_body_that_claims_to_be_huge(self, raw_address):
+        head = (
+            "POST /api/search HTTP/1.1\nHost: localhost\nContent-Type: application/json\n"
+            "Content-Length: 99999999999"
+        )
+        assert ask(raw_address, head)[0] == 413  # at once, with nothing of it sent
+
+    def test_a_chunked_body_without_end(self, raw_address):
+        head = (
+            "POST /api/search HTTP/1.1\nHost: localhost\nContent-Type: application/json\n"
+            "Transfer-Encoding: chunked"
+        )
+        chunk = b"100000\r\n" + b"[" * 0x100000 + b"\r\n"
+        assert ask(raw_address, head, chunk * 18)[0] == 413
+
+    def test_two_lengths(self, raw_address):
+        head = (
+            "POST /api/search HTTP/1.1\nHost: localhost\nContent-Type: application/json\n"
+            "Content-Length: 5\nContent-Length: 50\nConnection: close"
+        )
+        assert ask(raw_address, head, b"{}   ")[0] == 400
+
+    def test_it_still_answers(self, raw_address):
+        status, answer = ask(
+            raw_address, "GET /healthz HTTP/1.1\nHost: localhost\nConnection: close"
+        )
+        assert status == 200
+        assert b'{"status":"ok"}' in answer
+        assert b"server: uvicorn" not in answer.lower()
+
+
+class TestRefusals:
+    def test_no_gallery(self, tmp_path):
+        error = serve("--gallery", tmp_path / "none.msedge", "--port", 0)
+        assert isinstance(error, DataError)
+        assert "none.msedge" in str(error)
+
+    def test_something_else_than_a_gallery(self, tmp_path):
+        (tmp_path / "x").write_text("no gallery")
+        assert isinstance(serve("--gallery", tmp_path / "x", "--port", 0), DataError)
+
+    def test_a_port_that_is_taken(self, gallery):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            error = serve("--gallery", gallery, "--port", taken.getsockname()[1])
+        assert isinstance(error, ConfigError)
+        assert "taken" in str(error)
+        assert "--port" in str(error)
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "box.invalid"])
+    def test_other_machines_without_a_token(self, gallery, host):
+        assert "--token" in str(serve("--gallery", gallery, "--host", host, "--port", 0))
+
+    def test_an_address_of_another_machine(self, gallery):
+        error = serve("--gallery", gallery, "--host", "192.0.2.1", "--token", TOKEN, "--port", 0)
+        assert "192.0.2.1" in str(error)
+        assert "--host" in str(error)
+
+    def test_a_weak_token(self, gallery):
+        error = serve("--gallery", gallery, "--port", 0, environment={"MSEDGE_TOKEN": "weak-word"})
+        assert "16 characters" in str(error)
+        assert "weak-word" not in str(error)
+
+    def test_what_is_no_host_name(self, gallery):
+        error = serve("--gallery", gallery, "--port", 0, "--allow-host", "http://x/")
+        assert "not a host name" in str(error)
+
+    def test_the_extra_is_missing(self, gallery, monkeypatch):
+        monkeypatch.setattr(
+            "msedge.cli.serve.find_spec", lambda name: None if name == "uvicorn" else object()
+        )
+        error = serve("--gallery", gallery)
+        assert str(error) == ("serving needs uvicorn: install it by `pip install 'msedge[serve]'`")
+
+    def test_in_a_process_it_is_one_line_and_status_2(self, tmp_path):
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, "--gallery", str(tmp_path / "none")],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=ENVIRONMENT,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("msedge: ")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_command_imports_nothing_heavy():
+    program = (
+        "import sys, msedge.cli.serve\n"
+        "print({'fastapi', 'uvicorn', 'numpy', 'PIL', 'pydantic'} & {*sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_the_server_imports_no_learning_library():
+    program = (
+        "import sys, msedge.server.app, msedge.server.running\n"
+        "print({'torch', 'timm', 'kornia', 'pandas', 'matplotlib'} & {*sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "set()\n"
