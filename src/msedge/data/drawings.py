@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from msedge.data.images import MAX_PIXELS, as_pixels, one_line, open_image_bytes
 from msedge.data.grounds import on_visible_ground
+from msedge.data.images import MAX_PIXELS, as_pixels, one_line, open_image_bytes
 from msedge.data.paper import is_clean, lift_ink
 from msedge.data.sketches import Strokes, draw_strokes, frame_sketch
 from msedge.data.stroke_files import read_strokes

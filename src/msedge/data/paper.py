@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 
 from msedge.data.components import Components, find_components
 
 _Plane = npt.NDArray[np.float32]
 _Mask = npt.NDArray[np.bool_]
 
-_SIDE = 1200  # of the picture worked on; a pencil line of a 12 Mpx photo is 3 pixels wide there
+_SIDE = 1000  # of the picture worked on; a pencil line of a 12 Mpx photo is 2 to 3 pixels wide there
 _LIGHT_SIDE = 200  # of the picture in which the light is estimated
 _CLOSING = 17  # pixels of that: what is wider than a twelfth of the picture counts as ground
 _SAME = 6  # grey levels: a ground that spreads less was never before a lens
@@ -62,7 +62,7 @@ def lift_ink(sheet: Image.Image) -> Image.Image:
         sheet: mode ``RGB``.
 
     Returns:
-        The ink, mode ``RGB``, at most 1,200 pixels on the longer side; all white where there is
+        The ink, mode ``RGB``, at most 1,000 pixels on the longer side; all white where there is
         none.
     """
     sheet = sheet.copy()
@@ -76,33 +76,33 @@ def lift_ink(sheet: Image.Image) -> Image.Image:
         drawn = _drawn(np.maximum.reduce([_darkness(colours[..., band]) for band in range(3)]))
     if drawn is None:
         return Image.new("RGB", sheet.size, "white")
-    return Image.fromarray(np.rint(255 * (1 - drawn)).astype(np.uint8)).convert("RGB")
+    return _levels(255 * (1 - drawn)).convert("RGB")
 
 
 def _is_blackboard(luma: _Plane) -> bool:
-    small = _reduced(luma)
-    lit = np.asarray(small, np.float32)
-    over = lit - _filtered(small, ImageFilter.MinFilter, ImageFilter.MaxFilter)
-    under = _filtered(small, ImageFilter.MaxFilter, ImageFilter.MinFilter) - lit
-    return bool(np.median(luma) < 128 and (over**2).sum() > (under**2).sum())
+    """Whether thin marks are lighter than what lies around them: the sign of a third moment."""
+    small = _reduced(luma, 2 * _LIGHT_SIDE)
+    around = np.asarray(small.filter(ImageFilter.GaussianBlur(8)), np.float32)
+    difference = np.asarray(small, np.float32) - around
+    return bool(np.median(luma) < 128 and (difference**3).sum() > 0)
 
 
 def _darkness(plane: _Plane) -> _Plane:
     """How much darker each pixel is than bare paper would be there, 0 to 1."""
-    light = _filtered(_reduced(plane), ImageFilter.MaxFilter, ImageFilter.MinFilter)
-    smooth = Image.fromarray(light).filter(ImageFilter.GaussianBlur(2))
+    light = _closed(_reduced(plane, _LIGHT_SIDE))
+    smooth = _levels(light).filter(ImageFilter.GaussianBlur(2)).convert("F")
     size = plane.shape[1], plane.shape[0]
     paper = np.asarray(smooth.resize(size, Image.Resampling.BICUBIC), np.float32)
     darkness = np.clip(1 - plane / np.maximum(paper, 8.0), 0, 1).astype(np.float32)
     darkness[_enlarged(_steep(light), size)] = 0
-    grain = Image.fromarray(np.rint(255 * darkness).astype(np.uint8))
+    grain = _levels(255 * darkness)
     radius = max(plane.shape) / _SIDE
     return np.asarray(grain.filter(ImageFilter.GaussianBlur(radius)), np.float32) / 255
 
 
 def _steep(light: _Plane) -> _Mask:
     """Where the estimated light jumps as no shadow does: the edge of the sheet on its table."""
-    levels = Image.fromarray(np.rint(light).astype(np.uint8))
+    levels = _levels(light)
     high = np.asarray(levels.filter(ImageFilter.MaxFilter(5)), np.float32)
     low = np.asarray(levels.filter(ImageFilter.MinFilter(5)), np.float32)
     jumps: _Mask = high > 1.7 * np.maximum(low, 8.0)
@@ -154,18 +154,18 @@ def _marks(found: Components, strong: _Mask) -> _Mask:
     return kept & among & (extent >= 0.004 * max(found.labels.shape))
 
 
-def _reduced(plane: _Plane) -> Image.Image:
-    image = Image.fromarray(np.rint(np.clip(plane, 0, 255)).astype(np.uint8))
-    image.thumbnail((_LIGHT_SIDE, _LIGHT_SIDE), Image.Resampling.BOX)
+def _reduced(plane: _Plane, side: int) -> Image.Image:
+    image = _levels(plane)
+    image.thumbnail((side, side), Image.Resampling.BOX)
     return image
 
 
-def _filtered(
-    image: Image.Image,
-    first: type[ImageFilter.RankFilter],
-    second: type[ImageFilter.RankFilter],
-) -> _Plane:
-    for kind in (first, second):
+def _levels(plane: _Plane) -> Image.Image:
+    return Image.fromarray(np.rint(np.clip(plane, 0, 255)).astype(np.uint8))
+
+
+def _closed(image: Image.Image) -> _Plane:
+    for kind in (ImageFilter.MaxFilter, ImageFilter.MinFilter):
         for _ in range(_CLOSING // 2):  # small ones in a row: Pillow's cost grows with the square
             image = image.filter(kind(3))
     return np.asarray(image, np.float32)

@@ -130,6 +130,7 @@ class TestEmptyGallery:
             write_gallery(path, write_photos(tmp_path / "photos"), encoder)
             expect(drawing.cards).to_have_count(48)
             expect(drawing.page.get_by_text(f"{PHOTOS} photos in new.msedge")).to_be_visible()
+            drawing.page.close()  # before the server ends
 
 
 class TestToken:
@@ -138,7 +139,7 @@ class TestToken:
         with ServedGallery(drawn_gallery, encoder, token=TOKEN) as server:
             yield server
 
-    def test_kept_in_the_tab_and_out_of_the_address(self, open_page, guarded: ServedGallery):
+    def test_kept_in_the_tab_and_out_of_the_address(self, guarded: ServedGallery, open_page):
         drawing: DrawingPage = open_page(f"#token={TOKEN}", address=guarded.address)
         assert TOKEN not in drawing.page.url
         drawing.draw(CIRCLE)
@@ -150,7 +151,7 @@ class TestToken:
         expect(drawing.cards).to_have_count(48)
         assert "token" not in json.dumps(drawing.page.evaluate("({...localStorage})"))
 
-    def test_without_it_the_way_is_said(self, open_page, guarded: ServedGallery, watch):
+    def test_without_it_the_way_is_said(self, guarded: ServedGallery, open_page, watch):
         watch.allow("401")
         drawing: DrawingPage = open_page(address=guarded.address)
         expect(drawing.alert("asks for a token")).to_be_visible()
