@@ -35,7 +35,7 @@ BELOW_THE_SERVER = set(MAY_IMPORT)
 MAY_IMPORT["server"] = BELOW_THE_SERVER
 MAY_IMPORT["benchmark"] = FOUNDATIONS | {"models", "data", "evaluation", "figures", "training"}
 MAY_IMPORT["cli"] = BELOW_THE_SERVER | {"server", "benchmark"}
-MAY_IMPORT["__init__"] = {"errors"}
+MAY_IMPORT["__init__"] = {"errors", "search"}  # search when asked for
 MAY_IMPORT["__main__"] = {"cli"}
 
 

@@ -1,4 +1,4 @@
-"""``msedge models reduce``: a run's checkpoint becomes a narrower one; another dataset is refused."""
+"""``msedge models reduce``: a run's checkpoint becomes narrower; another dataset is refused."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ def reduce_command(
     from msedge.data.layouts import fingerprint, read_dataset
     from msedge.errors import DataError
     from msedge.models.card import read_card
-    from msedge.training.config import TrainConfig
+    from msedge.training.config import resolve
 
     card = read_card(checkpoint)
-    config = TrainConfig(data_root=data_root, data_name=data_name)
+    config = resolve({"data_root": data_root, "data_name": data_name})
     dataset = read_dataset(
         data_root, data_name, min_val_photos=config.val_photos_needed, lone_classes=True
     )

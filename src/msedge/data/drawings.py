@@ -17,8 +17,9 @@ from PIL import Image
 
 from msedge.data.grounds import on_visible_ground
 from msedge.data.images import MAX_PIXELS, as_pixels, one_line, open_image_bytes
+from msedge.data.line_width import even_lines
 from msedge.data.paper import is_clean, lift_ink
-from msedge.data.sketches import Strokes, draw_strokes, frame_sketch
+from msedge.data.sketches import INK, Strokes, draw_strokes, frame_sketch
 from msedge.data.stroke_files import read_strokes
 from msedge.data.svg import draw_svg, looks_like_svg
 from msedge.errors import ConfigError, DataError
@@ -107,8 +108,9 @@ def _from_bytes(content: bytes, name: str) -> Image.Image:
 
 
 def _framed(sheet: Image.Image, name: str) -> Image.Image:
-    framed = frame_sketch(sheet if is_clean(sheet) else lift_ink(sheet))
+    inked = sheet if is_clean(sheet) else lift_ink(sheet)
+    framed = frame_sketch(inked)
     pixels = np.asarray(framed, dtype=np.int16)
-    if not (np.abs(pixels - pixels[0, 0]).max(axis=2) > 55).any():
+    if (np.abs(pixels - pixels[0, 0]).max(axis=2) <= INK).all():
         raise DataError(f"nothing is drawn in {name}: give a drawing with lines on it")
-    return framed
+    return even_lines(framed, max(inked.size))

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from msedge.data.images import on_white
+from msedge.data.sketches import INK
 
-_INK = 55  # grey levels, as data/sketches.py
 _LEAST_SEEN = 0.02  # share of the pixels; the outline of a white ghost is more
 
 
@@ -33,7 +33,7 @@ def on_visible_ground(image: Image.Image) -> Image.Image:
     if solid.all() or not solid.any():
         solid = pixels[..., 3] > 0
     if solid.any() and not solid.all():
-        seen = (pixels[solid][:, :3] < 255 - _INK).any(axis=1).mean()
+        seen = (pixels[solid][:, :3] < 255 - INK).any(axis=1).mean()
         if seen < _LEAST_SEEN:
             black = Image.new("RGBA", drawn.size, "black")
             return Image.alpha_composite(black, drawn).convert("RGB")

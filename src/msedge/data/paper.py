@@ -20,15 +20,17 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from msedge.data.components import Components, find_components
+from msedge.data.sketches import INK
 
 _Plane = npt.NDArray[np.float32]
 _Mask = npt.NDArray[np.bool_]
 
-_SIDE = 1000  # of the picture worked on; a pencil line of a 12 Mpx photo is 2 to 3 pixels wide there
+_SIDE = (
+    1000  # of the picture worked on; a pencil line of a 12 Mpx photo is 2 to 3 pixels wide there
+)
 _LIGHT_SIDE = 200  # of the picture in which the light is estimated
 _CLOSING = 17  # pixels of that: what is wider than a twelfth of the picture counts as ground
 _SAME = 6  # grey levels: a ground that spreads less was never before a lens
-_INK = 55  # as data/sketches.py: what framing sees
 _DARK = 100  # grey levels from the ground that a network's training saw at least
 _FAINTEST = 0.05  # of the light; less is grain, whatever the noise
 _LEVELS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma, as Pillow's
@@ -46,7 +48,7 @@ def is_clean(sheet: Image.Image) -> bool:
     ground = np.median(border, axis=0).astype(np.int16)
     distance = np.abs(pixels[::step, ::step].astype(np.int16) - ground)
     farthest = distance.max(axis=2)
-    inked = farthest > _INK
+    inked = farthest > INK
     if (farthest[~inked] <= _SAME).mean() < 0.8:
         return False
     if not inked.any():

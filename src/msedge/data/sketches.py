@@ -22,7 +22,8 @@ from msedge.errors import ConfigError, DataError
 FILL = 0.86
 """Share of the frame's side that the longer side of a framed drawing takes."""
 
-_INK = 55  # grey levels from the sheet's own; fainter marks are smudges and JPEG's ringing
+INK = 55
+"""Grey levels from the sheet's own; fainter marks are smudges and the ringing of JPEG."""
 _LEAST_SIDE = 0.25  # of the sheet: a dot is not blown up without end
 _OVERSAMPLING = 4  # strokes are drawn so much larger and then reduced, for smooth lines
 
@@ -55,7 +56,7 @@ def frame_sketch(sheet: Image.Image) -> Image.Image:
     if paper.mean() < 128:
         sheet, paper = ImageOps.invert(sheet), 255 - paper
         pixels = 255 - pixels
-    rows, columns = np.nonzero(np.abs(pixels - paper).max(axis=2) > _INK)
+    rows, columns = np.nonzero(np.abs(pixels - paper).max(axis=2) > INK)
     width, height = sheet.size
     if len(rows) == 0:
         left, top, right, bottom = 0, 0, width, height
