@@ -23,7 +23,6 @@ from msedge.cli.models import models_app
 from msedge.cli.protocols import protocols_app
 from msedge.cli.search import search_command
 from msedge.cli.serve import serve_command
-from msedge.cli.train import train_command
 from msedge.errors import MSEdgeError
 
 DEBUG_VARIABLE = "MSEDGE_DEBUG"
@@ -40,7 +39,23 @@ app.command("serve")(serve_command)
 app.add_typer(data_app)
 app.add_typer(protocols_app)
 app.add_typer(models_app)
-app.command("train")(train_command)
+
+
+@app.command(
+    "train",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def train(context: typer.Context) -> None:
+    """Train on seen classes, judge on unseen ones, and keep weights, vectors and a figure."""
+    # its options come from the configuration, whose import would slow down every other command
+    from msedge.cli.train import train_command
+
+    whole = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    whole.command()(train_command)
+    whole(context.args, prog_name=context.command_path, standalone_mode=False)
+
+
 app.command("benchmark")(benchmark_command)
 app.command("evaluate")(evaluate_command)
 app.command("lint")(lint_command)
