@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from msedge.cli.search_options import DEFAULT_GALLERY
+
 if TYPE_CHECKING:
     from msedge.search.index_summary import IndexSummary
 
-DEFAULT_GALLERY = Path("photos.msedge")
 
 _SKIPS_SHOWN = 20
 _INTERRUPTED = 130

@@ -6,16 +6,14 @@ Tested in ``tests/cli/test_serve.py``.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from msedge.cli.search_options import DEFAULT_GALLERY, GalleryPath
+
 _NEEDED = ("fastapi", "prometheus_client", "uvicorn")
 
-GalleryPath = Annotated[
-    Path, typer.Option("--gallery", metavar="FILE", help="What `msedge index` wrote.")
-]
 Host = Annotated[
     str,
     typer.Option(help="Address to listen on; one that other machines reach needs --token."),
@@ -39,7 +37,7 @@ Log = Annotated[bool, typer.Option("--log", help="Write a line for each request.
 
 
 def serve_command(
-    gallery: GalleryPath,
+    gallery: GalleryPath = DEFAULT_GALLERY,
     host: Host = "127.0.0.1",
     port: Port = 8765,
     token: Token = None,
