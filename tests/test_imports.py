@@ -20,8 +20,9 @@ import msedge
 
 PACKAGE = Path(msedge.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-FOUNDATIONS = {"errors", "storage"}  # open to all
+FOUNDATIONS = {"blas_threads", "errors", "storage"}  # open to all
 MAY_IMPORT = {
+    "blas_threads": set(),
     "errors": set(),
     "storage": {"errors"},
     "data": FOUNDATIONS,

@@ -17,6 +17,7 @@ from msedge.cli.benchmark import benchmark_command
 from msedge.cli.data import data_app
 from msedge.cli.evaluate import evaluate_command
 from msedge.cli.export import export_command
+from msedge.cli.extras import as_missing_extra
 from msedge.cli.index import index_command
 from msedge.cli.lint import lint_command
 from msedge.cli.models import models_app
@@ -83,7 +84,7 @@ def options(
 def run(application: typer.Typer) -> None:
     """Run an application; a user's error becomes its message and exit status 2."""
     try:
-        application()
+        _run_knowing_extras(application)
     except MSEdgeError as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
@@ -93,6 +94,17 @@ def run(application: typer.Typer) -> None:
     except KeyboardInterrupt:
         print("msedge: stopped", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _run_knowing_extras(application: typer.Typer) -> None:
+    """Run an application; where it lacks an extra, that is the error."""
+    try:
+        application()
+    except ModuleNotFoundError as error:
+        missing = as_missing_extra(error)
+        if missing is None:
+            raise
+        raise missing from error
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from msedge.blas_threads import one_blas_thread
 from msedge.errors import ShapeError
-from msedge.evaluation.blas_threads import one_blas_thread
 from msedge.evaluation.filtering import (
     RankFilter,
     TooCoarseError,

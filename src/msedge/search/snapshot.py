@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from msedge.blas_threads import one_blas_thread
 from msedge.search.encoder import Embeddings
 from msedge.search.gallery_file import GalleryFile
 from msedge.search.near_duplicates import NEAR_DUPLICATE, Group, collapse
@@ -99,15 +100,17 @@ class Snapshot:
             together: whether near-duplicates are one. They are sought in the first 500 ranks, and
                 further down where those do not make ``k`` groups.
         """
-        depth = max(_LEAST_DEPTH, 2 * k) if together else k
-        rows, similarities = nearest(self.vectors, query, depth, allowed=allowed)
-        groups = [Group(place, ()) for place in range(len(rows))]
-        if together:
-            groups = collapse(self.vectors[rows], k)
-            while len(groups) < k and len(rows) == depth:  # so many copies; look further down
-                depth *= 4
-                rows, similarities = nearest(self.vectors, query, depth, allowed=allowed)
+        # A BLAS with threads of its own leaves them spinning on the cores that embed.
+        with one_blas_thread:
+            depth = max(_LEAST_DEPTH, 2 * k) if together else k
+            rows, similarities = nearest(self.vectors, query, depth, allowed=allowed)
+            groups = [Group(place, ()) for place in range(len(rows))]
+            if together:
                 groups = collapse(self.vectors[rows], k)
+                while len(groups) < k and len(rows) == depth:  # so many copies; look further down
+                    depth *= 4
+                    rows, similarities = nearest(self.vectors, query, depth, allowed=allowed)
+                    groups = collapse(self.vectors[rows], k)
         ids = self.ids[rows].tolist()
         return [
             Found(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from msedge.evaluation.blas_threads import OneBlasThread
+from msedge.blas_threads import OneBlasThread
 from msedge.evaluation.ranking import map_hits
 
 

@@ -1,8 +1,8 @@
-"""A BLAS held to one thread while others rank, and given back when the last of them is done.
+"""A BLAS held to one thread while photos are ranked, and given back when the last of them is done.
 
 The setting belongs to the process. Rankings that overlap, in two threads or taken in turn, would
 each put back what they found, and the last to end would leave behind what the first had set.
-Tested in ``tests/evaluation/test_blas_threads.py``.
+Tested in ``tests/test_blas_threads.py``.
 """
 
 from __future__ import annotations
