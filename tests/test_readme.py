@@ -29,7 +29,8 @@ PAPER_NAMES = {"backbone": "backbone_type", "dim": "proj_dim"}
 
 
 def known_options() -> set[str]:
-    scripts = "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py"))
+    folders = [ROOT / "benchmarks", ROOT / "examples"]
+    scripts = "".join(path.read_text() for folder in folders for path in folder.glob("*.py"))
     names = {"--help", "--config", *re.findall(r'add_argument\(\s*"(--[a-z-]+)"', scripts)}
     for field in TrainConfig.model_fields:
         paper = PAPER_NAMES.get(field, field)
