@@ -29,6 +29,10 @@ class Components:
     areas: _Ints
     boxes: _Ints
 
+    def pixels(self, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """The mask ``(H, W)`` of some components, chosen by ``(N,)``."""
+        return np.append(chosen, False)[self.labels]  # -1 is the last: outside of all
+
 
 def find_components(mask: npt.NDArray[np.bool_]) -> Components:
     """Join the pixels of a mask that touch, corners included.

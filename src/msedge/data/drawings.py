@@ -94,8 +94,8 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"cannot read drawing {name}: no such file") from error
-    except OSError as error:
-        cause = (error.strerror or str(error)).lower()
+    except (OSError, ValueError) as error:  # the latter: a path that holds a null
+        cause = (getattr(error, "strerror", None) or str(error)).lower()
         raise DataError(f"cannot read drawing {name}: {one_line(cause)}") from error
 
 

@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from msedge.data.components import find_components
+
 UNIT = 256
 """Widths are told in pixels of a picture of this side."""
 
 TOO_THIN = 2.2
-TOO_THICK = 6.5
-_SILHOUETTE = 24.0  # wider is an area, not a line
+TOO_THICK = 6.0
+_SILHOUETTE = 36.0  # wider is an area, not a line
 _TARGET = 4.1  # Sketchy's median, of framed drawings
 _SIDE = 384  # of the picture worked on, at least: twice what the network reads
 
@@ -65,7 +67,7 @@ def even_lines(framed: Image.Image, sheet: int) -> Image.Image:
     width = line_width(framed)
     if 0 < width < TOO_THIN:
         return _thickened(framed)
-    if width > TOO_THICK and TOO_THICK < width * framed.size[0] / sheet and width < _SILHOUETTE:
+    if width > TOO_THICK and width * framed.size[0] / sheet > TOO_THICK and width < _SILHOUETTE:
         return _thinned(framed, width)
     return framed
 
@@ -112,8 +114,15 @@ def _darkest_around(levels: _Levels, *, corners: bool) -> _Levels:
 def _thinned(framed: Image.Image, width: float) -> Image.Image:
     levels = np.asarray(framed.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BICUBIC))
     passes = round((width - _TARGET) / 2 * _SIDE / UNIT)
-    ink = _peeled(_ink(levels), passes + 1)  # and one back, for what has been peeled to its middle
-    thin = _darkest_around(np.where(ink, np.uint8(0), np.uint8(255)), corners=False)
+    ink = _ink(levels)
+    peeled = _peeled(ink, passes + 2)  # and two back, for what is peeled to its middle
+    found = find_components(ink)
+    left = np.bincount(found.labels[peeled], minlength=len(found.areas))
+    for box in found.boxes[left == 0]:  # a dot of an even number of pixels across has no middle
+        peeled[(box[1] + box[3]) // 2, (box[0] + box[2]) // 2] = True
+    thin = np.where(peeled, np.uint8(0), np.uint8(255))
+    for corners in (False, True):
+        thin = _darkest_around(thin, corners=corners)
     return Image.fromarray(thin).convert("RGB")
 
 

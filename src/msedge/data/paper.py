@@ -25,11 +25,10 @@ from msedge.data.sketches import INK
 _Plane = npt.NDArray[np.float32]
 _Mask = npt.NDArray[np.bool_]
 
-_SIDE = (
-    1000  # of the picture worked on; a pencil line of a 12 Mpx photo is 2 to 3 pixels wide there
-)
+_SIDE = 1000  # of the picture worked on; a pencil's line on a telephone's photo has 2 or 3
 _LIGHT_SIDE = 200  # of the picture in which the light is estimated
 _CLOSING = 17  # pixels of that: what is wider than a twelfth of the picture counts as ground
+_JUMP = 1.7  # between levels of light that a shadow does not make within 5 pixels of that
 _SAME = 6  # grey levels: a ground that spreads less was never before a lens
 _DARK = 100  # grey levels from the ground that a network's training saw at least
 _FAINTEST = 0.05  # of the light; less is grain, whatever the noise
@@ -71,80 +70,118 @@ def lift_ink(sheet: Image.Image) -> Image.Image:
     sheet.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
     colours = np.asarray(sheet, np.float32)
     luma = colours @ _LEVELS
-    if _is_blackboard(luma):
+    page = _page(luma)
+    if _is_blackboard(luma, page):
         colours, luma = 255 - colours, 255 - luma
-    drawn = _drawn(_darkness(luma))
+    drawn = _drawn(_darkness(luma, page))
     if drawn is None:  # yellow is as light as paper, but not in every channel
-        drawn = _drawn(np.maximum.reduce([_darkness(colours[..., band]) for band in range(3)]))
+        bands = [_darkness(colours[..., band], page) for band in range(3)]
+        drawn = _drawn(np.maximum.reduce(bands))
     if drawn is None:
         return Image.new("RGB", sheet.size, "white")
     return _levels(255 * (1 - drawn)).convert("RGB")
 
 
-def _is_blackboard(luma: _Plane) -> bool:
+def _page(luma: _Plane) -> _Mask:
+    """What is sheet and not the table around it, which the light leaves in a jump."""
+    light = _reduced(luma, _LIGHT_SIDE).filter(ImageFilter.MedianFilter(7))
+    high = np.asarray(light.filter(ImageFilter.MaxFilter(5)), np.float32)
+    low = np.asarray(light.filter(ImageFilter.MinFilter(5)), np.float32)
+    smooth = find_components(high < _JUMP * np.maximum(low, 8.0))
+    if not len(smooth.areas):
+        return np.ones(luma.shape, bool)
+    even = smooth.labels >= 0
+    glow = np.bincount(smooth.labels[even], weights=np.asarray(light)[even])
+    around = find_components(smooth.labels != glow.argmax())
+    off = around.pixels(~_inside(around))
+    return _enlarged(~_grown(off, 2), luma)
+
+
+def _is_blackboard(luma: _Plane, page: _Mask) -> bool:
     """Whether thin marks are lighter than what lies around them: the sign of a third moment."""
     small = _reduced(luma, 2 * _LIGHT_SIDE)
     around = np.asarray(small.filter(ImageFilter.GaussianBlur(8)), np.float32)
-    difference = np.asarray(small, np.float32) - around
-    return bool(np.median(luma) < 128 and (difference**3).sum() > 0)
+    levels = np.asarray(small, np.float32)
+    there = _enlarged(page, levels)
+    skew = float(((levels - around)[there] ** 3).sum())
+    return bool(there.any() and np.median(levels[there]) < 128 and skew > 0)
 
 
-def _darkness(plane: _Plane) -> _Plane:
+def _darkness(plane: _Plane, page: _Mask) -> _Plane:
     """How much darker each pixel is than bare paper would be there, 0 to 1."""
-    light = _closed(_reduced(plane, _LIGHT_SIDE))
-    smooth = _levels(light).filter(ImageFilter.GaussianBlur(2)).convert("F")
+    image = _reduced(plane, _LIGHT_SIDE)
+    for kind in (ImageFilter.MaxFilter, ImageFilter.MinFilter):
+        for _ in range(_CLOSING // 2):  # small ones in a row: Pillow's cost grows with the square
+            image = image.filter(kind(3))
+    smooth = image.filter(ImageFilter.GaussianBlur(2)).convert("F")
     size = plane.shape[1], plane.shape[0]
     paper = np.asarray(smooth.resize(size, Image.Resampling.BICUBIC), np.float32)
-    darkness = np.clip(1 - plane / np.maximum(paper, 8.0), 0, 1).astype(np.float32)
-    darkness[_enlarged(_steep(light), size)] = 0
-    grain = _levels(255 * darkness)
-    radius = max(plane.shape) / _SIDE
-    return np.asarray(grain.filter(ImageFilter.GaussianBlur(radius)), np.float32) / 255
-
-
-def _steep(light: _Plane) -> _Mask:
-    """Where the estimated light jumps as no shadow does: the edge of the sheet on its table."""
-    levels = _levels(light)
-    high = np.asarray(levels.filter(ImageFilter.MaxFilter(5)), np.float32)
-    low = np.asarray(levels.filter(ImageFilter.MinFilter(5)), np.float32)
-    jumps: _Mask = high > 1.7 * np.maximum(low, 8.0)
-    return jumps
+    darkness = np.clip(1 - plane / np.maximum(paper, 8.0), 0, 1) * page
+    grain = _levels(255 * darkness).filter(ImageFilter.GaussianBlur(max(plane.shape) / _SIDE))
+    return np.asarray(grain, np.float32) / 255
 
 
 def _drawn(darkness: _Plane) -> _Plane | None:
     """How much of each pixel is ink, 0 to 1; nothing where there is no ink."""
-    noise = 1.4826 * float(np.median(np.abs(darkness - np.median(darkness))))
-    faintest = max(_FAINTEST, 5 * noise + float(np.median(darkness)))
-    found = find_components(darkness > faintest)
-    inside = _inside(found)[found.labels] & (found.labels >= 0)
-    if not inside.any():
+    middle = float(np.median(darkness))
+    noise = 1.4826 * float(np.median(np.abs(darkness - middle)))
+    faintest = max(_FAINTEST, middle + 5 * noise)
+    surely = _surely_ink(darkness, faintest)
+    if surely is None:
         return None
-    strength = float(np.percentile(darkness[inside], 90))
+    strength = float(np.percentile(darkness[surely], 90))
     if strength < 2 * faintest:
         return None
-    low, high = max(faintest, 0.35 * strength), 0.65 * strength
-    found = find_components(darkness > low)
-    marks = _marks(found, darkness > high)
-    if not marks.any():
-        return None
-    near = _grown(marks[found.labels] & (found.labels >= 0))
-    ink: _Plane = np.clip((darkness - 0.6 * low) / (high - 0.6 * low), 0, 1) * near
+    for share in (
+        0.35,
+        0.5,
+        0.65,
+    ):  # higher where the ink hangs together with a ruled sheet's lines
+        low, high = max(faintest, share * strength), max(0.65, share + 0.15) * strength
+        found = find_components(darkness > low)
+        drawn = found.pixels(_marks(found, darkness > high))
+        if (drawn & surely).sum() > 0.8 * surely.sum():
+            break
+    ink: _Plane = np.clip((darkness - 0.6 * low) / (high - 0.6 * low), 0, 1) * _grown(drawn, 1)
     return ink
 
 
+def _surely_ink(darkness: _Plane, faintest: float) -> _Mask | None:
+    """The darkest that is longer than a speck and no part of the picture's border."""
+    for threshold in (0.5, 0.35, 0.25, 0.17, 0.12, 0.08, 0.0):
+        found = find_components(darkness > max(threshold, faintest))
+        if not len(found.areas):
+            continue
+        left, top, right, bottom = found.boxes.T
+        extent = np.maximum(right - left, bottom - top)
+        inside = _inside(found)
+        if extent[inside].max(initial=0) >= 0.05 * max(darkness.shape):
+            return found.pixels(inside)
+        if threshold == 0.0 and extent.max() >= 0.05 * max(darkness.shape):
+            return found.pixels(~inside)  # it fills the picture
+    return None
+
+
 def _inside(found: Components) -> _Mask:
-    """Which components keep off the picture's border, where the table is; all if none does."""
+    """Which components keep off the picture's border, where the table is.
+
+    A line that runs out of the picture counts where little else is drawn.
+    """
     height, width = found.labels.shape
     left, top, right, bottom = found.boxes.T
-    inside: _Mask = (left > 1) & (top > 1) & (right < width - 1) & (bottom < height - 1)
-    return inside if found.areas[inside].sum() > 0.1 * found.areas.sum() else inside | True
+    off: _Mask = (left > 1) & (top > 1) & (right < width - 1) & (bottom < height - 1)
+    edge = np.concatenate([found.labels[[1, -2]].ravel(), found.labels[:, [1, -2]].ravel()])
+    contact = np.bincount(edge[edge >= 0], minlength=len(off))
+    crossing = ~off & (contact < 0.03 * len(edge))
+    inside, outside = found.areas[off].sum(), found.areas[crossing].sum()
+    return off if inside > 0.1 * (inside + outside) else off | crossing
 
 
 def _marks(found: Components, strong: _Mask) -> _Mask:
     """Which components were drawn: dark somewhere, and long, or a dot among long ones."""
-    kept = _inside(found)
-    seen = np.bincount(found.labels[strong & (found.labels >= 0)], minlength=len(kept))
-    kept &= seen >= 3
+    dark = np.bincount(found.labels[strong], minlength=len(found.areas)) >= 3
+    kept = dark & _inside(found)
+    kept = kept if kept.any() else dark
     left, top, right, bottom = found.boxes.T
     extent = np.maximum(right - left, bottom - top)
     if not kept.any():
@@ -166,18 +203,11 @@ def _levels(plane: _Plane) -> Image.Image:
     return Image.fromarray(np.rint(np.clip(plane, 0, 255)).astype(np.uint8))
 
 
-def _closed(image: Image.Image) -> _Plane:
-    for kind in (ImageFilter.MaxFilter, ImageFilter.MinFilter):
-        for _ in range(_CLOSING // 2):  # small ones in a row: Pillow's cost grows with the square
-            image = image.filter(kind(3))
-    return np.asarray(image, np.float32)
+def _enlarged(mask: _Mask, plane: _Plane) -> _Mask:
+    image = Image.fromarray(mask).resize(plane.shape[::-1], Image.Resampling.NEAREST)
+    return np.asarray(image)
 
 
-def _enlarged(mask: _Mask, size: tuple[int, int]) -> _Mask:
-    image = Image.fromarray(mask.astype(np.uint8) * 255)
-    return np.asarray(image.resize(size, Image.Resampling.NEAREST)) > 0
-
-
-def _grown(mask: _Mask) -> _Mask:
-    image = Image.fromarray(mask.astype(np.uint8) * 255)
-    return np.asarray(image.filter(ImageFilter.MaxFilter(3))) > 0
+def _grown(mask: _Mask, by: int) -> _Mask:
+    image = Image.fromarray(mask.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * by + 1))
+    return np.asarray(image) > 0

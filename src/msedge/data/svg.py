@@ -1,15 +1,18 @@
-"""SVG drawings as pixels, by resvg, with nothing in them that reaches outside.
+"""SVG drawings as pixels, by resvg, with nothing in them that reaches outside or goes on for ever.
 
-resvg on its own opens files that an SVG names, follows references without end and can be brought
-down by deep nesting. So the document is first read here: what could load (images, style imports),
-multiply (entities, patterns, references) or take long (filters) is left out or refused, and what
-is left is drawn on a sheet of fixed size. Needs the extra ``svg``. Tested in
-``tests/data/test_svg.py``.
+resvg on its own opens the files that an SVG names, and a small document can keep it busy for hours
+or overflow its stack, which ends the process. So the document is first read here: links to
+anything but itself are taken out, entities and absurd nesting refused, the page brought to a fixed
+size. What is left is drawn by a process of its own that may take so much memory and time and no
+more. Needs the extra ``svg``. Tested in ``tests/data/test_svg.py``.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import subprocess
+import sys
 from io import BytesIO
 from xml.etree import ElementTree
 
@@ -19,17 +22,30 @@ from msedge.data.images import one_line
 from msedge.errors import DataError
 
 MAX_BYTES = 5_000_000
-MAX_ELEMENTS = 20_000
-"""Most elements that are drawn, those counted again that a ``use`` draws again."""
-
+MAX_ELEMENTS = 50_000
 MAX_DEPTH = 64
-"""Deepest nesting, references followed; resvg recurses, and overflows its stack at hundreds."""
+MAX_SECONDS = 5.0
 
-_SIDE = 1024  # enough for any line that a drawing can hold and be seen at 192 to 256 px
-_LEFT_OUT = frozenset({"image", "feImage", "filter", "pattern", "script", "foreignObject"})
+_SIDE = 768  # three times what a network reads
+_MEMORY = 2 << 30
+_OUTSIDE = frozenset({"image", "feImage", "script", "foreignObject"})
 _UNITS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}
-_LENGTH = re.compile(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+_LENGTH = re.compile(r"\s*([0-9]{0,20}\.?[0-9]{1,20}(?:e[+-]?[0-9]{1,3})?)\s*([a-z]*)\s*", re.I)
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
+
+# Without smoothed edges a hairline is drawn a whole pixel wide, where smoothing leaves a shade.
+_RENDERER = f"""
+import sys
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, ({_MEMORY}, {_MEMORY}))
+except (ImportError, ValueError, OSError):
+    pass
+import resvg_py
+page = sys.stdin.buffer.read().decode()
+sys.stdout.buffer.write(resvg_py.svg_to_bytes(
+    svg_string=page, shape_rendering="optimize_speed", skip_system_fonts=True))
+"""
 
 
 def looks_like_svg(content: bytes) -> bool:
@@ -42,36 +58,55 @@ def draw_svg(content: bytes, name: str) -> Image.Image:
     """Draw an SVG document.
 
     Args:
-        content: the document, at most :data:`MAX_BYTES`, :data:`MAX_ELEMENTS` and
-            :data:`MAX_DEPTH`.
+        content: the document in UTF-8 or what it declares, at most :data:`MAX_BYTES`,
+            :data:`MAX_ELEMENTS` and :data:`MAX_DEPTH`.
         name: what an error calls it.
 
     Returns:
         A square sheet of mode ``RGBA``, transparent where nothing is drawn; the page lies
-        centred in it, its aspect ratio kept. Embedded and linked images, filters, patterns and
-        text are left out; nothing is read from files or networks.
+        centred in it, its aspect ratio kept. Images and text are left out; nothing is read from
+        files or networks.
 
     Raises:
-        DataError: the document is damaged or beyond a limit, or the extra ``svg`` is missing.
+        DataError: the document is damaged, beyond a limit or takes longer than
+            :data:`MAX_SECONDS`, or the extra ``svg`` is missing.
     """
     name = one_line(name)
-    try:
-        import resvg_py
-    except ImportError as error:
+    if importlib.util.find_spec("resvg_py") is None:
         raise DataError(
             f"cannot read drawing {name}: SVG needs a renderer: pip install 'msedge[svg]'"
-        ) from error
+        )
     try:
         page = _harmless(content)
-        drawn = resvg_py.svg_to_bytes(svg_string=page, skip_system_fonts=True)
-        with Image.open(BytesIO(drawn), formats=("PNG",)) as sheet:
+    except ElementTree.ParseError as error:
+        raise DataError(f"cannot read drawing {name}: it is no well-formed SVG") from error
+    except (ValueError, LookupError) as error:
+        raise DataError(f"cannot read drawing {name}: {one_line(error)}") from error
+    return _render(page, name)
+
+
+def _render(page: bytes, name: str) -> Image.Image:
+    command = [sys.executable, "-P", "-c", _RENDERER]  # -P: no module of the current folder
+    try:
+        done = subprocess.run(
+            command, input=page, capture_output=True, timeout=MAX_SECONDS, check=True
+        )
+        with Image.open(BytesIO(done.stdout), formats=("PNG",)) as sheet:
             return sheet.convert("RGBA")
-    except (ValueError, ElementTree.ParseError, LookupError) as error:
-        cause = "it is no well-formed SVG" if isinstance(error, ElementTree.ParseError) else error
-        raise DataError(f"cannot read drawing {name}: {one_line(cause)}") from error
+    except subprocess.TimeoutExpired as error:
+        raise DataError(
+            f"cannot read drawing {name}: it takes longer than {MAX_SECONDS:g} s to draw; "
+            "save it simpler, or as PNG"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.decode(errors="replace").strip().splitlines()
+        last = words[-1] if words else "the renderer failed"
+        raise DataError(f"cannot read drawing {name}: {one_line(last)}") from error
+    except OSError as error:
+        raise DataError(f"cannot read drawing {name}: {one_line(error)}") from error
 
 
-def _harmless(content: bytes) -> str:
+def _harmless(content: bytes) -> bytes:
     if len(content) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES // 1_000_000} MB of SVG")
     if b"<!ENTITY" in content:
@@ -81,67 +116,35 @@ def _harmless(content: bytes) -> str:
     root = _parse(content)
     if root.tag not in (f"{_NAMESPACE}svg", "svg"):
         raise ValueError("its outermost element is not <svg>")
-    _leave_out(root)
-    _check_references(root)
+    _take_out_links(root)
     _fit(root)
-    ElementTree.register_namespace("", _NAMESPACE[1:-1])
-    return ElementTree.tostring(root, encoding="unicode")
+    return ElementTree.tostring(root, encoding="utf-8")
 
 
 def _parse(content: bytes) -> ElementTree.Element:
-    events = ElementTree.iterparse(BytesIO(content), events=("start", "end"))
+    root = None
     depth = elements = 0
-    for event, _ in events:
+    for event, element in ElementTree.iterparse(BytesIO(content), events=("start", "end")):
+        root = element if root is None else root
         depth += 1 if event == "start" else -1
         elements += event == "start"
         if depth > MAX_DEPTH:
             raise ValueError(f"its elements are nested deeper than {MAX_DEPTH}")
         if elements > MAX_ELEMENTS:
-            raise ValueError(f"more than {MAX_ELEMENTS:,} elements; draw it simpler")
-    root: ElementTree.Element = events.root  # type: ignore[attr-defined]
+            raise ValueError(f"more than {MAX_ELEMENTS:,} elements; save it simpler, or as PNG")
+    if root is None:
+        raise ValueError("it is empty")
     return root
 
 
-def _leave_out(root: ElementTree.Element) -> None:
+def _take_out_links(root: ElementTree.Element) -> None:
     for parent in list(root.iter()):
         for child in list(parent):
-            if not isinstance(child.tag, str) or _local(child.tag) in _LEFT_OUT:
+            if _local(child.tag) in _OUTSIDE:
                 parent.remove(child)
         for key, value in list(parent.attrib.items()):
-            outside = _local(key) == "href" and not value.strip().startswith("#")
-            if outside or key == "filter" or key.startswith("on"):
+            if _local(key) == "href" and not value.strip().startswith("#"):
                 del parent.attrib[key]
-
-
-def _check_references(root: ElementTree.Element) -> None:
-    """Refuse documents whose references multiply them, or lead in a circle."""
-    by_id = {element.get("id"): element for element in root.iter() if element.get("id")}
-    known: dict[ElementTree.Element, tuple[int, int]] = {}
-
-    def measure(element: ElementTree.Element, depth: int) -> tuple[int, int]:
-        """How many elements one draws, and how deep they lie."""
-        if depth > MAX_DEPTH:
-            raise ValueError(f"its references are nested deeper than {MAX_DEPTH} or in a circle")
-        if element not in known:
-            drawn = [measure(child, depth + 1) for child in element]
-            drawn += [measure(by_id[name], depth + 1) for name in _refers(element) & by_id.keys()]
-            count = 1 + sum(found[0] for found in drawn)
-            known[element] = (count, 1 + max((found[1] for found in drawn), default=0))
-        if depth + known[element][1] > MAX_DEPTH + 1:
-            raise ValueError(f"its references are nested deeper than {MAX_DEPTH}")
-        return known[element]
-
-    if measure(root, 0)[0] > MAX_ELEMENTS:
-        raise ValueError(f"its references draw more than {MAX_ELEMENTS:,} elements")
-
-
-def _refers(element: ElementTree.Element) -> set[str | None]:
-    names: set[str | None] = set()
-    for key, value in element.attrib.items():
-        if _local(key) == "href":
-            names.add(value.strip().removeprefix("#"))
-        names.update(re.findall(r"url\(\s*['\"]?#([^'\")\s]+)", value))
-    return names
 
 
 def _fit(root: ElementTree.Element) -> None:
