@@ -110,6 +110,7 @@ class TestStrokes:
             ([([], [])], "without a point"),
             ([([1, 2], [1])], "2 x and 1 y"),
             ([([1, float("nan")], [1, 2])], "finite"),
+            ([([1, 1e300], [1, 2])], r"beyond 1e\+12"),
             ([(["a"], ["b"])], "two lists of numbers"),
             ([([1, 2],)], "two lists of numbers"),
         ],

@@ -25,6 +25,7 @@ FILL = 0.86
 INK = 55
 """Grey levels from the sheet's own; fainter marks are smudges and the ringing of JPEG."""
 _LEAST_SIDE = 0.25  # of the sheet: a dot is not blown up without end
+_FARTHEST = 1e12  # a coordinate; sums and quotients of those within it are finite
 _OVERSAMPLING = 4  # strokes are drawn so much larger and then reduced, for smooth lines
 
 Strokes = Sequence[tuple[Sequence[float], Sequence[float]]]
@@ -124,7 +125,7 @@ def draw_strokes(strokes: Strokes, *, size: int = 256, line: float = 3.0) -> Ima
     low, high = everything.min(axis=0), everything.max(axis=0)
     large = size * _OVERSAMPLING
     extent = float((high - low).max())
-    scale = FILL * large / extent if extent > 0 else 1.0
+    scale = FILL * large / extent if extent > 1 / _FARTHEST else 1.0
     offset = (large - scale * (low + high)) / 2
     sheet = Image.new("L", (large, large), 255)
     pen, width = ImageDraw.Draw(sheet), line * _OVERSAMPLING
@@ -142,9 +143,9 @@ def _points(stroke: tuple[Sequence[float], Sequence[float]]) -> npt.NDArray[np.f
         xs, ys = (np.asarray(axis, dtype=np.float64).reshape(-1) for axis in stroke[:2])
     except (TypeError, ValueError) as error:
         raise DataError("a stroke must be two lists of numbers, x and y") from error
-    if len(xs) != len(ys) or not np.isfinite(xs).all() or not np.isfinite(ys).all():
+    if len(xs) != len(ys) or not all((np.abs(axis) <= _FARTHEST).all() for axis in (xs, ys)):
         raise DataError(
-            f"a stroke has {len(xs)} x and {len(ys)} y, or values that are no finite numbers; "
-            "give as many of each"
+            f"a stroke has {len(xs)} x and {len(ys)} y, or values that are no finite numbers or "
+            f"beyond {_FARTHEST:g}; give as many of each, within that"
         )
     return np.stack([xs, ys], axis=1)
