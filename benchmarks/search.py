@@ -50,11 +50,11 @@ from msedge.data.layouts import Record
 from msedge.data.sample import SAMPLE_CLASSES, draw_photo, draw_sketch
 from msedge.data.sample_objects import OBJECTS
 from msedge.models.shipped import DEFAULT_MODEL, find_model
+from msedge.search.cpus import usable_cpus
 from msedge.search.embedding import Embedded, Embedder
 from msedge.search.folders import walk_folders
 from msedge.search.gallery import Gallery
 from msedge.search.gallery_file import GalleryFile, Model, NewPhoto
-from msedge.search.indexing import usable_cpus
 from msedge.search.onnx_encoder import OnnxEncoder
 from search_accuracy import MSEDGE, PHOTOS, SKETCHES, accuracy, data, evaluation_loop, run
 

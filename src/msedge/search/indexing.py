@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from msedge.errors import ConfigError
+from msedge.search.cpus import usable_cpus
 from msedge.search.encoder import Encoder
 from msedge.search.folders import Walk, walk_folders
 from msedge.search.gallery_connections import remove_database
@@ -98,13 +99,6 @@ def index(
     summary.skipped.sort(key=lambda skipped: os.fsencode(skipped.path))
     summary.seconds = time.monotonic() - begun
     return summary
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _check_folders(

@@ -5,7 +5,6 @@ Tested in ``tests/search/test_onnx_encoder.py``.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -16,6 +15,7 @@ from msedge.errors import ConfigError, ShapeError, WeightsError
 from msedge.models.card import Card, read_card
 from msedge.models.onnx_file import INPUT, OUTPUT, SUFFIX, fingerprint, read_onnx_card
 from msedge.models.shipped import DEFAULT_MODEL, find_model, is_shipped
+from msedge.search.cpus import usable_cpus
 from msedge.search.edge_view import edge_view
 from msedge.search.encoder import Embeddings, Pixels
 
@@ -53,7 +53,7 @@ class OnnxEncoder:
             raise ConfigError(f"an encoder needs at least 1 thread, got {threads}")
         path = _graph(find_model(model))
         card, decides = read_onnx_card(path), fingerprint(path)  # before anything of it is run
-        session = _session(path, threads or _usable_cpus())
+        session = _session(path, threads or usable_cpus())
         _check(path, card, session)
         name = str(model) if is_shipped(model) else str(Path(model).resolve())
         return cls(name, decides, card, session)
@@ -177,9 +177,3 @@ def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> Non
 def _unit(vectors: Embeddings) -> Embeddings:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(lengths, np.float32(1e-12))  # type: ignore[no-any-return]
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
