@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
 from drawing_page import CIRCLE, DrawingPage
@@ -97,11 +97,12 @@ class TestKeeping:
         expect(drawing.chips).to_have_count(1)
 
     def test_large_pictures_travel_small(self, drawing: DrawingPage):
-        noise = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
+        sheet = Image.new("RGB", (2000, 1500), "white")
+        ImageDraw.Draw(sheet).ellipse((500, 250, 1500, 1250), outline="black", width=20)
         content = io.BytesIO()
-        Image.fromarray(noise).save(content, "JPEG")
+        sheet.save(content, "JPEG")
         with drawing.page.expect_request("**/api/search") as sent:
-            hand_over(drawing, "paste", content.getvalue(), "image/jpeg", "noise.jpg")
+            hand_over(drawing, "paste", content.getvalue(), "image/jpeg", "sheet.jpg")
         image = base64.b64decode(json.loads(sent.value.post_data or "")["image"])
         with Image.open(io.BytesIO(image)) as opened:
             assert (opened.format, opened.size) == ("JPEG", (640, 480))
