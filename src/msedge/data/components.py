@@ -43,7 +43,7 @@ def find_components(mask: npt.NDArray[np.bool_]) -> Components:
     Example:
         >>> found = find_components(np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 0, 0]], bool))
         >>> found.areas.tolist(), found.boxes.tolist()
-        ([4, 1], [[0, 0, 3, 2], [0, 3, 1, 4]])
+        ([3, 1], [[0, 0, 3, 2], [0, 3, 1, 4]])
     """
     height, width = mask.shape
     step = width + 2  # a row and a gap, so that runs of different rows never meet on the line

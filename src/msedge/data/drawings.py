@@ -113,4 +113,5 @@ def _framed(sheet: Image.Image, name: str) -> Image.Image:
     pixels = np.asarray(framed, dtype=np.int16)
     if (np.abs(pixels - pixels[0, 0]).max(axis=2) <= INK).all():
         raise DataError(f"nothing is drawn in {name}: give a drawing with lines on it")
-    return even_lines(framed, max(inked.size))
+    even = even_lines(framed, max(inked.size))
+    return even if even is framed else frame_sketch(even)

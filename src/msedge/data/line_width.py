@@ -86,6 +86,9 @@ def _width(ink: _Mask) -> float:
 def _thickened(framed: Image.Image) -> Image.Image:
     levels = np.asarray(framed.convert("L"))
     levels = _darkest_of_blocks(levels, max(1, len(levels) // _SIDE))
+    low, high = int(levels.min()), int(levels.max())
+    darkness = (high - levels.astype(np.float32)) / (high - low)
+    levels = np.rint(255 * (1 - np.minimum(1.5 * darkness, 1))).astype(np.uint8)  # shades, to black
     radius = (_TARGET * len(levels) / UNIT - _width(_ink(levels))) / 2
     for step in range(round(radius)):
         levels = _darkest_around(levels, corners=step % 2 == 1)  # an octagon, nearly round

@@ -116,9 +116,9 @@ def _darkness(plane: _Plane, page: _Mask) -> _Plane:
     smooth = image.filter(ImageFilter.GaussianBlur(2)).convert("F")
     size = plane.shape[1], plane.shape[0]
     paper = np.asarray(smooth.resize(size, Image.Resampling.BICUBIC), np.float32)
-    darkness = np.clip(1 - plane / np.maximum(paper, 8.0), 0, 1) * page
+    darkness = np.clip(1 - plane / np.maximum(paper, 8.0), 0, 1).astype(np.float32) * page
     grain = _levels(255 * darkness).filter(ImageFilter.GaussianBlur(max(plane.shape) / _SIDE))
-    return np.asarray(grain, np.float32) / 255
+    return np.asarray(grain, np.float32) / np.float32(255)
 
 
 def _drawn(darkness: _Plane) -> _Plane | None:
@@ -170,7 +170,8 @@ def _inside(found: Components) -> _Mask:
     height, width = found.labels.shape
     left, top, right, bottom = found.boxes.T
     off: _Mask = (left > 1) & (top > 1) & (right < width - 1) & (bottom < height - 1)
-    edge = np.concatenate([found.labels[[1, -2]].ravel(), found.labels[:, [1, -2]].ravel()])
+    rows, columns = [min(1, height - 1), max(height - 2, 0)], [min(1, width - 1), max(width - 2, 0)]
+    edge = np.concatenate([found.labels[rows].ravel(), found.labels[:, columns].ravel()])
     contact = np.bincount(edge[edge >= 0], minlength=len(off))
     crossing = ~off & (contact < 0.03 * len(edge))
     inside, outside = found.areas[off].sum(), found.areas[crossing].sum()
@@ -190,7 +191,8 @@ def _marks(found: Components, strong: _Mask) -> _Mask:
     room = 0.1 * max(right[long].max() - left[long].min(), bottom[long].max() - top[long].min())
     among = (left >= left[long].min() - room) & (right <= right[long].max() + room)
     among &= (top >= top[long].min() - room) & (bottom <= bottom[long].max() + room)
-    return kept & among & (extent >= 0.004 * max(found.labels.shape))
+    marks: _Mask = kept & among & (extent >= 0.004 * max(found.labels.shape))
+    return marks
 
 
 def _reduced(plane: _Plane, side: int) -> Image.Image:

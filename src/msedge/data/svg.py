@@ -33,7 +33,6 @@ _UNITS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "mm": 96 / 25.4, "cm": 96
 _LENGTH = re.compile(r"\s*([0-9]{0,20}\.?[0-9]{1,20}(?:e[+-]?[0-9]{1,3})?)\s*([a-z]*)\s*", re.I)
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
 
-# Without smoothed edges a hairline is drawn a whole pixel wide, where smoothing leaves a shade.
 _RENDERER = f"""
 import sys
 try:
@@ -44,7 +43,7 @@ except (ImportError, ValueError, OSError):
 import resvg_py
 page = sys.stdin.buffer.read().decode()
 sys.stdout.buffer.write(resvg_py.svg_to_bytes(
-    svg_string=page, shape_rendering="optimize_speed", skip_system_fonts=True))
+    svg_string=page, skip_system_fonts=True))
 """
 
 
@@ -92,7 +91,7 @@ def _render(page: bytes, name: str) -> Image.Image:
             command, input=page, capture_output=True, timeout=MAX_SECONDS, check=True
         )
         with Image.open(BytesIO(done.stdout), formats=("PNG",)) as sheet:
-            return sheet.convert("RGBA")
+            return _darkened(sheet.convert("RGBA"))
     except subprocess.TimeoutExpired as error:
         raise DataError(
             f"cannot read drawing {name}: it takes longer than {MAX_SECONDS:g} s to draw; "
@@ -104,6 +103,15 @@ def _render(page: bytes, name: str) -> Image.Image:
         raise DataError(f"cannot read drawing {name}: {one_line(last)}") from error
     except OSError as error:
         raise DataError(f"cannot read drawing {name}: {one_line(error)}") from error
+
+
+def _darkened(sheet: Image.Image) -> Image.Image:
+    """The same at full strength where the strongest mark is a shade, as smoothed hairlines are."""
+    strongest = int(sheet.getchannel("A").getextrema()[1])  # type: ignore[arg-type]
+    if 0 < strongest < 255:
+        alpha = sheet.getchannel("A").point([level * 255 // strongest for level in range(256)])
+        sheet.putalpha(alpha)
+    return sheet
 
 
 def _harmless(content: bytes) -> bytes:
@@ -118,11 +126,11 @@ def _harmless(content: bytes) -> bytes:
         raise ValueError("its outermost element is not <svg>")
     _take_out_links(root)
     _fit(root)
-    return ElementTree.tostring(root, encoding="utf-8")
+    return bytes(ElementTree.tostring(root, encoding="utf-8"))
 
 
 def _parse(content: bytes) -> ElementTree.Element:
-    root = None
+    root: ElementTree.Element | None = None
     depth = elements = 0
     for event, element in ElementTree.iterparse(BytesIO(content), events=("start", "end")):
         root = element if root is None else root
