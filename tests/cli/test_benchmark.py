@@ -35,7 +35,7 @@ def plan(tiny_options: dict[str, object], tiny_root: Path, tmp_path: Path) -> Ca
             "datasets": [{"data_root": str(tiny_root), "data_name": "tiny"}],
             "seeds": [0],
             "variants": {"plain": {"fusion": "none"}, "edge": {"fusion": "edge"}},
-            "baseline": "plain",
+            "baselines": ["plain"],
         }
         path = tmp_path / "plan.yaml"
         path.write_text(yaml.safe_dump(given | changes))
@@ -75,7 +75,13 @@ class TestWhole:
         command = ["benchmark", str(file), "--save-root", str(root)]
         first = subprocess.Popen([sys.executable, "-m", "msedge", *command], env=ENVIRONMENT)
         log = root / "tiny/plain/seed-0/train.log"
-        wait_for(lambda: log.exists() and "epoch 2: loss" in log.read_text(), "two epochs")
+        wait_for(
+            lambda: (
+                first.poll() is not None or (log.exists() and "epoch 2: loss" in log.read_text())
+            ),
+            "two epochs",
+        )
+        assert first.poll() is None
         processes = children_of(first.pid)
         for process in (first.pid, *processes):
             os.kill(process, signal.SIGKILL)

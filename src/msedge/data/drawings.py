@@ -110,8 +110,8 @@ def _from_bytes(content: bytes, name: str) -> Image.Image:
 def _framed(sheet: Image.Image, name: str) -> Image.Image:
     inked = sheet if is_clean(sheet) else lift_ink(sheet)
     framed = frame_sketch(inked)
-    pixels = np.asarray(framed, dtype=np.int16)
-    if (np.abs(pixels - pixels[0, 0]).max(axis=2) <= INK).all():
+    ground = np.asarray(framed)[0, 0].astype(np.int16)[:, None]
+    if np.abs(np.subtract(framed.getextrema(), ground)).max() <= INK:
         raise DataError(f"nothing is drawn in {name}: give a drawing with lines on it")
     even = even_lines(framed, max(inked.size))
     return even if even is framed else frame_sketch(even)

@@ -23,7 +23,7 @@ UNIT = 256
 """Widths are told in pixels of a picture of this side."""
 
 TOO_THIN = 2.2
-TOO_THICK = 6.0
+TOO_THICK = 7.5
 _SILHOUETTE = 36.0  # wider is an area, not a line
 _TARGET = 4.1  # Sketchy's median, of framed drawings
 _SIDE = 384  # of the picture worked on, at least: twice what the network reads
