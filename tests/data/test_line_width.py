@@ -70,7 +70,7 @@ def test_hairlines_are_seen_after_reduction(side):
     assert darkest(thin) > darkest(even) + 60 or side < 400
 
 
-@pytest.mark.parametrize("line", [8, 14, 20])
+@pytest.mark.parametrize("line", [12, 15, 20])
 def test_a_markers_lines_are_thinned_and_none_is_lost(line):
     thick = drawing(line)
     assert line_width(thick) > TOO_THICK

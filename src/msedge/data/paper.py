@@ -4,8 +4,8 @@ A telephone sees a sheet grey or yellow, brighter at the window, under the shado
 table. None of it was drawn. What was drawn is darker than the paper around it, thin, and hangs
 together. So the light on bare paper is estimated by a closing (a maximum filter wider than any
 line, then a minimum filter), the picture divided by it, and what then stays dark enough, is long
-enough and does not run out of the picture is the ink. A blackboard is inverted first. How much
-this gains on pictures made so is in ``docs/results.md``; tested in ``tests/data/test_paper.py``.
+enough and does not run out of the picture is the ink. A blackboard is inverted first. Tested in
+``tests/data/test_paper.py``.
 
 References:
     Serra, Image Analysis and Mathematical Morphology, 1982: closing, and its use for uneven light.
