@@ -153,3 +153,10 @@ CLEAN = line_drawing((300, 300), line=3).convert("RGB")
 )
 def test_clean_drawings_are_told(drawing):
     assert is_clean(drawing)
+
+
+@pytest.mark.filterwarnings("error")
+def test_two_halves_have_no_ground():
+    halves = Image.new("RGB", (40, 40), "white")
+    halves.paste("black", (0, 0, 20, 40))
+    assert not is_clean(halves)

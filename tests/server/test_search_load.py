@@ -47,7 +47,7 @@ class TestManyAtATime:
                     asked = [
                         asyncio.create_task(client.post("/api/search", json=body)) for _ in range(8)
                     ]
-                    while sum(task.done() for task in asked) < 3:
+                    while encoder.running < 2 or sum(task.done() for task in asked) < 3:
                         await asyncio.sleep(0.005)
                     # while the encoder is busy, everything else goes on
                     assert (await client.get("/healthz")).status_code == 200

@@ -48,7 +48,7 @@ def is_clean(sheet: Image.Image) -> bool:
     distance = np.abs(pixels[::step, ::step].astype(np.int16) - ground)
     farthest = distance.max(axis=2)
     inked = farthest > INK
-    if (farthest[~inked] <= _SAME).mean() < 0.8:
+    if inked.all() or (farthest[~inked] <= _SAME).mean() < 0.8:
         return False
     if not inked.any():
         return not (farthest > 2 * _SAME).any()

@@ -32,9 +32,13 @@ def find_chromium() -> str | None:
     return next((place for place in places if place and Path(place).is_file()), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, or the one that MSEDGE_CHROMIUM names."""
+    """Debian's Chromium, or the one that MSEDGE_CHROMIUM names.
+
+    For a module, not for the session: while Playwright is open, an event loop is running in
+    this thread, and no test after it could start one of its own.
+    """
     chromium = find_chromium()
     if chromium is None:
         reason = "no Chromium: install it, or name its program in MSEDGE_CHROMIUM"
