@@ -19,6 +19,7 @@ from lightning_fabric import Fabric
 
 from msedge.data.datasets import ImageSet
 from msedge.data.layouts import read_dataset
+from msedge.data.pixel_cache import PixelCache
 from msedge.data.sample import write_sample
 from msedge.training.allocator import keep_freed_memory
 from msedge.training.config import TrainConfig
@@ -36,7 +37,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_sample(Path(folder))
         split = read_dataset(Path(folder), "sample").train
-        images = ImageSet(split.records, split.classes, size=options.size)
+        cache = PixelCache.open(
+            Path(folder) / "cache",
+            split.records,
+            size=options.size,
+            frame_sketches=False,
+            limit_gb=4.0,
+        )
+        images = ImageSet(split.records, split.classes, size=options.size, cache=cache)
         learners, filling = {}, 0.0
         for kept in (False, True):
             config = TrainConfig(
@@ -50,7 +58,6 @@ def main() -> None:
             start = time.perf_counter()
             learners[kept] = Learner(config, Fabric(accelerator="cpu"), images, None)
             filling = time.perf_counter() - start
-        images[0]
         seconds: dict[bool, list[float]] = {False: [], True: []}
         for epoch in range(1, options.rounds + 2):
             for kept, learner in learners.items():

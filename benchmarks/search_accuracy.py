@@ -58,7 +58,6 @@ def evaluation_loop(model: str, records: Sequence[Record], threads: int) -> Call
         sorted({record.class_name for record in records}),
         size=card.image_size,
         frame_sketches=card.frame_sketches,
-        cache_gb=0,
     )
     device = torch.device("cpu")
     return lambda: embed(network, images, device=device, edge_weight=card.gallery_edges)

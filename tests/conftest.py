@@ -77,6 +77,7 @@ def tiny_config(tiny_root: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
             "save_root": tmp_path / "result",
             "learning_rate": 1e-3,
             "select": "last",
+            "cache": False,  # whose file would stand in the data root that tests share
         }
         return TrainConfig(**(settings | changes))
 

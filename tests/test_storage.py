@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from msedge.errors import DataError
-from msedge.storage import atomic_path
+from msedge.storage import atomic_path, remove_leftovers
 
 
 def entries(folder: Path) -> list[str]:
@@ -162,3 +162,25 @@ class TestNumbers:
             thread.join()
         assert path.read_text() in contents
         assert entries(tmp_path) == ["a.txt"]
+
+
+class TestLeftovers:
+    """What a killed writer leaves, which no ``finally`` removes."""
+
+    def test_only_those_of_the_file_go(self, tmp_path):
+        path = tmp_path / "[a]*.txt"
+        for writer in (path, tmp_path / "b.txt"):
+            with atomic_path(writer) as temporary:
+                os.link(temporary, tmp_path / "kept")
+            (tmp_path / "kept").rename(temporary)
+        others = {".[a]*-1234.txt", ".[a]*-123456789.txt", ".[a]*-12345678.csv", ".a-12345678.txt"}
+        for name in others:
+            (tmp_path / name).touch()
+        assert len(entries(tmp_path)) == 8
+        remove_leftovers(path)
+        (left,) = {*entries(tmp_path)} - others - {path.name, "b.txt"}
+        assert left.startswith(".b-")
+
+    def test_where_there_is_nothing(self, tmp_path):
+        remove_leftovers(tmp_path / "gone" / "a.txt")
+        assert entries(tmp_path) == []

@@ -19,8 +19,8 @@ from msedge.models.shipped import find_model
 
 ABSENT = (
     "fastapi", "kornia", "lightning_fabric", "onnx", "onnxscript", "pillow_heif",
-    "prometheus_client", "pytorch_metric_learning", "resvg_py", "timm", "torch", "torchvision",
-    "uvicorn",
+    "prometheus_client", "pytorch_metric_learning", "resvg_py", "tensorboard", "timm", "torch",
+    "torchvision", "uvicorn",
 )  # fmt: skip
 HIDING = f"""
 import sys

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 
 class MSEdgeError(Exception):
-    """Bad input, with a one-line message that says how to go on."""
+    """Bad input, with a one-line message that says how to go on.
+
+    Attributes:
+        exit_status: what the command line ends with.
+    """
+
+    exit_status = 2
 
 
 class DataError(MSEdgeError):

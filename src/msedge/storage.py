@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import stat
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from msedge.errors import DataError
+
+_TOKEN_BYTES = 4
 
 
 @contextmanager
@@ -29,7 +32,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         DataError: the folder cannot be made, or the file cannot be written; also for an ``OSError``
             of the writer.
     """
-    temporary = path.parent / f".{path.stem}-{secrets.token_hex(4)}{path.suffix}"
+    temporary = path.parent / f".{path.stem}-{secrets.token_hex(_TOKEN_BYTES)}{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The umask is left to the system: asking for it would change it for every thread.
@@ -51,3 +54,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise DataError(f"cannot write {path} ({reason}); what stood there is untouched") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of :func:`atomic_path` whose writers were killed.
+
+    Only for a file that nobody writes just now.
+
+    Args:
+        path: the file that they were to replace; it stays.
+    """
+    beginning, token = f".{path.stem}-", "[0-9a-f]" * (2 * _TOKEN_BYTES)
+    for leftover in path.parent.glob(glob.escape(beginning) + token + glob.escape(path.suffix)):
+        leftover.unlink(missing_ok=True)

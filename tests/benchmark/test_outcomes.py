@@ -88,12 +88,26 @@ class TestOtherSettings:
         )
 
     def test_of_an_older_version(self, cell, finish):
+        """What it did not know was at its default."""
         config = cell.config.what_decides()
-        del config["holdout"]
+        del config["holdout"], config["accumulate"]
+        finish(cell, config=config | {"precision": "32-true"})
+        assert read_outcome(cell, FINGERPRINT).state == "done"
+
+    def test_of_an_older_version_that_was_otherwise(self, cells, finish):
+        (cell, *_) = cells(settings={"accumulate": 2})
+        config = cell.config.what_decides()
+        del config["accumulate"]
         finish(cell, config=config)
         error = read_outcome(cell, FINGERPRINT).error
         assert error is not None
-        assert "holds a run of a version without holdout; remove it" in error
+        assert "holds a run with another accumulate; remove it" in error
+
+    def test_of_a_version_that_knew_another_setting(self, cell, finish):
+        finish(cell, config=cell.config.what_decides() | {"unheard_of": 1})
+        error = read_outcome(cell, FINGERPRINT).error
+        assert error is not None
+        assert "holds a run with another unheard_of; remove it" in error
 
 
 class TestFigures:

@@ -55,6 +55,7 @@ def tiny_options(tiny_root: Path, tmp_path: Path) -> dict[str, object]:
         "accelerator": "cpu",
         "select": "last",
         "save_root": tmp_path / "result",
+        "cache_dir": str(tmp_path / "cache"),  # not in the data root, which tests share
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 import msedge
 from msedge.cli.app import app, main, run
 from msedge.errors import ConfigError, DataError, MSEdgeError, ShapeError, WeightsError
+from msedge.training.stopping import StoppedError
 
 HEAVY = "{'torch', 'timm', 'kornia', 'numpy', 'PIL'}"
 
@@ -84,6 +86,12 @@ class TestErrors:
         monkeypatch.setenv("MSEDGE_DEBUG", "1")
         with pytest.raises(DataError, match="no cat"):
             run(raising(DataError("no cat")))
+
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    def test_a_stopped_run_is_a_line_and_what_shells_expect(self, type_in, number, status):
+        answer = type_in(lambda: run(raising(StoppedError("stopped after step 3", number))))
+        assert (answer.code, answer.out) == (status, "")
+        assert answer.err == "msedge: stopped after step 3\n"
 
     def test_stopped_by_a_person(self, type_in):
         assert type_in(lambda: run(raising(KeyboardInterrupt()))).code == 130

@@ -18,6 +18,7 @@ SPELLINGS = {
     "-": {},
     "_": {"backbone": "backbone_type", "dim": "proj_dim"},
 }
+SWITCHES = tuple(n for n, field in TrainConfig.model_fields.items() if field.annotation is bool)
 Caught = list[tuple[dict[str, Any], Path | None]]
 
 
@@ -72,7 +73,7 @@ class TestEverySetting:
 
     def test_all_at_once_make_a_configuration(self, separator):
         caught: Caught = []
-        valid = {"image_size": "64", "batch_size": "8"}
+        valid = {"image_size": "64", "batch_size": "14"}
         arguments = []
         for name in FIELDS:
             typed = [valid[name]] if name in valid else example(name)[0]
@@ -81,6 +82,15 @@ class TestEverySetting:
         assert result.exit_code == 0, result.output
         config = TrainConfig(**caught[0][0])
         assert (config.image_size, config.resume, config.averaging) == (64, True, 0.25)
+
+    @pytest.mark.parametrize("name", SWITCHES)
+    def test_what_can_be_switched_on_can_be_switched_off(self, name, separator):
+        """As against a file, or against a default that is on."""
+        caught: Caught = []
+        off = f"--no{separator}{name.replace('_', separator)}"
+        result = CliRunner().invoke(application(caught, separator), [off])
+        assert result.exit_code == 0, result.output
+        assert caught == [({name: False}, None)]
 
     def test_nothing_typed_gives_nothing(self, separator):
         """So that a file's settings are not overruled by defaults."""
@@ -100,7 +110,7 @@ class TestEverySetting:
             (line,) = (line for line in result.output.splitlines() if line.startswith(start))
             assert field.description in line
         assert "(default: mine)" in result.output
-        assert "(default: False)" not in result.output
+        assert not any(f"(default: {value})" in result.output for value in (True, False))
         assert "(default: None)" not in result.output
 
     @pytest.mark.parametrize("typed", ["hedge", "EDGE", ""])
@@ -127,3 +137,5 @@ def test_msedge_train_has_them_all() -> None:
     assert result.exit_code == 0
     for name in FIELDS:
         assert f"{option(name, '-')} " in result.output
+    for name in SWITCHES:
+        assert f"--no-{name.replace('_', '-')} " in result.output

@@ -27,7 +27,14 @@ from msedge.models.checkpoint import load_checkpoint
 from msedge.training.config import TrainConfig
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
-FILES = ("results.csv", "model.safetensors", "vectors.safetensors", "run.json", "retrieval.png")
+FILES = (
+    "results.csv",
+    "model.safetensors",
+    "vectors.safetensors",
+    "run.json",
+    "retrieval.png",
+    "log.jsonl",
+)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 Spell = Callable[..., list[str]]
 
@@ -157,7 +164,8 @@ class TestWholeRuns:
         paths = [folder / f"{prefix}_{name}" for name in FILES]
         assert sorted(folder.iterdir()) == sorted(paths)
         assert all(str(path) in out for path in paths)
-        results, model, vectors, record, figure = paths
+        results, model, vectors, record, figure, log = paths
+        assert json.loads(log.read_text().splitlines()[-1])["kind"] == "epoch"
         header, *rows = results.read_text().splitlines()
         assert header.startswith("epoch,loss,mAP@200,mAP@all,P@100,P@200,")
         assert len(rows) == 1

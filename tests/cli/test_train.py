@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,8 +15,9 @@ from safetensors.torch import load_file
 from msedge.cli import paper
 from msedge.cli.app import main
 from msedge.cli.train import run_training
-from msedge.errors import ConfigError
+from msedge.errors import ConfigError, DataError
 from msedge.training.config import TrainConfig
+from msedge.training.learner import Learner, Step
 
 
 @pytest.fixture
@@ -104,7 +108,49 @@ class TestCommand:
         monkeypatch.setattr("msedge.training.trainer.train", stopped)
         answer = type_in(paper.main, *paper_options())
         assert answer.code == 130
-        assert answer.err.splitlines()[-1] == (
-            "stopped; --resume goes on after the last whole epoch"
-        )
         assert "Traceback" not in answer.err
+
+    def test_told_to_stop(self, type_in, paper_options, monkeypatch):
+        """Between two steps, as a cluster does it; what a shell expects is told."""
+        step = Learner.epoch
+
+        def epoch(self: Learner, number: int, done: int = 0) -> Iterator[Step]:
+            for each in step(self, number, done):
+                if each.number == 2:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield each
+
+        monkeypatch.setattr(Learner, "epoch", epoch)
+        before = signal.getsignal(signal.SIGTERM)
+        answer = type_in(paper.main, *paper_options())
+        assert answer.code == 143
+        assert answer.out == ""
+        assert answer.err.splitlines()[-1] == (
+            "msedge: stopped after step 2 of epoch 1; --resume goes on from there"
+        )
+        assert signal.getsignal(signal.SIGTERM) is before
+        monkeypatch.undo()
+        resumed = type_in(paper.main, *paper_options(), "--resume")
+        assert resumed.code == 0, resumed.err
+        assert "going on after epoch 0 and 2 steps of the killed run" in resumed.err.splitlines()
+
+
+class TestProcesses:
+    """The first of several processes speaks; the others are heard when something goes wrong."""
+
+    @pytest.mark.parametrize(("rank", "speaks"), [("0", True), ("1", False)])
+    def test_only_the_first_speaks(self, engine, monkeypatch, capsys, rank, speaks):
+        monkeypatch.setenv("RANK", rank)
+        run_training({}, {"data_name": "x"}, None)
+        assert engine.configs == [TrainConfig(data_name="x")]
+        assert engine.shown == (["result"] if speaks else [])
+        assert (capsys.readouterr().err != "") is speaks
+
+    def test_errors_are_told_by_all(self, monkeypatch):
+        def fails(*_: object) -> None:
+            raise DataError("no cat")
+
+        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setattr("msedge.training.trainer.train", fails)
+        with pytest.raises(DataError, match="no cat"):
+            run_training({}, {"data_name": "x"}, None)

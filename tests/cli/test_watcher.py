@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from msedge.cli import watcher as module
-from msedge.cli.watcher import TerminalWatcher
+from msedge.cli.watcher import SilentWatcher, TerminalWatcher
 from msedge.training.run_files import EpochRow
 
 ROW = EpochRow(3, 1.23456, {"mAP@200": 45.678, "P@100": 9.0}, 0.5, 61.6)
@@ -72,6 +72,19 @@ class TestLines:
 
     def test_errors_pass_through(self):
         with pytest.raises(KeyError), TerminalWatcher():
+            raise KeyError
+
+
+class TestSilent:
+    def test_says_nothing(self, capsys):
+        with SilentWatcher() as watcher:
+            watcher.say("hello")
+            watcher.progress("epoch 1", 1, 4, "loss 2.5")
+            watcher.row(ROW, True)
+        assert capsys.readouterr() == ("", "")
+
+    def test_errors_pass_through(self):
+        with pytest.raises(KeyError), SilentWatcher():
             raise KeyError
 
 

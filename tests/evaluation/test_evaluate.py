@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from msedge.errors import ConfigError, ShapeError
 from msedge.evaluation.conventions import CONVENTIONS
-from msedge.evaluation.evaluate import Metrics, evaluate
+from msedge.evaluation.evaluate import Evaluation, Metrics, evaluate
 from msedge.evaluation.hits import Hits
 from msedge.evaluation.scoring import METRICS, scored, sign_codes
 
@@ -178,3 +178,89 @@ class TestNumbers:
             3.7 * queries, (lengths * gallery)[turn], query_labels, gallery_labels[turn]
         )
         assert other.means() == whole.means()
+
+
+class TestSharing:
+    @settings(deadline=None, max_examples=25)
+    @given(seed=st.integers(0, 2**32 - 1), parts=st.integers(1, 9), metric=st.sampled_from(METRICS))
+    def test_joined_parts_are_the_whole_to_the_last_bit(self, seed, parts, metric):
+        queries, gallery, query_labels, gallery_labels = problem(seed % 100, queries=7)
+        queries[seed % 7] *= 500  # euclidean measures all by the longest, whoever ranks it
+        if metric == "hamming":
+            queries, gallery = sign_codes(queries), sign_codes(gallery)
+        arrays = (queries, gallery, query_labels, gallery_labels)
+        options = {"metric": metric, "conventions": tuple(CONVENTIONS), "at": (5, 200)}
+        whole = evaluate(*arrays, **options)
+        turn = np.random.default_rng(seed).permutation(7)
+        shares = [turn[rank::parts] for rank in range(parts)]  # some of them empty
+        found = [evaluate(*arrays, rows=rows, chunk=2, **options) for rows in shares]
+        joined = Evaluation.joined(found, shares)
+        for name in CONVENTIONS:
+            assert joined.means(name) == whole.means(name)
+            assert list(joined.values[name]) == list(whole.values[name])
+            for measure, values in whole.values[name].items():
+                np.testing.assert_array_equal(joined.values[name][measure], values)
+        np.testing.assert_array_equal(joined.labels, whole.labels)
+        np.testing.assert_array_equal(joined.relevant, whole.relevant)
+        for attribute in ("gallery", "metric", "at"):
+            assert getattr(joined, attribute) == getattr(whole, attribute)
+
+    def test_some_queries_in_the_order_asked_for(self):
+        seen = []
+        whole = evaluate(*problem())
+        some = evaluate(
+            *problem(), rows=np.array([22, 3, 8]), chunk=2, progress=lambda *move: seen.append(move)
+        )
+        np.testing.assert_array_equal(some.labels, whole.labels[[22, 3, 8]])
+        np.testing.assert_array_equal(some.relevant, whole.relevant[[22, 3, 8]])
+        for measure, values in whole.values["standard"].items():
+            np.testing.assert_array_equal(some.values["standard"][measure], values[[22, 3, 8]])
+        assert some.metrics().queries == 3
+        assert seen == [(2, 3), (3, 3)]
+
+    def test_an_error_is_the_same_for_every_share(self):
+        queries, gallery, query_labels, gallery_labels = problem()
+        query_labels[5] = 99
+        for rows in ([5], [6, 7], []):
+            with pytest.raises(ShapeError, match="query_labels row 5: class 99 has no photo"):
+                evaluate(
+                    queries, gallery, query_labels, gallery_labels, rows=np.array(rows, np.int64)
+                )
+
+    @pytest.mark.parametrize(
+        ("rows", "reason"),
+        [
+            ([0, 23], "rows names query 23, expected 0 to 22"),
+            ([-1], "rows names query -1"),
+            ([3, 4, 3], "rows names a query twice"),
+            ([0.5], "rows must be a 1-D array of integer positions, got float64"),
+            ([[1, 2]], r"got int64 \(1, 2\)"),
+        ],
+    )
+    def test_rows_that_are_none(self, rows, reason):
+        with pytest.raises(ShapeError, match=reason):
+            evaluate(*problem(), rows=np.array(rows))
+
+    @pytest.mark.parametrize("rows", [([0, 1], [1, 2]), ([0, 1], [3, 4]), ([0, 1], [2])])
+    def test_rows_that_do_not_make_a_whole(self, rows):
+        parts = [evaluate(*problem(), rows=np.array(each)) for each in ([0, 1], [2, 3])]
+        with pytest.raises(ShapeError, match=r"parts of \[2, 2\] queries cannot be joined at rows"):
+            Evaluation.joined(parts, [np.array(each) for each in rows])
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"at": (10,)},
+            {"conventions": ("sake",)},
+            {"conventions": ("standard", "sake")},
+            {"metric": "euclidean"},
+        ],
+    )
+    def test_parts_of_different_evaluations(self, other):
+        shares = [np.arange(12), np.arange(12, 23)]
+        parts = [
+            evaluate(*problem(), rows=shares[0]),
+            evaluate(*problem(), rows=shares[1], **other),
+        ]
+        with pytest.raises(ShapeError, match="the parts differ in gallery, metric, cut-offs or co"):
+            Evaluation.joined(parts, shares)

@@ -78,7 +78,7 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
 
 def pixels_of(images: ImageSet, domain: str) -> np.ndarray:
     rows = [row for row, record in enumerate(images.records) if record.domain == domain]
-    return images.__getitems__(rows).images.numpy()
+    return np.ascontiguousarray(images.pixels(torch.tensor(rows)))
 
 
 def noise(count: int) -> np.ndarray:

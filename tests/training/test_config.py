@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msedge.errors import ConfigError
-from msedge.training.config import TrainConfig, read_yaml, resolve
+from msedge.training.config import TrainConfig, read_yaml, recorded_settings, resolve
 
 
 class TestSmoke:
@@ -72,6 +72,15 @@ class TestExceptions:
             ("image_size", 31),
             ("learning_rate", 0),
             ("data_root", None),
+            ("accumulate", 0),
+            ("devices", -1),
+            ("nodes", 0),
+            ("strategy", "fsdp"),
+            ("precision", "64"),
+            ("precision", True),
+            ("save_minutes", -1),
+            ("cache_gb", -1),
+            ("compile", "perhaps"),
         ],
     )
     def test_values_that_cannot_be_used(self, name, value):
@@ -146,7 +155,15 @@ class TestTuBerlin:
 class TestWhatDecides:
     def test_place_and_start_do_not(self):
         one = TrainConfig(data_root=Path("a"), save_root=Path("b"), resume=True, cache_gb=1)
-        other = TrainConfig(overwrite=True, skip_unreadable=True)
+        other = TrainConfig(
+            overwrite=True,
+            skip_unreadable=True,
+            cache=False,
+            cache_dir=Path("c"),
+            save_minutes=0,
+            tensorboard=True,
+            profile=True,
+        )
         assert one.what_decides() == other.what_decides()
 
     @pytest.mark.parametrize(
@@ -160,14 +177,69 @@ class TestWhatDecides:
             {"averaging": 0.5},
             {"frozen_blocks": 1},
             {"min_val_photos": 3},
+            {"precision": "bf16-mixed"},
+            {"accumulate": 2},
+            {"accelerator": "cpu"},
         ],
     )
     def test_what_changes_the_figures_does(self, change):
         assert TrainConfig(**change).what_decides() != TrainConfig().what_decides()
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"devices": 4},
+            {"nodes": 2},
+            {"strategy": "ddp"},
+            {"compile": True},
+            {"checkpoint_gradients": True},
+        ],
+    )
+    def test_what_moves_them_by_a_rounding_does_not(self, change):
+        assert TrainConfig(**change).what_decides() == TrainConfig().what_decides()
+
     def test_makes_the_same_run_again(self):
         config = TrainConfig(head_learning_rate=0.1, epochs=3)
         assert TrainConfig(**config.what_decides()) == config
+
+
+class TestRecorded:
+    """Records of other versions of this program, read with the eyes of this one."""
+
+    @given(st.sets(st.sampled_from(sorted(TrainConfig().what_decides()))))
+    def test_a_setting_that_there_was_not_yet_was_at_its_default(self, missing):
+        now = TrainConfig(seed=3, fusion="none").what_decides()
+        older = {name: value for name, value in now.items() if name not in missing}
+        defaults = TrainConfig().what_decides()
+        expected = {name: (defaults if name in missing else now)[name] for name in now}
+        assert recorded_settings(older) == (expected if older else {})
+
+    def test_number_format_by_its_old_name(self):
+        assert recorded_settings({"precision": "32-true"}) == TrainConfig().what_decides()
+
+    def test_what_decided_nothing_is_left_out(self):
+        found = recorded_settings({"seed": 3, "cache_gb": 9, "compile": True})
+        assert found == TrainConfig(seed=3).what_decides()
+
+    @pytest.mark.parametrize("recorded", [{}, {"seed": -1}, {"unheard_of": 1}, {7: 1}])
+    def test_what_cannot_be_read_stays_as_it_is(self, recorded):
+        assert recorded_settings(recorded) == recorded
+
+
+class TestPrecision:
+    @pytest.mark.parametrize("given", [32, "32", "32-true"])
+    def test_spellings_of_the_default(self, given):
+        assert resolve({"precision": given}) == TrainConfig()
+
+    @pytest.mark.parametrize("given", ["bf16-mixed", "16-mixed"])
+    def test_others(self, given):
+        assert resolve({"precision": given}).precision == given
+
+
+def test_parts_of_a_batch_are_equal():
+    with pytest.raises(ConfigError, match="batch_size 64 cannot be shown in 3 equal parts; choose"):
+        resolve({"accumulate": 3})
+    assert resolve({"accumulate": 4, "batch_size": 12}).accumulate == 4
 
 
 def test_photos_alone_need_edge_views():

@@ -73,7 +73,8 @@ class TestEmbed:
         cache = FrozenCache(
             network.eval(), images, blocks=4, views=(edge_view,), limit_gb=1, device=CPU
         )
-        monkeypatch.setattr(images, "__getitems__", None)
+        for way in ("pixels", "stream"):
+            monkeypatch.setattr(images, way, None)
         found = embed(network, images, frozen=cache, **options)
         assert found.embeddings == pytest.approx(expected.embeddings, abs=5e-3)
         assert found.paths == expected.paths

@@ -14,6 +14,7 @@ from msedge.models.edges import edge_views
 from msedge.models.network import MSEdge
 from msedge.training.frozen_cache import FrozenCache
 from msedge.training.learner import Learner
+from msedge.training.plan import plan_epoch
 
 CPU = torch.device("cpu")
 BLOCKS = 4
@@ -46,7 +47,7 @@ class TestNumbers:
         network = network_of(fusion)
         cache = cache_of(network, images)
         rows = torch.tensor([5, 0, len(images) - 1, 17])
-        pixels = to_unit_range(images.__getitems__(rows.tolist()).images)
+        pixels = to_unit_range(images.pixels(rows))
         viewed = torch.nonzero(images.domains[rows] == DOMAINS.index("photo"))[:, 0]
         assert 0 < len(viewed) < len(rows)
         unmirrored = torch.zeros(len(rows) + len(viewed), dtype=torch.bool)
@@ -75,7 +76,7 @@ class TestFolder:
         monkeypatch.setattr(FrozenCache, "_check", lambda *_: None)
         first = cache_of(network_of(), images, folder=tmp_path)
         assert len(list(tmp_path.iterdir())) == 4  # the images, and three ways of drawing edges
-        monkeypatch.setattr(images, "__getitems__", None)
+        monkeypatch.setattr(images, "pixels", None)
         second = cache_of(network_of(), images, folder=tmp_path)
         photos = torch.nonzero(images.domains == DOMAINS.index("photo"))[:2, 0]
         asked = (photos, torch.tensor([0, 1]), torch.tensor([2, 0]), torch.zeros(4) > 0)
@@ -113,11 +114,16 @@ class TestLearning:
         torch.manual_seed(0)
         settings = {"frozen_blocks": BLOCKS, "warmup": 0, "edge_views": 0.5} | changes
         learner = Learner(tiny_config(**settings), Fabric(accelerator="cpu"), images, None)
-        return [loss for epoch in (1, 2) for _, loss in learner.epoch(epoch)]
+        return [float(step.loss) for epoch in (1, 2) for step in learner.epoch(epoch)]
 
     def test_goes_nearly_as_without_it(self, tiny_config, images, monkeypatch):
         """The same order and the same losses but for rounding, where nothing is mirrored."""
-        monkeypatch.setattr("msedge.training.learner.draw_mirrored", lambda n: torch.rand(n) < -1.0)
+
+        def unmirrored(*order, **settings):
+            for plan in plan_epoch(*order, **settings):
+                yield plan._replace(mirrored=torch.zeros_like(plan.mirrored))
+
+        monkeypatch.setattr("msedge.training.learner.plan_epoch", unmirrored)
         plain = self.losses(tiny_config, images)
         kept = self.losses(tiny_config, images, cache_frozen=True)
         assert kept == pytest.approx(plain, rel=0.02)
@@ -128,10 +134,10 @@ class TestLearning:
         config = tiny_config(frozen_blocks=BLOCKS, cache_frozen=True, edge_views=0.5)
         learner = Learner(config, Fabric(accelerator="cpu"), images, None)
 
-        def refuse(rows):
+        def refuse(rows, **_):
             raise AssertionError(f"{len(rows)} images were read")
 
-        monkeypatch.setattr(images, "__getitems__", refuse)
+        monkeypatch.setattr(images, "_read", refuse)
         assert len(list(learner.epoch(1))) == learner.steps_an_epoch
 
     def test_what_adapts_everywhere_cannot_be_kept(self, tiny_config, images):

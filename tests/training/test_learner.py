@@ -7,59 +7,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
-from msedge.data.datasets import ImageSet
-from msedge.data.layouts import read_dataset
 from msedge.errors import DataError
-from msedge.training.config import TrainConfig
 from msedge.training.learner import Learner
 
 MakeLearner = Callable[..., Learner]
 CLASSES, IMAGES, STEPS = 4, 32, 4  # of ``tiny``, in batches of 8
 
 
-@pytest.fixture
-def images(tiny_root) -> ImageSet:
-    split = read_dataset(tiny_root, "tiny").train
-    return ImageSet(split.records, split.classes, size=32)
-
-
-@pytest.fixture
-def make_learner(tiny_config: Callable[..., TrainConfig], images: ImageSet) -> MakeLearner:
-    def make(targets: Tensor | None = None, **changes) -> Learner:
-        torch.manual_seed(0)
-        return Learner(tiny_config(**changes), Fabric(accelerator="cpu"), images, targets)
-
-    return make
-
-
-class SpyingAdam(torch.optim.Adam):
-    """Adam that notes its learning rates at every step."""
-
-    made: list[SpyingAdam]
-
-    def __init__(self, *args, **options) -> None:
-        super().__init__(*args, **options)
-        self.rates: list[list[float]] = []
-        SpyingAdam.made.append(self)
-
-    def step(self, closure=None):
-        self.rates.append([group["lr"] for group in self.param_groups])
-        return super().step(closure)
-
-
-@pytest.fixture
-def adams(monkeypatch: pytest.MonkeyPatch) -> list[SpyingAdam]:
-    """The optimisers that a test makes."""
-    monkeypatch.setattr(SpyingAdam, "made", [], raising=False)
-    monkeypatch.setattr(torch.optim, "Adam", SpyingAdam)
-    return SpyingAdam.made
-
-
 def run(learner: Learner, *epochs: int) -> list[float]:
-    return [loss for epoch in epochs for _, loss in learner.epoch(epoch)]
+    return [step.loss.item() for epoch in epochs for step in learner.epoch(epoch)]
 
 
 def copy(module: torch.nn.Module) -> dict[str, Tensor]:
@@ -75,8 +33,9 @@ class TestSmoke:
         learner = make_learner()
         steps = list(learner.epoch(1))
         assert learner.steps_an_epoch == STEPS
-        assert [step for step, _ in steps] == [1, 2, 3, 4]
-        assert all(math.isfinite(loss) for _, loss in steps)
+        assert [(step.number, step.images) for step in steps] == [(n, 8) for n in (1, 2, 3, 4)]
+        assert all(step.loss.shape == () and math.isfinite(step.loss) for step in steps)
+        assert [step.rate for step in steps] == [1e-3] * STEPS
 
     def test_last_incomplete_batch_is_left_out(self, make_learner):
         assert len(run(make_learner(batch_size=10), 1)) == 3
@@ -298,7 +257,8 @@ class TestAdditions:
     def test_edge_views_add_to_the_loss_by_their_weight(self, make_learner):
         # The first step of equal learners meets equal images; batch statistics rest in warm-up.
         none, one, two = (
-            next(make_learner(edge_views=weight, warmup=1).epoch(1))[1] for weight in (0, 1, 2)
+            next(make_learner(edge_views=weight, warmup=1).epoch(1)).loss.item()
+            for weight in (0, 1, 2)
         )
         assert one > none
         assert two - one == pytest.approx(one - none, rel=1e-4)
@@ -306,7 +266,8 @@ class TestAdditions:
     def test_distillation_adds_to_the_loss_by_its_weight(self, make_learner):
         targets = torch.eye(7)[torch.arange(IMAGES) % 7]
         none, one, two = (
-            next(make_learner(targets, distillation=weight).epoch(1))[1] for weight in (0, 1, 2)
+            next(make_learner(targets, distillation=weight).epoch(1)).loss.item()
+            for weight in (0, 1, 2)
         )
         assert one > none
         assert two - one == pytest.approx(one - none, rel=1e-4)
@@ -348,3 +309,9 @@ class TestState:
             full().load_state(state)
         with pytest.raises(DataError, match="does not fit this network"):
             full().load_state({"network": torch.zeros(1)})
+
+    @pytest.mark.parametrize("name", ["optimizer/999.step", "optimizer/step"])
+    def test_of_an_optimiser_of_other_parameters(self, full, name):
+        learner = full()
+        with pytest.raises(DataError, match="does not fit this network"):
+            learner.load_state(learner.state() | {name: torch.tensor(1.0)})

@@ -14,51 +14,16 @@ import torch
 from safetensors.torch import load_file
 
 from msedge.errors import ConfigError, DataError
-from msedge.models.card import read_card
 from msedge.training.config import TrainConfig
 from msedge.training.run_files import RunFiles
 from msedge.training.trainer import train
+from same_run import KilledError, assert_same_run, killed, steps_of
 
 MakeConfig = Callable[..., TrainConfig]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def assert_same_run(one: RunFiles, other: RunFiles) -> None:
-    """The same CSV to the byte, the same tensors, vectors, card and record."""
-    assert one.results.read_bytes() == other.results.read_bytes()
-    for path, twin in ((one.model, other.model), (one.vectors, other.vectors)):
-        tensors, twins = load_file(path), load_file(twin)
-        assert tensors.keys() == twins.keys()
-        assert all(torch.equal(tensors[name], twins[name]) for name in tensors)
-    assert read_card(one.model) == read_card(other.model)
-    records = [json.loads(files.record.read_text()) for files in (one, other)]
-    for record in records:
-        for row in record["epochs"]:
-            del row["seconds"]
-    assert records[0] == records[1]
-
-
-@pytest.fixture
-def everything(tiny_config: MakeConfig, classifier_file: Path) -> MakeConfig:
-    """Runs with all that a state has to remember."""
-
-    def config(**changes: Any) -> TrainConfig:
-        settings: dict[str, Any] = {
-            "weights": str(classifier_file),
-            "epochs": 3,
-            "distillation": 0.5,
-            "edge_views": 0.5,
-            "averaging": 0.9,
-            "schedule": "cosine",
-            "frozen_blocks": 1,
-            "select": "seen",
-        }
-        return tiny_config(**(settings | changes))
-
-    return config
 
 
 class TestRepeats:
@@ -78,10 +43,12 @@ class TestRepeats:
     ):
         first = train(tiny_config(), listener)
         root = shutil.copytree(tiny_root, tmp_path / "moved")
-        moved = train(
-            tiny_config(data_root=root, save_root=tmp_path / "else", cache_gb=0), listener
-        )
-        assert_same_run(first.files, moved.files)
+        for name in ("filled", "read"):  # the file of decoded images
+            moved = tiny_config(data_root=root, save_root=tmp_path / name, cache=True)
+            assert_same_run(first.files, train(moved, listener).files)
+        assert (root / ".msedge-cache").is_dir()
+        less = tiny_config(data_root=root, save_root=tmp_path / "less", cache=True, cache_gb=0)
+        assert_same_run(first.files, train(less, listener).files)
 
     def test_another_seed_is_another_run(self, tiny_config, listener, tmp_path):
         one, other = (
@@ -91,10 +58,6 @@ class TestRepeats:
         assert one.results.read_bytes() != other.results.read_bytes()
         name = "projection.weight"
         assert not torch.equal(load_file(one.model)[name], load_file(other.model)[name])
-
-
-class KilledError(Exception):
-    """Stands for the kill."""
 
 
 def kill_in_the_second_epoch(monkeypatch, listener):
@@ -143,28 +106,22 @@ KILLS = {  # and how many epochs are known afterwards
 class TestResume:
     """A real SIGKILL is in ``tests/cli/test_paper.py``; here are exact moments and refusals."""
 
-    @staticmethod
-    def killed(config: TrainConfig, kill: Callable, listener: Any) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            kill(patch, listener)
-            with pytest.raises(KilledError):
-                train(config, listener)
-
     @pytest.mark.parametrize("kill", KILLS)
     def test_ends_as_if_it_had_not_been_killed(self, kill, everything, listener, tmp_path):
         whole = train(everything(save_root=tmp_path / "whole"), listener)
-        self.killed(everything(), kill, listener)
+        killed(everything(), kill, listener)
         resumed = train(everything(resume=True), listener)
         going_on = f"going on after epoch {KILLS[kill]} of the killed run"
         assert (going_on in listener.said) == (KILLS[kill] > 0)
         assert_same_run(whole.files, resumed.files)
+        assert steps_of(whole.files) == steps_of(resumed.files)
         assert not resumed.files.state.exists()
 
     def test_channels_last_networks_too(self, tiny_config, listener, tmp_path):
         """Plain 3x3 convolutions, whose memory order matters to the optimiser's arithmetic."""
         changes = {"backbone": "test_resnet", "epochs": 3, "warmup": 0}
         whole = train(tiny_config(**changes, save_root=tmp_path / "whole"), listener)
-        self.killed(tiny_config(**changes), kill_in_the_second_epoch, listener)
+        killed(tiny_config(**changes), kill_in_the_second_epoch, listener)
         assert_same_run(whole.files, train(tiny_config(**changes, resume=True), listener).files)
 
     def test_without_a_state_it_starts_anew(self, tiny_config, listener):
@@ -185,11 +142,11 @@ class TestResume:
 
     def test_without_resume_it_starts_anew(self, tiny_config, listener, tmp_path):
         whole = train(tiny_config(save_root=tmp_path / "whole"), listener)
-        self.killed(tiny_config(), kill_in_the_second_epoch, listener)
+        killed(tiny_config(), kill_in_the_second_epoch, listener)
         assert_same_run(whole.files, train(tiny_config(), listener).files)
 
     def test_other_settings_are_refused(self, tiny_config, listener):
-        self.killed(tiny_config(), kill_in_the_second_epoch, listener)
+        killed(tiny_config(), kill_in_the_second_epoch, listener)
         before = contents(tiny_config().save_root)
         with pytest.raises(ConfigError, match="seed: 0 there, 1 here"):
             train(tiny_config(resume=True, seed=1), listener)
@@ -200,7 +157,7 @@ class TestResume:
 
     def test_changed_images_are_refused(self, tiny_config, listener, tiny_root, tmp_path):
         root = shutil.copytree(tiny_root, tmp_path / "data")
-        self.killed(tiny_config(data_root=root), kill_in_the_second_epoch, listener)
+        killed(tiny_config(data_root=root), kill_in_the_second_epoch, listener)
         (root / "tiny" / "train" / "photo" / "train 0" / "3.png").unlink()
         before = contents(tiny_config().save_root)
         with pytest.raises(ConfigError, match="the images have changed since"):
@@ -208,7 +165,7 @@ class TestResume:
         assert contents(tiny_config().save_root) == before
 
     def test_damaged_state(self, tiny_config, listener):
-        self.killed(tiny_config(), kill_in_the_second_epoch, listener)
+        killed(tiny_config(), kill_in_the_second_epoch, listener)
         state = RunFiles(tiny_config()).state
         state.write_bytes(state.read_bytes()[:-100])
         with pytest.raises(DataError, match=r"cannot be read .*remove it to start anew"):

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from msedge.errors import ConfigError, DataError
 from msedge.training.config import TrainConfig
-from msedge.training.run_files import EpochRow, Memory, RunFiles, pack_optimizer, unpack_optimizer
+from msedge.training.run_files import EpochRow, Memory, Progress, RunFiles
 
 METRICS = {"mAP@all": 12.3456789, "P@100": 0.1}
 ROWS = (
@@ -33,7 +34,7 @@ def memory() -> Memory:
         "network/weight": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last),
         "optimizer/0.step": torch.tensor(7.0),
     }
-    return Memory(tensors, ROWS, METRICS)
+    return Memory(tensors, ROWS, METRICS, Progress(3, 1 / 3, 0.5))
 
 
 def changed(config: TrainConfig, **changes) -> RunFiles:
@@ -50,6 +51,10 @@ class TestSmoke:
             "tiny_resnet50_8_run.json",
             "tiny_resnet50_8_retrieval.png",
             "tiny_resnet50_8_state.safetensors",
+            "tiny_resnet50_8_log.jsonl",
+            "tiny_resnet50_8_tensorboard",
+            "tiny_resnet50_8_trace.json.gz",
+            "tiny_resnet50_8_profile.md",
         ]
         assert files.results.parent == tmp_path / "result"
 
@@ -125,12 +130,26 @@ class TestGuard:
             RunFiles(config).guard()
 
     def test_a_record_of_an_older_version(self, config, finished):
-        """A setting that it did not have counts as another."""
+        """A setting that it did not have was at its default."""
         older = config.what_decides()
-        del older["frozen_blocks"]
-        finished.write_record({"config": older})
-        with pytest.raises(ConfigError, match="frozen_blocks: None there, 0 here"):
+        del older["frozen_blocks"], older["accumulate"]
+        finished.write_record({"config": older | {"precision": "32-true"}})
+        RunFiles(config).guard()
+        with pytest.raises(ConfigError, match="frozen_blocks: 0 there, 2 here"):
+            changed(config, frozen_blocks=2).guard()
+
+    def test_a_record_of_a_newer_version(self, config, finished):
+        """What is known here is still compared."""
+        finished.write_record({"config": config.what_decides() | {"seed": 9, "unheard_of": 1}})
+        with pytest.raises(ConfigError, match="seed: 9 there, 0 here"):
             RunFiles(config).guard()
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"config": []}', '{"config": {}}'])
+    def test_no_damaged_record_is_one_of_the_defaults(self, tmp_path, text):
+        files = RunFiles(TrainConfig(save_root=tmp_path))
+        files.record.write_text(text)
+        with pytest.raises(ConfigError, match="other settings"):
+            files.guard()
 
 
 class TestFinished:
@@ -163,6 +182,11 @@ class TestFinished:
         getattr(files, name).unlink()
         assert files.read_finished("data") is None
 
+    def test_of_an_older_version(self, files, record):
+        older = {name: v for name, v in record["config"].items() if name != "accumulate"}
+        files.write_record(record | {"config": older})
+        assert files.read_finished("data") == record | {"config": older}
+
     def test_other_data_or_settings(self, config, files):
         assert files.read_finished("other data") is None
         assert changed(config, seed=3).read_finished("data") is None
@@ -185,6 +209,7 @@ class TestState:
         found = files.read_state("data")
         assert found is not None
         assert (found.rows, found.before) == (memory.rows, memory.before)
+        assert found.progress == memory.progress
         assert found.tensors.keys() == memory.tensors.keys()
         assert all(torch.equal(memory.tensors[n], t) for n, t in found.tensors.items())
 
@@ -213,23 +238,28 @@ class TestState:
         "damage",
         [
             {"format": "other"},
+            {"format": "msedge-training-state-1"},  # of whole epochs
             {"config": "{"},
             {"config": "7"},
             {"rows": '[{"epoch": 1}]'},
             {"rows": "7"},
             {"before": "{"},
             {"before": "null"},
+            {"progress": "{"},
+            {"progress": "7"},
+            {"progress": '{"step": 1}'},
         ],
     )
     def test_damaged_metadata(self, config, memory, damage):
         files = RunFiles(config)
         files.write_state(memory, "data")
         metadata = {
-            "format": "msedge-training-state-1",
+            "format": "msedge-training-state-2",
             "config": json.dumps(config.what_decides()),
             "fingerprint": "data",
             "rows": "[]",
             "before": "{}",
+            "progress": "{}",
         }
         tensors = load_file(files.state)
         save_file(tensors, files.state, metadata)
@@ -237,6 +267,18 @@ class TestState:
         save_file(tensors, files.state, metadata | damage)
         with pytest.raises(DataError, match="cannot be read"):
             files.read_state("data")
+
+    def test_settings_of_an_older_version(self, config, memory):
+        files = RunFiles(config)
+        files.write_state(memory, "data")
+        with safe_open(files.state, framework="pt") as opened:
+            metadata = opened.metadata()
+        older = json.loads(metadata["config"])
+        del older["accumulate"]
+        save_file(load_file(files.state), files.state, metadata | {"config": json.dumps(older)})
+        assert files.read_state("data") is not None
+        with pytest.raises(ConfigError, match="accumulate: 1 there, 2 here"):
+            changed(config, accumulate=2).read_state("data")
 
     def test_a_failed_write_leaves_the_old_one(self, config, memory, monkeypatch):
         files = RunFiles(config)
@@ -251,41 +293,3 @@ class TestState:
             files.write_state(memory, "other data")
         assert files.state.read_bytes() == before
         assert list(config.save_root.iterdir()) == [files.state]
-
-
-class TestOptimizer:
-    @staticmethod
-    def make() -> tuple[list[torch.nn.Parameter], torch.optim.Adam]:
-        torch.manual_seed(0)
-        parameters = [torch.nn.Parameter(torch.randn(3)) for _ in range(3)]
-        groups = [{"params": parameters[:2]}, {"params": parameters[2:], "lr": 0.1}]
-        return parameters, torch.optim.Adam(groups)
-
-    @staticmethod
-    def step(parameters: list[torch.nn.Parameter], optimizer: torch.optim.Adam) -> None:
-        optimizer.zero_grad()
-        sum(p.square().sum() for p in parameters).backward()
-        optimizer.step()
-
-    def test_goes_on_to_the_bit(self):
-        parameters, optimizer = self.make()
-        for _ in range(3):
-            self.step(parameters, optimizer)
-        twins, twin = self.make()
-        with torch.no_grad():
-            for parameter, other in zip(twins, parameters, strict=True):
-                parameter.copy_(other)
-        packed = {name: tensor.clone() for name, tensor in pack_optimizer(optimizer).items()}
-        unpack_optimizer(twin, packed)
-        self.step(parameters, optimizer)
-        self.step(twins, twin)
-        assert all(torch.equal(a, b) for a, b in zip(parameters, twins, strict=True))
-
-    def test_parameters_without_a_step_yet(self):
-        """During the warm-up the backbone has no moments."""
-        parameters, optimizer = self.make()
-        self.step(parameters[1:], optimizer)
-        assert {name.split(".")[0] for name in pack_optimizer(optimizer)} == {"1", "2"}
-        _, twin = self.make()
-        unpack_optimizer(twin, pack_optimizer(optimizer))
-        assert set(twin.state_dict()["state"]) == {1, 2}

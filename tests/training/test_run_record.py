@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 import msedge
 from msedge.data.layouts import Dataset, read_dataset
@@ -64,6 +65,16 @@ class TestContents:
     @pytest.mark.parametrize(("epochs", "finished"), [(2, True), (3, False)])
     def test_says_whether_it_is_finished(self, dataset, epochs, finished):
         assert describe(dataset, TrainConfig(epochs=epochs), ROWS)["finished"] is finished
+
+    def test_machine(self, dataset):
+        config = TrainConfig(precision="bf16-mixed", compile=True)
+        record = describe_run(config, dataset, "abc", [], {}, ROWS, 2, processes=4)
+        machine = record["machine"]
+        assert (machine["processes"], machine["precision"]) == (4, "bf16-mixed")
+        assert machine["compiled"] is True
+        assert machine["threads"] == torch.get_num_threads()
+        alone = describe(dataset, TrainConfig(), ROWS)["machine"]
+        assert (alone["processes"], alone["precision"], alone["compiled"]) == (1, "32", False)
 
     def test_versions(self, dataset):
         versions = describe(dataset, TrainConfig(), ROWS)["versions"]

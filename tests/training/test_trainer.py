@@ -21,7 +21,8 @@ from msedge.evaluation.evaluate import Metrics, evaluate
 from msedge.models.card import read_card
 from msedge.models.checkpoint import load_checkpoint
 from msedge.training.config import TrainConfig
-from msedge.training.trainer import SELECTION, RunResult, train
+from msedge.training.run_card import SELECTION
+from msedge.training.trainer import RunResult, train
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -35,7 +36,7 @@ class TestSmoke:
     def test_writes_its_files_and_no_others(self, tiny_config, listener):
         result = train(tiny_config(), listener)
         files = result.files
-        written = {files.results, files.model, files.vectors, files.record}
+        written = {files.results, files.model, files.vectors, files.record, files.log}
         assert set(files.results.parent.iterdir()) == written
         assert files.results.name == "tiny_test_efficientnet_16_results.csv"
 
@@ -194,7 +195,7 @@ class TestSelection:
     def test_first_of_equal_epochs(self, select, chosen, tiny_config, listener, monkeypatch):
         cut_offs = dict.fromkeys((10, 25, 100, 200), 0.5)
         always = Metrics("standard", 12, 12, 0.5, cut_offs, cut_offs)
-        monkeypatch.setattr("msedge.training.trainer.judge", lambda *_: always)
+        monkeypatch.setattr("msedge.training.judging.judge", lambda *_, **__: always)
         result = train(tiny_config(epochs=3, select=select), listener)
         assert result.selected == chosen
         assert read_card(result.files.model).epoch == chosen

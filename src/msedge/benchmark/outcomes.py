@@ -16,6 +16,7 @@ from msedge.benchmark.cells import Cell
 from msedge.benchmark.locks import is_taken
 from msedge.data.images import one_line
 from msedge.storage import atomic_path
+from msedge.training.config import recorded_settings
 
 State = Literal["done", "running", "killed", "to do", "failed", "other settings"]
 FAILURE = "failure.txt"
@@ -105,7 +106,7 @@ def read_folder(cell: Cell, fingerprint: str | None) -> Outcome:
     if record is None:
         error = _failure(cell)
         return Outcome(cell, "failed" if error else "to do", error)
-    different = _differences(record["config"], cell.config.what_decides())
+    different = _differences(recorded_settings(record["config"]), cell.config.what_decides())
     if different:
         return Outcome(
             cell,

@@ -90,7 +90,7 @@ def run(application: typer.Typer) -> None:
             raise
         for line in str(error).splitlines():
             print(f"msedge: {line}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(error.exit_status) from None
     except KeyboardInterrupt:
         print("msedge: stopped", file=sys.stderr)
         raise SystemExit(130) from None

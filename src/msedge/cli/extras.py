@@ -15,6 +15,7 @@ EXTRAS = {
     "onnxscript": "train,export",
     "prometheus_client": "serve",
     "pytorch_metric_learning": "train",
+    "tensorboard": "train,tensorboard",
     "timm": "train",
     "torch": "train",
     "torchvision": "train",

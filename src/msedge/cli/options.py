@@ -57,7 +57,7 @@ def with_config_options(
         _parameter(
             name,
             field,
-            option="--" + names.get(name, name).replace("_", separator),
+            option=_spelled(names.get(name, name), field, separator),
             shown_default=defaults.get(name, field.default),
             panel=None if name in first else "More options",
         )
@@ -82,10 +82,16 @@ def _place(name: str, first: tuple[str, ...]) -> int:
     return first.index(name) if name in first else len(first)
 
 
+def _spelled(name: str, field: FieldInfo, separator: str) -> str:
+    """The option of a field; what can be switched on can be switched off, as against a file."""
+    word = name.replace("_", separator)
+    return f"--{word}/--no{separator}{word}" if field.annotation is bool else f"--{word}"
+
+
 def _parameter(
     name: str, field: FieldInfo, *, option: str, shown_default: object, panel: str | None
 ) -> inspect.Parameter:
-    told = shown_default is not None and shown_default is not False
+    told = shown_default is not None and not isinstance(shown_default, bool)
     help_text = f"{field.description} (default: {shown_default})" if told else field.description
     kind: Any = field.annotation
     if get_origin(kind) is UnionType:

@@ -41,6 +41,7 @@ def show_outcome(result: RunResult) -> None:
     files = result.files
     for label, path in (
         ("results", files.results),
+        ("log", files.log),
         ("weights", files.model),
         ("vectors", files.vectors),
         ("record", files.record),

@@ -23,8 +23,8 @@ def _main(given: Settings, file: Path | None) -> None:
     """MSEdge: Edge is All You Need, multi-scale edge fusion for zero-shot sketch-based retrieval.
 
     Trains on <data_root>/<data_name>/train, judges on its val, and writes
-    <save_root>/<data_name>_<backbone_type>_<proj_dim>_{results.csv, model.safetensors,
-    vectors.safetensors, run.json, retrieval.png}.
+    <save_root>/<data_name>_<backbone_type>_<proj_dim>_{results.csv, log.jsonl,
+    model.safetensors, vectors.safetensors, run.json, retrieval.png}.
     """
     defaults = dict(DEFAULTS)
     asked = (read_yaml(file) if file else {}) | given

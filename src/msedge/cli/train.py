@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from msedge.cli.options import MAIN_FIELDS, Settings, with_config_options
@@ -18,11 +19,13 @@ def run_training(defaults: Settings, given: Settings, file: Path | None) -> None
     Raises:
         MSEdgeError: the settings, the data or the weights cannot be used.
     """
-    from msedge.cli.watcher import TerminalWatcher
+    from msedge.cli.ranks import is_first_process
+    from msedge.cli.watcher import SilentWatcher, TerminalWatcher
     from msedge.training.config import SAMPLE, read_yaml, resolve
 
     config = resolve(defaults, read_yaml(file) if file else {}, given)
-    with TerminalWatcher() as watcher:
+    first = is_first_process()
+    with TerminalWatcher() if first else SilentWatcher() as watcher:
         if config.data_name == SAMPLE and not (config.data_root / SAMPLE).exists():
             from msedge.data.sample import write_sample
 
@@ -30,15 +33,18 @@ def run_training(defaults: Settings, given: Settings, file: Path | None) -> None
                 config.data_root, progress=lambda n, all_: watcher.progress("drawing", n, all_)
             )
         watcher.say("loading PyTorch")
+        # Connections of a process that has failed break with pages of warnings, unlike its error.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         from msedge.cli.outcome import show_outcome
+        from msedge.training.supervision import FailedElsewhereError
         from msedge.training.trainer import train
 
         try:
             result = train(config, watcher)
-        except KeyboardInterrupt:
-            watcher.say("stopped; --resume goes on after the last whole epoch")
-            raise
-    show_outcome(result)
+        except FailedElsewhereError as error:  # and told there
+            raise SystemExit(error.exit_status) from error
+    if first:
+        show_outcome(result)
 
 
 def _train(given: Settings, file: Path | None) -> None:

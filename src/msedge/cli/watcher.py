@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -56,3 +56,25 @@ class TerminalWatcher(TerminalNews):
         figures = "  ".join(f"{name} {value:.1f}" for name, value in row.metrics.items())
         best = "  (best so far)" if selected else ""
         self.say(f"epoch {row.epoch}: loss {row.loss:.3f}  {figures}{best}  {row.seconds:.0f} s")
+
+
+class SilentWatcher:
+    """Of a process beside the first: what goes well is told by that one.
+
+    Use it as a context manager.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def say(self, message: str) -> None:
+        """Take a line of news."""
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Take how far something is."""
+
+    def row(self, row: EpochRow, selected: bool) -> None:
+        """Take what an epoch came to."""

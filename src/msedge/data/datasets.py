@@ -1,50 +1,38 @@
-"""Records to tensors: batches of uint8 pixels, decoded by threads and kept when they fit.
+"""Records to tensors: batches of uint8 pixels, from the pixel cache or decoded by threads.
 
 Pillow lets go of the interpreter's lock while it decodes, so threads are enough, and nothing has to
-be copied between processes. A set that fits the cache is decoded once; every later epoch reads
-memory.
+be copied between processes. What is kept in a :class:`~msedge.data.pixel_cache.PixelCache` is
+decoded once; a batch of such images is one gather from a memory map. Everything else is decoded
+each time it is asked for, a JPEG at the smallest scale that will do. ``benchmarks/data.py``
+measures both.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, SequentialSampler
 
-from msedge.data.images import read_pixels
+from msedge.data.image_content import decode, read_content
 from msedge.data.layouts import DOMAINS, Record
-from msedge.data.sketches import read_sketch
+from msedge.data.pixel_cache import PixelCache
+from msedge.errors import ConfigError
 
 
-class Batch(NamedTuple):
-    """Images with what is known of them.
-
-    Attributes:
-        images: ``(B, 3, S, S)`` uint8, RGB.
-        labels: ``(B,)`` int64, positions in the set's class names.
-        domains: ``(B,)`` int64, 0 for a sketch and 1 for a photo.
-        rows: ``(B,)`` int64, positions in the set.
-    """
-
-    images: Tensor
-    labels: Tensor
-    domains: Tensor
-    rows: Tensor
-
-
-class ImageSet(Dataset[Batch]):
+class ImageSet:
     """The images of some records, all at one size.
 
     Attributes:
         records: one a row.
         classes: names that labels point into.
         labels: ``(N,)`` int64.
-        domains: ``(N,)`` int64.
+        domains: ``(N,)`` int64, 0 for a sketch and 1 for a photo.
     """
 
     def __init__(
@@ -54,7 +42,7 @@ class ImageSet(Dataset[Batch]):
         *,
         size: int,
         frame_sketches: bool = False,
-        cache_gb: float = 4.0,
+        cache: PixelCache | None = None,
     ) -> None:
         """Take the records; nothing is read yet.
 
@@ -64,8 +52,14 @@ class ImageSet(Dataset[Batch]):
             size: pixels on a side.
             frame_sketches: cut drawings out of their sheets (:func:`~msedge.data.sketches.
                 frame_sketch`); photos stay whole.
-            cache_gb: a set of at most so many gigabytes of pixels is kept in memory; 0 keeps none.
+            cache: where decoded images are kept, of the same size and framing; without one
+                every image is decoded each time.
+
+        Raises:
+            ConfigError: ``size`` is smaller than 1, or the cache keeps other pixels.
         """
+        if size < 1:
+            raise ConfigError(f"image size must be at least 1 pixel, got {size}: pass a larger one")
         self.records = tuple(records)
         self.classes = tuple(classes)
         position = {name: label for label, name in enumerate(self.classes)}
@@ -78,10 +72,15 @@ class ImageSet(Dataset[Batch]):
         self._size = size
         self._frame_sketches = frame_sketches
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
-        self._cache: Tensor | None = None
-        self._cached = torch.zeros(len(self.records), dtype=torch.bool)
-        if len(self.records) * 3 * size * size <= cache_gb * 1e9:
-            self._cache = torch.empty(len(self.records), 3, size, size, dtype=torch.uint8)
+        self._cache = cache
+        self._kept = torch.full((len(self.records),), -1)
+        if cache is not None:
+            if cache.shown_as != self.shown_as:
+                raise ConfigError(
+                    f"the cache keeps images as {cache.shown_as}, these are {self.shown_as}; "
+                    "open one for them"
+                )
+            self._kept = cache.rows_of(self.records)
 
     @property
     def shown_as(self) -> dict[str, int | bool]:
@@ -91,65 +90,78 @@ class ImageSet(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, row: int) -> Batch:
-        return self.__getitems__([row])
+    def pixels(self, rows: Tensor) -> Tensor:
+        """The pixels of some rows.
 
-    def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """The images of several rows as one batch.
+        Args:
+            rows: ``(B,)`` int64, positions in the set.
+
+        Returns:
+            ``(B, 3, S, S)`` uint8, RGB, 0 to 255, channels last in memory; a copy.
 
         Raises:
             DataError: a file cannot be read; the message names it.
+            IndexError: there is no such row.
         """
-        index = torch.as_tensor(rows)
-        if self._cache is None:
-            images = torch.stack(list(self._pool.map(self._decode, rows)))
-        else:
-            missing = [row for row in rows if not self._cached[row]]
-            for row, pixels in zip(missing, self._pool.map(self._decode, missing), strict=True):
-                self._cache[row] = pixels
-                self._cached[row] = True
-            images = self._cache[index]
-        return Batch(images, self.labels[index], self.domains[index], index)
+        return self._read(rows, pin=False)
 
-    def batches(self, batch_size: int, *, shuffle: bool) -> DataLoader[Batch]:
-        """A loader of batches; shuffled by torch's generator, the last incomplete batch dropped."""
-        return _loader(self, batch_size, shuffle)
+    def stream(
+        self, chunks: Iterable[Tensor], *, ahead: int = 2, pin: bool = False
+    ) -> Iterator[Tensor]:
+        """The pixels of chunks of rows, read by a thread while the caller computes.
 
-    def rows(self, batch_size: int, *, shuffle: bool) -> DataLoader[Batch]:
-        """As :meth:`batches`, in the same order, but without reading any image."""
-        return _loader(_Unread(self.labels, self.domains), batch_size, shuffle)
+        The chunks are asked for here, by the caller's thread, so that what they draw from random
+        generators is drawn in order. Close the iterator to end the thread before the last chunk.
 
-    def _decode(self, row: int) -> Tensor:
+        Args:
+            chunks: ``(B,)`` int64 each.
+            ahead: how many chunks to read before they are asked for, at least 1.
+            pin: put them into page-locked memory, from which a GPU copies while it computes.
+
+        Yields:
+            As :meth:`pixels`, one for each chunk, in order.
+
+        Raises:
+            DataError: as of :meth:`pixels`, at the turn of the chunk.
+            ConfigError: ``ahead`` is smaller than 1.
+        """
+        if ahead < 1:
+            raise ConfigError(f"chunks are read at least 1 ahead, not {ahead}")
+        return self._stream(chunks, ahead, pin)
+
+    def _stream(self, chunks: Iterable[Tensor], ahead: int, pin: bool) -> Iterator[Tensor]:
+        reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="msedge-stream")
+        coming: deque[Future[Tensor]] = deque()
+        try:
+            for rows in chunks:
+                coming.append(reader.submit(self._read, rows, pin))
+                if len(coming) > ahead:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            reader.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, rows: Tensor, pin: bool) -> Tensor:
+        kept = self._kept[rows].numpy()
+        shape = (len(rows), self._size, self._size, 3)
+        batch = torch.empty(shape, dtype=torch.uint8, pin_memory=pin)
+        out = batch.numpy()
+        left = np.arange(len(rows)) if self._cache is None else self._cache.copy(kept, out)
+        if len(left):
+            asked = rows.tolist()
+            several = [(asked[place], int(kept[place]), out[place]) for place in left]
+            list(self._pool.map(self._fill, *zip(*several, strict=True)))
+        return batch.permute(0, 3, 1, 2)
+
+    def _fill(self, row: int, kept: int, out: npt.NDArray[np.uint8]) -> None:
+        if self._cache is not None and kept >= 0:
+            self._cache.fetch(kept, out)
+            return
         record = self.records[row]
-        framed = self._frame_sketches and record.domain == "sketch"
-        read = read_sketch if framed else read_pixels
-        return torch.from_numpy(read(record.path, self._size))
-
-
-class _Unread(Dataset[Batch]):
-    """What is known of a set's images, without their pixels."""
-
-    def __init__(self, labels: Tensor, domains: Tensor) -> None:
-        self._labels, self._domains = labels, domains
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __getitem__(self, row: int) -> Batch:
-        return self.__getitems__([row])
-
-    def __getitems__(self, rows: Sequence[int]) -> Batch:
-        index = torch.as_tensor(rows)
-        nothing = torch.empty((len(index), 3, 0, 0), dtype=torch.uint8)
-        return Batch(nothing, self._labels[index], self._domains[index], index)
-
-
-def _loader(images: ImageSet | _Unread, batch_size: int, shuffle: bool) -> DataLoader[Batch]:
-    sampler: Sampler[int] = RandomSampler(images) if shuffle else SequentialSampler(images)
-    return DataLoader(
-        images, batch_size, sampler=sampler, collate_fn=_as_is, drop_last=shuffle, num_workers=0
-    )
-
-
-def _as_is(batch: Any) -> Any:
-    return batch
+        out[:] = decode(
+            read_content(record.path),
+            record,
+            size=self._size,
+            frame_sketches=self._frame_sketches,
+        )

@@ -8,10 +8,10 @@ query, since intervals, class tables and paired tests need them. Tested in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from msedge.evaluation.scoring import Array
 
 Values = Mapping[str, PerQuery]
+Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,55 @@ class Evaluation:
             p_at={k: means[f"P@{k}"] for k in self.at},
         )
 
+    @classmethod
+    def joined(
+        cls, parts: Sequence[Evaluation], rows: Sequence[npt.NDArray[np.int64]]
+    ) -> Evaluation:
+        """The evaluation of all queries, from evaluations that shared them out.
+
+        Args:
+            parts: What :func:`evaluate` made of ``rows`` of the same queries and gallery.
+            rows: ``(n,)`` of each part, the positions of its queries; together 0 to Q - 1.
+
+        Raises:
+            ShapeError: The rows are not each query once, or the parts differ in more than them.
+        """
+        sizes, named = [len(part.labels) for part in parts], [len(each) for each in rows]
+        places = np.concatenate([np.asarray(each, np.int64) for each in rows])
+        if named != sizes or not np.array_equal(np.sort(places), np.arange(sum(sizes))):
+            raise ShapeError(
+                f"parts of {sizes} queries cannot be joined at rows of {named}; "
+                f"name each query once, from 0 to {sum(sizes) - 1}"
+            )
+        first = parts[0]
+        if any(part._kind() != first._kind() for part in parts):
+            raise ShapeError(
+                "the parts differ in gallery, metric, cut-offs or conventions; evaluate the same "
+                "in each"
+            )
+        order = np.argsort(places)
+
+        def whole(of_parts: Iterable[npt.NDArray[Number]]) -> npt.NDArray[Number]:
+            return np.concatenate(list(of_parts))[order]
+
+        return cls(
+            labels=whole(part.labels for part in parts),
+            relevant=whole(part.relevant for part in parts),
+            gallery=first.gallery,
+            metric=first.metric,
+            at=first.at,
+            values={
+                name: {
+                    measure: whole(part.values[name][measure] for part in parts)
+                    for measure in measures
+                }
+                for name, measures in first.values.items()
+            },
+        )
+
+    def _kind(self) -> tuple[object, ...]:
+        return self.gallery, self.metric, self.at, list(self.values)
+
     def _of(self, convention: str) -> Values:
         if convention not in self.values:
             raise ConfigError(
@@ -149,6 +199,7 @@ def evaluate(
     conventions: Sequence[str] = ("standard",),
     metric: Metric = "cosine",
     chunk: int = 256,
+    rows: npt.NDArray[np.int64] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Rank the gallery for every query, and measure the rankings.
@@ -167,10 +218,14 @@ def evaluate(
         conventions: Names from :data:`~msedge.evaluation.conventions.CONVENTIONS`.
         metric: ``cosine``, ``euclidean`` or ``hamming``.
         chunk: Queries ranked at a time; bounds the memory.
-        progress: Called with (queries ranked so far, Q) after each chunk.
+        rows: Positions ``(n,)`` of the only queries to rank, each once, possibly none; without
+            it, all. :meth:`Evaluation.joined` puts such parts together. Every query is checked
+            and weighs in as ever, so no value depends on who else is ranked.
+        progress: Called with (queries ranked so far, of how many) after each chunk.
 
     Returns:
-        The value of each query under each convention.
+        The value of each query, in the order of ``rows`` where these are given, under each
+        convention.
 
     Raises:
         ShapeError: An array has the wrong shape, type or range (the message names the first bad
@@ -188,20 +243,25 @@ def evaluate(
     cut_offs = tuple(dict.fromkeys(int(k) for k in at))
     for k in cut_offs:
         check_cut_off(k, "cut-offs in at")
-    measure = partial(_measured, chosen, cut_offs)
     parts = map_hits(
-        measure, queries, gallery, query_labels, gallery_labels,
-        metric=metric, chunk=chunk, progress=progress,
+        partial(_measured, chosen, cut_offs), queries, gallery, query_labels, gallery_labels,
+        metric=metric, chunk=chunk, rows=rows, progress=progress,
     )  # fmt: skip
     labels = class_ids(query_labels, "query_labels", len(queries))
+    place = np.arange(len(labels))  # of a query in what is returned
+    if rows is not None:
+        labels = labels[rows]
+        place[rows] = np.arange(len(labels))
     relevant = np.empty(len(labels), np.int64)
-    values: dict[str, dict[str, PerQuery]] = {each.name: {} for each in chosen}
-    for rows, count, found in parts:
-        relevant[rows] = count
+    values: dict[str, dict[str, PerQuery]] = {
+        each.name: {measure: np.empty(len(labels)) for measure in _measures(cut_offs)}
+        for each in chosen
+    }
+    for asked, count, found in parts:
+        relevant[place[asked]] = count
         for name, measures in found.items():
-            for measure_name, part in measures.items():
-                whole = values[name].setdefault(measure_name, np.empty(len(labels)))
-                whole[rows] = part
+            for measure, part in measures.items():
+                values[name][measure][place[asked]] = part
     return Evaluation(
         labels=labels,
         relevant=relevant,
@@ -215,6 +275,12 @@ def evaluate(
 def mean(values: PerQuery) -> float:
     """The mean with a correctly rounded sum, which the order of the queries cannot change."""
     return math.fsum(values.tolist()) / len(values)
+
+
+def _measures(cut_offs: Sequence[int]) -> list[str]:
+    """The names of the values that :func:`_measured` gives, in the order of reading."""
+    at = [f"{measure}@{k}" for measure in ("mAP", "P", "recall") for k in cut_offs]
+    return ["mAP@all", *at]
 
 
 def _measured(

@@ -54,6 +54,7 @@ def map_hits(
     *,
     metric: Metric = "cosine",
     chunk: int = 256,
+    rows: Integers | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Result]:
     """Call a function with some queries of one class and their hits, until each had its turn.
@@ -73,7 +74,9 @@ def map_hits(
         gallery_labels: Class ids ``(M,)``, integers.
         metric: ``cosine``, ``euclidean`` or ``hamming``.
         chunk: Queries that a thread ranks at a time.
-        progress: Called with (queries ranked so far, Q) after each chunk is ranked.
+        rows: Positions ``(n,)`` of the only queries to rank, each once; without it, all. Every
+            query is checked, so that those who share them out get the same errors.
+        progress: Called with (queries ranked so far, of how many) after each chunk is ranked.
 
     Yields:
         What the function returned, class by class.
@@ -94,7 +97,7 @@ def map_hits(
     kept = class_ids(gallery_labels, "gallery_labels", len(pair.gallery))
     _refuse_absent(asked, kept)
     _positive(chunk, "chunk")
-    work = _by_class(pair, asked, kept, chunk)
+    work = _by_class(pair, asked, kept, chunk, _rows(rows, len(asked)))
 
     def finish(block: Block, ranks: npt.NDArray[np.int32]) -> Result:
         return function(work.order[block[0]], Hits(ranks, len(kept)))
@@ -105,7 +108,7 @@ def map_hits(
         for blocks, results in zip(work.chunks, rank, strict=True):
             yield from results
             if progress is not None:
-                progress(blocks[-1][0].stop, len(asked))
+                progress(blocks[-1][0].stop, len(work.order))
 
     return parts()
 
@@ -169,6 +172,27 @@ def _refuse_absent(query_labels: Integers, gallery_labels: Integers) -> None:
         )
 
 
+def _rows(rows: Integers | None, queries: int) -> Integers:
+    """The queries to rank: all of them where none are named.
+
+    Raises:
+        ShapeError: One of them does not exist, or is named twice.
+    """
+    if rows is None:
+        return np.arange(queries)
+    named = np.asarray(rows)
+    if named.ndim != 1 or named.dtype.kind not in "iu":
+        raise ShapeError(
+            f"rows must be a 1-D array of integer positions, got {named.dtype} {named.shape}"
+        )
+    beyond = named[(named < 0) | (named >= queries)]
+    if beyond.size:
+        raise ShapeError(f"rows names query {beyond[0]}, expected 0 to {queries - 1}")
+    if len(np.unique(named)) != len(named):
+        raise ShapeError("rows names a query twice; name each once")
+    return named.astype(np.int64)
+
+
 def _positive(value: int, name: str) -> None:
     """Refuse a count below 1.
 
@@ -202,8 +226,9 @@ class _Work:
         return max(int(blocks[-1][0].stop - blocks[0][0].start) for blocks in self.chunks)
 
 
-def _by_class(pair: Scored, asked: Integers, kept: Integers, chunk: int) -> _Work:
-    order, position = np.argsort(asked, kind="stable"), np.argsort(kept, kind="stable")
+def _by_class(pair: Scored, asked: Integers, kept: Integers, chunk: int, rows: Integers) -> _Work:
+    order = rows[np.argsort(asked[rows], kind="stable")]
+    position = np.argsort(kept, kind="stable")
     labels, columns = asked[order], kept[position]
     offset = None if pair.offset is None else pair.offset[position]
     ordered = Scored(pair.queries[order], pair.gallery[position], offset, pair.metric)

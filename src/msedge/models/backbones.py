@@ -22,6 +22,7 @@ from msedge.models.torchvision_cure import ensure_torchvision
 ensure_torchvision()
 
 import timm  # noqa: E402
+from timm.models import checkpoint_seq  # noqa: E402
 
 STAGES = 3
 PACKAGED_WEIGHTS = {
@@ -112,7 +113,9 @@ class Backbone(nn.Module):
     def _through(self, positions: range, stages: list[Tensor], state: Tensor) -> list[Tensor]:
         ends = self.network.stage_ends[-STAGES:]
         for position in positions:
-            state = self.network.blocks[position](state)
+            block = self.network.blocks[position]
+            again = self.network.grad_checkpointing  # as timm's own way through does
+            state = checkpoint_seq(block, state) if again else block(state)
             if position + 1 in ends:
                 stages = [*stages, state]
         return [*stages, state]

@@ -8,15 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from msedge.errors import ConfigError
 
 TUBERLIN_MIN_VAL_PHOTOS = 400
 SAMPLE = "sample"
+
+
+def _precision(given: object) -> object:
+    """YAML reads 32 as a number, and earlier versions called it 32-true."""
+    return "32" if str(given) in ("32", "32-true") else given
 
 
 class TrainConfig(BaseModel):
@@ -116,21 +128,47 @@ class TrainConfig(BaseModel):
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="What to compute on"
     )
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        "32-true", description="Number format of the training steps"
+    devices: int = Field(
+        0, ge=0, description="Processes on this machine; 0: one for each GPU, or one on the CPU"
     )
-    cache_gb: float = Field(4.0, ge=0, description="Keep decoded images up to so many gigabytes")
+    nodes: int = Field(1, ge=1, description="Machines, each started with the same command")
+    strategy: Literal["auto", "ddp"] = Field("auto", description="How several processes train")
+    precision: Annotated[Literal["32", "bf16-mixed", "16-mixed"], BeforeValidator(_precision)] = (
+        Field("32", description="Number format of the training steps")
+    )
+    compile: bool = Field(False, description="Compile the network (torch.compile)")
+    accumulate: int = Field(
+        1, ge=1, description="Parts of a batch that are shown one after another, to save memory"
+    )
+    checkpoint_gradients: bool = Field(
+        False, description="Compute the backbone twice instead of keeping it, to save memory"
+    )
+    cache: bool = Field(True, description="Keep decoded images in a file beside the data")
+    cache_dir: Path | None = Field(
+        None, description="Where they are kept (default: <data_root>/.msedge-cache)"
+    )
+    cache_gb: float = Field(4.0, ge=0, description="Keep up to so many gigabytes of them")
     keep_dir: Path | None = Field(
         None, description="Keep what frozen blocks and teacher say here, for other runs"
     )
     save_root: Path = Field(Path("result"), description="Result saved root path")
+    save_minutes: float = Field(
+        10.0, ge=0, description="Save the state so often within an epoch; 0 after every step"
+    )
     resume: bool = Field(False, description="Go on from where a killed run stopped")
     overwrite: bool = Field(False, description="Replace the files of a run with other settings")
+    tensorboard: bool = Field(False, description="Write the log for TensorBoard as well")
+    profile: bool = Field(False, description="Trace some steps and say where their time went")
 
     @model_validator(mode="after")
     def _settings_fit(self) -> TrainConfig:
         if self.train_on == "photos" and not self.edge_views:
             raise ValueError("train_on: photos needs edge_views above 0, which stand for sketches")
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} cannot be shown in {self.accumulate} equal parts; "
+                "choose a multiple of accumulate"
+            )
         return self
 
     @property
@@ -146,7 +184,7 @@ class TrainConfig(BaseModel):
         return TUBERLIN_MIN_VAL_PHOTOS if self.data_name == "tuberlin" else 0
 
     def what_decides(self) -> dict[str, Any]:
-        """The values that decide a run's figures, without where it lies and how it was started."""
+        """The values that decide a run's figures, without where it lies and what it runs on."""
         return self.model_dump(mode="json", exclude=set(_CIRCUMSTANCES))
 
 
@@ -156,9 +194,34 @@ _CIRCUMSTANCES = (
     "keep_dir",
     "resume",
     "overwrite",
-    "cache_gb",
     "skip_unreadable",
+    "cache",
+    "cache_dir",
+    "cache_gb",
+    "save_minutes",
+    "tensorboard",
+    "profile",
+    # these move a figure by the rounding of floats alone
+    "devices",
+    "nodes",
+    "strategy",
+    "compile",
+    "checkpoint_gradients",
 )
+
+
+def recorded_settings(recorded: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings that decided a recorded run, as :meth:`TrainConfig.what_decides` names them now.
+
+    A setting that there was not yet gets its default, which is what was done before it. Settings
+    that cannot be read so are given back as they are, and none at all stay none.
+    """
+    if not recorded:
+        return recorded
+    try:
+        return TrainConfig(**recorded).what_decides()
+    except (ValidationError, TypeError):
+        return recorded
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def teacher_answers(
         mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in statistics)
         answers = []
         for rows in torch.split(photos, batch_size):
-            pixels = to_unit_range(images.__getitems__(rows.tolist()).images.to(device))
+            pixels = to_unit_range(images.pixels(rows).to(device))
             answers.append(classifier((pixels - mean) / std).softmax(dim=1).cpu())
             if progress is not None:
                 progress(sum(map(len, answers)), len(photos))

@@ -1,24 +1,34 @@
-"""Images through the network: the vectors of a whole set, and how well they retrieve."""
+"""Images to the vectors of a whole set, and vectors to how well they retrieve.
+
+Several processes share the work and all get the whole result, the same to the last bit as one
+process has: they take whole batches of those that one would take, and a query's figures depend on
+no other query.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from msedge.data.datasets import ImageSet
 from msedge.data.layouts import DOMAINS
 from msedge.data.transforms import to_unit_range
 from msedge.data.vectors import Vectors
-from msedge.evaluation.evaluate import Metrics, evaluate
+from msedge.evaluation.evaluate import Evaluation, Metrics, evaluate
 from msedge.models.edges import edge_view
 from msedge.training.frozen_cache import FrozenCache
+from msedge.training.processes import Processes
+from msedge.training.transfer import fetched, sent
 
 CUTOFFS = (10, 25, 100, 200)  # the paper's two, and two that small sets can reach
 _PHOTO = DOMAINS.index("photo")
+_ALONE = Processes()
+_GATHERED = 4096
+"""Rows that processes tell each other at a time, which bounds what a GPU holds of them."""
 Progress = Callable[[int, int], None]
 
 
@@ -31,47 +41,49 @@ def embed(
     batch_size: int = 64,
     edge_weight: float = 0.0,
     frozen: FrozenCache | None = None,
+    processes: Processes = _ALONE,
     progress: Progress | None = None,
 ) -> Vectors:
     """The unit vectors of a set of images, in its order.
 
+    Reading, transfer and computing overlap, and the device never holds the vectors of more than a
+    few batches.
+
     Args:
         network: maps ``(B, 3, S, S)`` in [0, 1] to ``(B, D)``; left in evaluation mode.
-        images: what to embed.
+        images: what to embed; the same in each process.
         device: where the network is.
         batch_size: images at a time.
         edge_weight: how much of the vector of its edge view is added to that of a photo; the sum
             is brought back to length 1.
         frozen: what the network's frozen blocks say of these images, and first of their edge
             views where these are asked for; then no image is read.
-        progress: called with images done and images in all.
+        processes: who shares the work; each embeds its share of the batches, and no image is
+            embedded twice.
+        progress: called with images done, in all processes if they are equally fast, and images
+            in all.
 
     Returns:
-        Embeddings ``(N, D)`` with labels, domains, class names and paths.
+        Embeddings ``(N, D)`` with labels, domains, class names and paths, in each process.
+
+    Raises:
+        DataError: an image cannot be read; the message names it.
     """
     network.eval()
-    parts = []
-    read = images.batches if frozen is None else images.rows
-    for batch in read(batch_size, shuffle=False):
-        photos = torch.nonzero(batch.domains == _PHOTO)[:, 0]
-        viewed = photos if edge_weight else photos[:0]
-        if frozen is None:
-            pixels = to_unit_range(batch.images.to(device))
-            shown = torch.cat([pixels, edge_view(pixels[viewed])]) if len(viewed) else pixels
-            vectors = network(shown.contiguous(memory_format=torch.channels_last)).float()
-        else:
-            first = torch.zeros(len(viewed), dtype=torch.int64)
-            unmirrored = torch.zeros(len(batch.rows) + len(viewed), dtype=torch.bool)
-            vectors = network(frozen.features(batch.rows, viewed, first, unmirrored)).float()
-        vectors, views = vectors.split([len(batch.rows), len(viewed)])
-        if len(viewed):
-            both = vectors[viewed] + edge_weight * views
-            vectors[viewed] = functional.normalize(both, dim=1)
-        parts.append(vectors.cpu())
+    batches = torch.split(torch.arange(len(images)), batch_size)
+    own = batches[processes.rank :: processes.count]
+    found = torch.empty(len(own), batch_size, 0)  # the width is known with the first batch
+    vectors = _vectors(network, images, own, device, edge_weight, frozen)
+    for position, part in enumerate(fetched(vectors)):
+        if position == 0:
+            found = part.new_zeros(len(own), batch_size, part.shape[1])
+        found[position, : len(part)] = part
         if progress is not None:
-            progress(int(batch.rows[-1]) + 1, len(images))
+            done = (position + 1) * processes.count * batch_size
+            progress(min(done, len(images)), len(images))
+    whole = _of_all(found, len(batches), processes).flatten(0, 1)[: len(images)]
     return Vectors(
-        embeddings=torch.cat(parts).numpy(),
+        embeddings=whole.numpy(),
         labels=images.labels.numpy().astype(np.int64),
         domains=images.domains.numpy().astype(np.int64),
         classes=images.classes,
@@ -79,25 +91,96 @@ def embed(
     )
 
 
-def judge(vectors: Vectors, progress: Progress | None = None) -> Metrics:
+def judge(
+    vectors: Vectors, *, processes: Processes = _ALONE, progress: Progress | None = None
+) -> Metrics:
     """Every sketch asks, all photos are ranked; the ``standard`` metrics.
 
     Args:
-        vectors: embeddings of both domains.
-        progress: called with queries done and queries in all.
+        vectors: embeddings of both domains; the same in each process.
+        processes: who shares the queries; each returns the metrics of all.
+        progress: called with queries done and queries in all, of this process's share.
+
+    Raises:
+        ShapeError: the vectors cannot be ranked; the same error in each process.
     """
     queries, gallery = vectors.of("sketch"), vectors.of("photo")
-    return evaluate(
+    rows = processes.share(len(queries)).numpy()
+    part = evaluate(
         vectors.embeddings[queries],
         vectors.embeddings[gallery],
         vectors.labels[queries],
         vectors.labels[gallery],
         at=CUTOFFS,
+        rows=rows,
         progress=progress,
-    ).metrics()
+    )
+    shares, parts = zip(*processes.objects((rows, part)), strict=True)
+    return Evaluation.joined(parts, shares).metrics()
 
 
 def in_percent(metrics: Metrics) -> dict[str, float]:
     """The paper's four figures, then P@10 and P@25, in percent."""
     small = {f"P@{k}": 100 * metrics.p_at[k] for k in CUTOFFS if k < 100}
     return {**metrics.headline(), **small}
+
+
+def _vectors(
+    network: nn.Module,
+    images: ImageSet,
+    batches: Sequence[Tensor],
+    device: torch.device,
+    edge_weight: float,
+    frozen: FrozenCache | None,
+) -> Iterator[Tensor]:
+    """The vectors of each batch of rows, ``(B, D)`` float32 on the device."""
+    pixels: Iterator[Tensor] = iter(())
+    if frozen is None:
+        pixels = sent(images.stream(batches, pin=device.type == "cuda"), device)
+    for rows in batches:
+        photos = torch.nonzero(images.domains[rows] == _PHOTO)[:, 0]
+        viewed = photos if edge_weight else photos[:0]
+        if frozen is None:
+            vectors = network(_with_views(next(pixels), _there(viewed, device))).float()
+        else:
+            first = torch.zeros(len(viewed), dtype=torch.int64)
+            unmirrored = torch.zeros(len(rows) + len(viewed), dtype=torch.bool)
+            vectors = network(frozen.features(rows, viewed, first, unmirrored)).float()
+        vectors, views = vectors.split([len(rows), len(viewed)])
+        if len(viewed):
+            viewed = _there(viewed, device)
+            both = vectors[viewed] + edge_weight * views
+            vectors[viewed] = functional.normalize(both, dim=1)
+        yield vectors
+
+
+def _there(rows: Tensor, device: torch.device) -> Tensor:
+    """Rows where tensors on the device can be indexed with them, without waiting for a GPU."""
+    if device.type != "cuda":
+        return rows.to(device)
+    return rows.pin_memory().to(device, non_blocking=True)
+
+
+def _with_views(pixels: Tensor, viewed: Tensor) -> Tensor:
+    """Images ``(B + V, 3, S, S)`` in [0, 1] of pixels, and after them some of their edge views."""
+    images = to_unit_range(pixels)
+    if len(viewed):
+        images = torch.cat([images, edge_view(images[viewed])])
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _of_all(found: Tensor, batches: int, processes: Processes) -> Tensor:
+    """The batches ``(n, B, D)`` that each process found, as ``(batches, B, D)`` in their order."""
+    if processes.count == 1:
+        return found
+    width = max(processes.objects(found.shape[2]))  # a process without a batch does not know it
+    size = found.shape[1]
+    found = found if len(found) else found.new_empty(0, size, width)
+    whole = found.new_empty(batches, size, width)
+    rounds = max(1, _GATHERED // size)
+    for start in range(0, batches, rounds * processes.count):
+        count = min(rounds * processes.count, batches - start)
+        first = start // processes.count
+        local = found[first : first + len(processes.share(count))].to(processes.device)
+        whole[start : start + count] = processes.gather(local, count).cpu()
+    return whole

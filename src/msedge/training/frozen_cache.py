@@ -113,7 +113,7 @@ class FrozenCache:
         return FrozenFeatures(self._blocks, maps[: len(maps) - edges], maps[len(maps) - edges :])
 
     def _check(self, count: int, limit_gb: float) -> None:
-        one = self._computed(self._images.__getitems__([0]).images, None)
+        one = self._computed(self._images.pixels(torch.tensor([0])), None)
         needed = 2 * count * sum(tensor[0].numel() for tensor in one) / 1e9
         if needed > limit_gb:
             raise ConfigError(
@@ -125,7 +125,7 @@ class FrozenCache:
         maps: list[Tensor] = []
         for start in range(0, len(rows), _BATCH):
             chunk = rows[start : start + _BATCH]
-            found = self._computed(self._images.__getitems__(chunk.tolist()).images, view)
+            found = self._computed(self._images.pixels(chunk), view)
             if not maps:
                 shapes = [(len(rows), *tensor.shape[1:]) for tensor in found]
                 maps = [torch.empty(shape, dtype=torch.float16) for shape in shapes]

@@ -109,7 +109,6 @@ def _embed(
         split.classes,
         size=card.image_size,
         frame_sketches=card.frame_sketches,
-        cache_gb=0,
     )
 
     def tell(done: int, total: int) -> None:

@@ -1,9 +1,11 @@
 """The files of a run: their names, how they are written, and how a killed run is picked up.
 
-``<data>_<backbone>_<dim>_`` and then: ``results.csv`` (a row an epoch), ``model.safetensors`` (with
-its card), ``vectors.safetensors`` (of the unseen classes), ``run.json`` (everything needed to
-repeat it), ``retrieval.png``; while it runs also ``state.safetensors``. Each is replaced whole, so
-a kill at any moment leaves files that can be read.
+``<data>_<backbone>_<dim>_`` and then: ``results.csv`` (a row an epoch), ``log.jsonl`` (a line a
+step), ``model.safetensors`` (with its card), ``vectors.safetensors`` (of the unseen classes),
+``run.json`` (everything needed to repeat it), ``retrieval.png``; while it runs also
+``state.safetensors``; where they are asked for, ``tensorboard``, ``trace.json.gz`` and
+``profile.md``. Each but the logs is replaced whole, so a kill at any moment leaves files that can
+be read.
 """
 
 from __future__ import annotations
@@ -15,16 +17,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from msedge.errors import ConfigError, DataError
-from msedge.storage import atomic_path
-from msedge.training.config import TrainConfig
+from msedge.storage import atomic_path, remove_leftovers
+from msedge.training.config import TrainConfig, recorded_settings
 
-STATE_FORMAT = "msedge-training-state-1"
+STATE_FORMAT = "msedge-training-state-2"
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,35 @@ class EpochRow:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far the epoch after the last whole one has come.
+
+    Attributes:
+        steps: that are done.
+        loss: the sum of their losses.
+        seconds: that they took.
+    """
+
+    steps: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Memory:
-    """What a killed run knew: tensors by name, the rows so far, and the figures before training."""
+    """What a killed run knew.
+
+    Attributes:
+        tensors: by name.
+        rows: of the epochs that were whole.
+        before: the figures before training.
+        progress: in the epoch after them.
+    """
 
     tensors: dict[str, Tensor]
     rows: tuple[EpochRow, ...]
     before: dict[str, float]
+    progress: Progress = Progress()
 
 
 class RunFiles:
@@ -71,6 +95,16 @@ class RunFiles:
         self.record = named("run.json")
         self.figure = named("retrieval.png")
         self.state = named("state.safetensors")
+        self.log = named("log.jsonl")
+        self.tensorboard = named("tensorboard")
+        self.trace = named("trace.json.gz")
+        self.profile = named("profile.md")
+
+    def tidy(self) -> None:
+        """Remove what runs that were killed while they wrote have left of these files."""
+        for path in vars(self).values():
+            if isinstance(path, Path):
+                remove_leftovers(path)
 
     def guard(self) -> None:
         """Refuse to write over a run of other settings.
@@ -84,7 +118,7 @@ class RunFiles:
             before = dict(json.loads(self.record.read_text(encoding="utf-8"))["config"])
         except (OSError, ValueError, KeyError, TypeError):
             before = {}
-        different = _differences(before, self._config.what_decides())
+        different = _differences(recorded_settings(before), self._config.what_decides())
         if different:
             raise ConfigError(
                 f"{self.record} is of a run with other settings ({different}); "
@@ -97,7 +131,7 @@ class RunFiles:
             record = json.loads(self.record.read_text(encoding="utf-8"))
             same = (
                 record["finished"]
-                and record["config"] == self._config.what_decides()
+                and recorded_settings(record["config"]) == self._config.what_decides()
                 and record["data"]["fingerprint"] == fingerprint
             )
         except (OSError, ValueError, KeyError, TypeError):
@@ -139,6 +173,7 @@ class RunFiles:
             "fingerprint": fingerprint,
             "rows": json.dumps([asdict(row) for row in memory.rows]),
             "before": json.dumps(memory.before),
+            "progress": json.dumps(asdict(memory.progress)),
         }
         tensors = {name: tensor.contiguous() for name, tensor in memory.tensors.items()}
         with atomic_path(self.state) as temporary:
@@ -161,12 +196,13 @@ class RunFiles:
             before = dict(json.loads(metadata["config"]))
             rows = tuple(EpochRow(**row) for row in json.loads(metadata["rows"]))
             figures = dict(json.loads(metadata["before"]))
+            progress = Progress(**json.loads(metadata["progress"]))
             tensors = load_file(self.state)
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise DataError(
                 f"the state in {self.state} cannot be read ({error}); remove it to start anew"
             ) from error
-        different = _differences(before, self._config.what_decides())
+        different = _differences(recorded_settings(before), self._config.what_decides())
         if different:
             raise ConfigError(
                 f"the killed run in {self.state} had other settings ({different}); "
@@ -177,26 +213,7 @@ class RunFiles:
                 f"the images have changed since {self.state} was written; "
                 "leave out --resume to start anew"
             )
-        return Memory(tensors, rows, figures)
-
-
-def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's tensors, by parameter position and name."""
-    return {
-        f"{position}.{name}": tensor
-        for position, values in optimizer.state_dict()["state"].items()
-        for name, tensor in values.items()
-    }
-
-
-def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put the tensors of :func:`pack_optimizer` back."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        position, name = key.split(".", 1)
-        state.setdefault(int(position), {})[name] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+        return Memory(tensors, rows, figures, progress)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

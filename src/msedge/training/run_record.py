@@ -30,6 +30,8 @@ def describe_run(
     before: dict[str, float],
     rows: Sequence[EpochRow],
     selected: int,
+    *,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """The record of a run after its latest epoch.
 
@@ -41,6 +43,7 @@ def describe_run(
         before: metrics before training, in percent.
         rows: the epochs so far.
         selected: the best of them.
+        processes: how many trained together.
     """
     return {
         "finished": len(rows) == config.epochs,
@@ -64,7 +67,13 @@ def describe_run(
             **{name: _version(name) for name in _DEPENDENCIES},
         },
         "git_revision": _git_revision(),
-        "machine": {"system": platform.system(), "threads": torch.get_num_threads()},
+        "machine": {
+            "system": platform.system(),
+            "threads": torch.get_num_threads(),
+            "processes": processes,
+            "precision": config.precision,
+            "compiled": config.compile,
+        },
     }
 
 

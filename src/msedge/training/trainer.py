@@ -1,53 +1,39 @@
 """Training from folders to files: the method, read from top to bottom.
 
-Seen classes are split into those to train on and those to choose the checkpoint with. Each epoch
-the network learns, every sketch of an unseen class asks for its photos, and the row is written. The
-best epoch's weights and vectors are kept.
+Each epoch the network learns, every sketch of an unseen class asks for its photos, and the row is
+written. The best epoch's weights and vectors are kept. With several processes all of them do this
+together, and the first one writes.
 """
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
-import msedge
 from msedge.data.datasets import ImageSet
-from msedge.data.layouts import (
-    DOMAINS,
-    Dataset,
-    Record,
-    Split,
-    find_unreadable,
-    fingerprint,
-    read_dataset,
-)
 from msedge.data.vectors import Vectors, save_vectors
-from msedge.errors import ConfigError, DataError
-from msedge.models.card import Card
 from msedge.models.checkpoint import save_checkpoint
-from msedge.models.edges import edge_view
 from msedge.models.network import MSEdge
 from msedge.training.allocator import keep_freed_memory
 from msedge.training.config import TrainConfig
 from msedge.training.distillation import teacher_answers
-from msedge.training.embedding import embed, in_percent, judge
-from msedge.training.frozen_cache import FrozenCache
+from msedge.training.judging import Judge
+from msedge.training.launch import launch
 from msedge.training.learner import Learner
-from msedge.training.run_files import EpochRow, Memory, RunFiles
-from msedge.training.run_record import describe_run, protocol_of
-from msedge.training.selection import hold_out
-
-SELECTION = {
-    "seen": "held-out seen classes",
-    "last": "last epoch",
-    "test": "TEST CLASSES (inflated)",
-}
-LICENCE = "Apache-2.0; backbone weights and training images keep their own terms"
+from msedge.training.processes import Processes
+from msedge.training.reporting import Reporter, steps_between_looks
+from msedge.training.run_card import SELECTION, describe_checkpoint
+from msedge.training.run_data import RunData, RunImages, open_images, read_run_data
+from msedge.training.run_files import EpochRow, Memory, Progress, RunFiles
+from msedge.training.run_record import describe_run
+from msedge.training.stopping import StoppedError, StopSignals
+from msedge.training.supervision import ending_together
 
 
 class Watcher(Protocol):
@@ -95,26 +81,19 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
         watcher: who is told.
 
     Returns:
-        The rows and where everything was written.
+        The rows and where everything was written; with several processes, in each of them.
 
     Raises:
+        StoppedError: SIGTERM or SIGINT came; the state is saved.
         MSEdgeError: the data, the configuration or the weights cannot be used; files of earlier
             runs are untouched.
     """
     keep_freed_memory()
     files = RunFiles(config)
     files.guard()
-    dataset = _read_dataset(config, watcher)
-    data_fingerprint = fingerprint(dataset)
-    train_classes: tuple[str, ...] = dataset.train.classes
-    held_out: tuple[str, ...] = ()
-    if config.select == "seen":
-        paired = _paired(dataset.train)
-        lone = set(train_classes) - set(paired)
-        trained, held_out = hold_out(paired, config.holdout)
-        train_classes = tuple(sorted({*trained, *lone}))
-    watcher.say(_summary(dataset, train_classes, held_out))
-    finished = files.read_finished(data_fingerprint) if config.resume else None
+    data = read_run_data(config, say=watcher.say, progress=watcher.progress)
+    watcher.say(data.summary())
+    finished = files.read_finished(data.fingerprint) if config.resume else None
     if finished is not None:
         watcher.say("nothing to resume: this run is finished")
         return RunResult(
@@ -124,166 +103,206 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
             finished["selected_epoch"],
             SELECTION[config.select],
         )
+    with StopSignals() as signals:
+        fabric, processes = launch(config)
+        with ending_together(fabric, processes):
+            return _Run(config, files, data, watcher, signals, fabric, processes).train()
 
-    fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
-    torch.manual_seed(config.seed)
-    images = _image_set(config, _shown(config, dataset.train.restrict(train_classes)))
-    unseen = _image_set(config, dataset.val)
-    chosen_on = _image_set(config, dataset.train.restrict(held_out)) if held_out else None
-    if len(images) < config.batch_size:
-        raise ConfigError(
-            f"{len(images)} training images do not fill one batch of {config.batch_size}; "
-            "choose a smaller batch size"
+
+class _Run:
+    """A run with everything that it needs, from its start or from where it was killed."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        files: RunFiles,
+        data: RunData,
+        watcher: Watcher,
+        signals: StopSignals,
+        fabric: Fabric,
+        processes: Processes,
+    ) -> None:
+        self._config, self._files, self._data = config, files, data
+        self._watcher, self._signals = watcher, signals
+        self._processes = processes
+        self._device = fabric.device
+        torch.manual_seed(config.seed)
+        with self._processes.after_the_first():
+            self._images: RunImages = open_images(config, data, watcher.say)
+        watcher.say(f"building {config.backbone} from {config.weights} weights")
+        self._learner = Learner(
+            config,
+            fabric,
+            self._images.train,
+            self._targets(self._images.train),
+            processes=self._processes,
+            progress=lambda done, total: watcher.progress("frozen blocks", done, total),
         )
-    watcher.say(f"building {config.backbone} from {config.weights} weights")
-    learner = Learner(
-        config,
-        fabric,
-        images,
-        _targets(config, images, fabric, watcher),
-        progress=lambda done, total: watcher.progress("frozen blocks", done, total),
-    )
+        self._judge = Judge(
+            config,
+            self._learner,
+            device=self._device,
+            processes=self._processes,
+            progress=self._progress,
+        )
+        self._rows: list[EpochRow] = []
+        self._before: dict[str, float] = {}
+        self._reached = Progress()  # in the epoch after those of the rows
+        self._saved = time.monotonic()
 
-    kept: dict[str, FrozenCache] = {}
+    def train(self) -> RunResult:
+        config, files = self._config, self._files
+        resumed = self._remember()
+        if self._processes.first:
+            files.tidy()
+        with Reporter(
+            config,
+            files,
+            self._learner,
+            watcher=self._watcher,
+            device=self._device,
+            processes=self._processes,
+            resume_at=(len(self._rows) + 1, self._reached.steps) if resumed else None,
+        ) as reporter:
+            for epoch in range(len(self._rows) + 1, config.epochs + 1):
+                self._learn(epoch, reporter)
+                self._judge_epoch(epoch, reporter)
+        self._processes.wait()
+        if self._processes.first:
+            files.state.unlink(missing_ok=True)
+        selected = best_epoch(self._rows)
+        return RunResult(files, self._before, tuple(self._rows), selected, SELECTION[config.select])
 
-    def vectors_of(what: str, image_set: ImageSet) -> Vectors:
-        def tell(done: int, total: int) -> None:
-            watcher.progress(what, done, total)
-
-        if config.cache_frozen and what not in kept:
-            kept[what] = FrozenCache(
-                learner.network,
-                image_set,
-                blocks=config.frozen_blocks,
-                views=(edge_view,) if config.gallery_edges else (),
-                limit_gb=config.cache_gb,
-                device=fabric.device,
-                folder=config.keep_dir,
-                progress=tell,
+    def _remember(self) -> bool:
+        """Go back to where a killed run was; where there is none, judge the network as it is."""
+        memory = self._files.read_state(self._data.fingerprint) if self._config.resume else None
+        self._processes.wait()  # all have read it before the first one writes another
+        if memory is None:
+            self._watcher.say("how the network does before training")
+            self._before = self._judge.figures(
+                self._judge.vectors("unseen classes", self._images.unseen)
             )
-        return embed(
-            learner.judged(),
-            image_set,
-            device=fabric.device,
-            edge_weight=config.gallery_edges,
-            frozen=kept.get(what),
-            progress=tell,
-        )
+            return False
+        steps = memory.progress.steps
+        within = f" and {steps} steps" if steps else ""
+        self._watcher.say(f"going on after epoch {len(memory.rows)}{within} of the killed run")
+        self._learner.load_state(memory.tensors)
+        self._rows, self._before = list(memory.rows), memory.before
+        self._reached = memory.progress
+        return True
 
-    def figures(vectors: Vectors) -> dict[str, float]:
-        return in_percent(judge(vectors, lambda n, all_: watcher.progress("ranking", n, all_)))
+    def _learn(self, epoch: int, reporter: Reporter) -> None:
+        """Train for an epoch, or for the rest of it."""
+        start = time.monotonic() - self._reached.seconds
+        total = torch.tensor(self._reached.loss, dtype=torch.float64, device=self._device)
+        number = self._reached.steps
+        reporter.begin(epoch, number)
+        for step in self._learner.epoch(epoch, number):
+            total, number = total + step.loss, step.number
+            reporter.step(step)
+            stopped = self._told_to_stop(number)
+            if stopped or self._save_is_due():
+                reporter.flush()
+                self._reached = Progress(number, total.item(), time.monotonic() - start)
+                self._save()
+                if stopped:
+                    self._stop()
+        reporter.end()
+        self._reached = Progress(number, total.item(), time.monotonic() - start)
 
-    memory = files.read_state(data_fingerprint) if config.resume else None
-    if memory is None:
-        watcher.say("how the network does before training")
-        rows: list[EpochRow] = []
-        before = figures(vectors_of("unseen classes", unseen))
-    else:
-        watcher.say(f"going on after epoch {len(memory.rows)} of the killed run")
-        learner.load_state(memory.tensors)
-        rows, before = list(memory.rows), memory.before
-    selected = _best(rows)
-
-    for epoch in range(len(rows) + 1, config.epochs + 1):
+    def _judge_epoch(self, epoch: int, reporter: Reporter) -> None:
+        """Judge the network after an epoch and write everything about it."""
+        config, learnt = self._config, self._reached
         start = time.monotonic()
-        losses = []
-        for step, loss in learner.epoch(epoch):
-            losses.append(loss)
-            watcher.progress(f"epoch {epoch}", step, learner.steps_an_epoch, f"loss {loss:.3f}")
-        vectors = vectors_of("unseen classes", unseen)
-        metrics = figures(vectors)
+        vectors = self._judge.vectors("unseen classes", self._images.unseen)
+        metrics = self._judge.figures(vectors)
         value = float(epoch)
         if config.select == "test":
             value = metrics["mAP@all"]
-        elif chosen_on is not None:
-            value = figures(vectors_of("held-out classes", chosen_on))["mAP@all"]
-        mean_loss = sum(losses) / len(losses)
-        rows.append(EpochRow(epoch, mean_loss, metrics, value, time.monotonic() - start))
-        selected = _best(rows)
-        watcher.row(rows[-1], selected == epoch)
+        elif self._images.held_out is not None:
+            held_out = self._judge.vectors("held-out classes", self._images.held_out)
+            value = self._judge.figures(held_out)["mAP@all"]
+        seconds = learnt.seconds + time.monotonic() - start
+        self._rows.append(EpochRow(epoch, learnt.loss / learnt.steps, metrics, value, seconds))
+        self._reached = Progress()
+        selected = best_epoch(self._rows)
+        reporter.row(self._rows[-1], selected == epoch)
+        if self._processes.first:
+            self._write(epoch, selected, vectors)
+            self._save()
+
+    def _write(self, epoch: int, selected: int, vectors: Vectors) -> None:
+        """Write what an epoch came to, and its network when it is the best so far."""
+        config, files = self._config, self._files
         if selected == epoch:
-            card = _card(config, rows[-1], data_fingerprint, dataset, learner, len(train_classes))
-            save_checkpoint(files.model, _plain(learner.judged()), card)
+            card = describe_checkpoint(config, self._rows[-1], self._data, self._learner)
+            save_checkpoint(files.model, _plain(self._learner.judged()), card)
             save_vectors(files.vectors, vectors)
-        files.write_results(rows, selected, SELECTION[config.select])
+        files.write_results(self._rows, selected, SELECTION[config.select])
         files.write_record(
-            describe_run(config, dataset, data_fingerprint, held_out, before, rows, selected)
-        )
-        files.write_state(Memory(learner.state(), tuple(rows), before), data_fingerprint)
-    files.state.unlink(missing_ok=True)
-    return RunResult(files, before, tuple(rows), selected, SELECTION[config.select])
-
-
-def _read_dataset(config: TrainConfig, watcher: Watcher) -> Dataset:
-    dataset = read_dataset(
-        config.data_root,
-        config.data_name,
-        min_val_photos=config.val_photos_needed,
-        lone_classes=config.lone_classes,
-    )
-    if not config.skip_unreadable:
-        return dataset
-    records = [*dataset.train.records, *dataset.val.records]
-    unreadable = find_unreadable(records, lambda n, all_: watcher.progress("checking", n, all_))
-    for _, reason in unreadable:
-        watcher.say(f"skipped: {reason}")
-    lost = {record for record, _ in unreadable}
-    train = _without(dataset.train, lost)
-    val = _without(dataset.val, lost)
-    return Dataset(dataset.name, dataset.root, train, val)
-
-
-def _without(split: Split, lost: set[Record]) -> Split:
-    kept = Split(tuple(r for r in split.records if r not in lost), split.classes)
-    for domain in DOMAINS:
-        before, after = split.counts(domain), kept.counts(domain)
-        empty = [name for name in split.classes if before[name] and not after[name]]
-        if empty:
-            raise DataError(
-                f"class {empty[0]!r} has no {domain} that can be read; mend its files or remove it"
+            describe_run(
+                config,
+                self._data.dataset,
+                self._data.fingerprint,
+                self._data.held_out,
+                self._before,
+                self._rows,
+                selected,
+                processes=self._processes.count,
             )
-    return kept
+        )
+
+    def _progress(self, what: str, done: int, total: int) -> None:
+        """Tell what is done besides the steps, and stop there when told to."""
+        self._watcher.progress(what, done, total)
+        if self._processes.count == 1 and self._signals.number is not None:
+            if self._before:
+                self._save()
+            self._stop()
+
+    def _told_to_stop(self, step: int) -> bool:
+        """Whether this process was, or another; they ask each other when they may look."""
+        if self._processes.count > 1 and step % steps_between_looks(self._device):
+            return False
+        return self._processes.any(self._signals.number is not None)
+
+    def _save_is_due(self) -> bool:
+        return time.monotonic() - self._saved >= 60 * self._config.save_minutes
+
+    def _save(self) -> None:
+        if self._processes.first:
+            memory = Memory(self._learner.state(), tuple(self._rows), self._before, self._reached)
+            self._files.write_state(memory, self._data.fingerprint)
+        self._saved = time.monotonic()
+
+    def _stop(self) -> None:
+        self._processes.wait()  # the first one may still be writing
+        if self._before:
+            epoch, steps = len(self._rows) + 1, self._reached.steps
+            where = f"after step {steps} of epoch {epoch}; --resume goes on from there"
+        else:
+            where = "before the first epoch; there is nothing to resume"
+        raise StoppedError(f"stopped {where}", self._signals.number or signal.SIGTERM)
+
+    def _targets(self, images: ImageSet) -> Tensor | None:
+        config = self._config
+        if not config.distillation:
+            return None
+        with self._processes.after_the_first():
+            return teacher_answers(
+                images,
+                config.backbone,
+                config.weights,
+                image_size=config.image_size,
+                device=self._device,
+                folder=config.keep_dir,
+                progress=lambda done, total: self._watcher.progress(
+                    "asking the teacher", done, total
+                ),
+            )
 
 
-def _paired(split: Split) -> list[str]:
-    """The classes that have sketches and photos."""
-    counts = [split.counts(domain) for domain in DOMAINS]
-    return [name for name in split.classes if all(count[name] for count in counts)]
-
-
-def _image_set(config: TrainConfig, split: Split) -> ImageSet:
-    return ImageSet(
-        split.records,
-        split.classes,
-        size=config.image_size,
-        frame_sketches=config.frame_sketches,
-        cache_gb=config.cache_gb,
-    )
-
-
-def _shown(config: TrainConfig, split: Split) -> Split:
-    if config.train_on == "both":
-        return split
-    return Split(tuple(r for r in split.records if r.domain == "photo"), split.classes)
-
-
-def _targets(
-    config: TrainConfig, images: ImageSet, fabric: Fabric, watcher: Watcher
-) -> torch.Tensor | None:
-    if not config.distillation:
-        return None
-    return teacher_answers(
-        images,
-        config.backbone,
-        config.weights,
-        image_size=config.image_size,
-        device=fabric.device,
-        folder=config.keep_dir,
-        progress=lambda done, total: watcher.progress("asking the teacher", done, total),
-    )
-
-
-def _best(rows: list[EpochRow]) -> int:
+def best_epoch(rows: list[EpochRow]) -> int:
     """The first epoch with the largest selection value; 0 before the first."""
     return max(rows, key=lambda row: (row.selection_value, -row.epoch)).epoch if rows else 0
 
@@ -292,53 +311,3 @@ def _plain(network: nn.Module) -> MSEdge:
     if not isinstance(network, MSEdge):
         raise TypeError(f"expected the network itself, got {type(network).__name__}")
     return network
-
-
-def _summary(dataset: Dataset, train_classes: tuple[str, ...], held_out: tuple[str, ...]) -> str:
-    unseen = dataset.val
-    choosing = f", {len(held_out)} held out to choose the checkpoint" if held_out else ""
-    return (
-        f"{dataset.name}: training on {len(train_classes)} classes{choosing}; judged on "
-        f"{len(unseen.classes)} unseen ones ({len(unseen.of('sketch'))} sketches, "
-        f"{len(unseen.of('photo'))} photos)"
-    )
-
-
-def _card(
-    config: TrainConfig,
-    row: EpochRow,
-    data_fingerprint: str,
-    dataset: Dataset,
-    learner: Learner,
-    trained_classes: int,
-) -> Card:
-    backbone = learner.network.backbone
-    mean, std = (tuple(map(float, values.flatten())) for values in (backbone.mean, backbone.std))
-    return Card.model_validate(
-        {
-            "backbone": config.backbone,
-            "dim": config.dim,
-            "fusion": config.fusion,
-            "image_size": config.image_size,
-            "frame_sketches": config.frame_sketches,
-            "gallery_edges": config.gallery_edges,
-            "adapt": config.adapt,
-            "prompts": learner.network.prompts,
-            "mean": mean,
-            "std": std,
-            "dataset": config.data_name,
-            "protocol": protocol_of(dataset),
-            "loss": config.loss,
-            "seed": config.seed,
-            "epoch": row.epoch,
-            "steps": row.epoch * learner.steps_an_epoch,
-            "selection": SELECTION[config.select],
-            "selected_on_test_classes": config.select == "test",
-            "convention": "standard",
-            "metrics": row.metrics,
-            "data_fingerprint": data_fingerprint,
-            "trained_classes": trained_classes,
-            "licence": LICENCE,
-            "version": msedge.__version__,
-        }
-    )

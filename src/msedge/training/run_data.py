@@ -1,0 +1,200 @@
+"""What a run reads: its dataset, the classes that it holds out, and the sets of images.
+
+Seen classes are split into those to train on and those to choose the checkpoint with; the unseen
+ones are judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from msedge.data.datasets import ImageSet
+from msedge.data.layouts import (
+    DOMAINS,
+    Dataset,
+    Record,
+    Split,
+    find_unreadable,
+    fingerprint,
+    read_dataset,
+)
+from msedge.data.pixel_cache import PixelCache
+from msedge.errors import ConfigError, DataError
+from msedge.training.config import TrainConfig
+from msedge.training.selection import hold_out
+
+CACHE_FOLDER = ".msedge-cache"
+"""In the data root: decoded images, which may be deleted at any time."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The dataset of a run and what is done with its classes.
+
+    Attributes:
+        dataset: all of it.
+        fingerprint: of its files.
+        train_classes: seen classes that are trained on.
+        held_out: seen classes that the checkpoint is chosen with.
+    """
+
+    dataset: Dataset
+    fingerprint: str
+    train_classes: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+    def summary(self) -> str:
+        """One line that says what is trained on and what is judged."""
+        dataset, unseen = self.dataset, self.dataset.val
+        choosing = (
+            f", {len(self.held_out)} held out to choose the checkpoint" if self.held_out else ""
+        )
+        return (
+            f"{dataset.name}: training on {len(self.train_classes)} classes{choosing}; judged on "
+            f"{len(unseen.classes)} unseen ones ({len(unseen.of('sketch'))} sketches, "
+            f"{len(unseen.of('photo'))} photos)"
+        )
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """The sets of images of a run.
+
+    Attributes:
+        train: those that are trained on.
+        unseen: those that are judged.
+        held_out: those that the checkpoint is chosen with; None where nothing is held out.
+    """
+
+    train: ImageSet
+    unseen: ImageSet
+    held_out: ImageSet | None
+
+
+def read_run_data(
+    config: TrainConfig, *, say: Callable[[str], None], progress: Progress
+) -> RunData:
+    """Read the dataset of a run and split its seen classes.
+
+    Args:
+        config: the run.
+        say: told of every file that is left out.
+        progress: called with what is done, how much of it, and of how much.
+
+    Raises:
+        DataError: the dataset cannot be used.
+        ConfigError: there are too few classes to hold any out.
+    """
+    dataset = read_dataset(
+        config.data_root,
+        config.data_name,
+        min_val_photos=config.val_photos_needed,
+        lone_classes=config.lone_classes,
+    )
+    if config.skip_unreadable:
+        dataset = _readable(dataset, say, progress)
+    classes: tuple[str, ...] = dataset.train.classes
+    held_out: tuple[str, ...] = ()
+    if config.select == "seen":
+        paired = _paired(dataset.train)
+        lone = set(classes) - set(paired)
+        trained, held_out = hold_out(paired, config.holdout)
+        classes = tuple(sorted({*trained, *lone}))
+    return RunData(dataset, fingerprint(dataset), classes, held_out)
+
+
+def open_images(config: TrainConfig, data: RunData, say: Callable[[str], None]) -> RunImages:
+    """The sets of images of a run, decoded as they are asked for.
+
+    Args:
+        config: the run.
+        data: its dataset.
+        say: told where decoded images are kept, and how many.
+
+    Raises:
+        ConfigError: the training images do not fill a batch.
+        DataError: the folder of decoded images cannot be written to.
+    """
+    train, val = data.dataset.train, data.dataset.val
+    cache = _open_cache(config, data.dataset, say) if config.cache else None
+
+    def images(split: Split) -> ImageSet:
+        return ImageSet(
+            split.records,
+            split.classes,
+            size=config.image_size,
+            frame_sketches=config.frame_sketches,
+            cache=cache,
+        )
+
+    found = RunImages(
+        images(_shown(config, train.restrict(data.train_classes))),
+        images(val),
+        images(train.restrict(data.held_out)) if data.held_out else None,
+    )
+    if len(found.train) < config.batch_size:
+        raise ConfigError(
+            f"{len(found.train)} training images do not fill one batch of {config.batch_size}; "
+            "choose a smaller batch size"
+        )
+    return found
+
+
+def cache_folder(config: TrainConfig) -> Path:
+    """Where a run keeps decoded images."""
+    return config.cache_dir or config.data_root / CACHE_FOLDER
+
+
+def _open_cache(config: TrainConfig, dataset: Dataset, say: Callable[[str], None]) -> PixelCache:
+    cache = PixelCache.open(
+        cache_folder(config),
+        [*dataset.train.records, *dataset.val.records],
+        size=config.image_size,
+        frame_sketches=config.frame_sketches,
+        limit_gb=config.cache_gb,
+    )
+    if cache.capacity < cache.count:
+        say(
+            f"{cache.capacity} of {cache.count} decoded images fit --cache-gb "
+            f"{config.cache_gb:g}; the others are decoded every time"
+        )
+    return cache
+
+
+def _readable(dataset: Dataset, say: Callable[[str], None], progress: Progress) -> Dataset:
+    records = [*dataset.train.records, *dataset.val.records]
+    unreadable = find_unreadable(records, lambda n, all_: progress("checking", n, all_))
+    for _, reason in unreadable:
+        say(f"skipped: {reason}")
+    lost = {record for record, _ in unreadable}
+    train = _without(dataset.train, lost)
+    val = _without(dataset.val, lost)
+    return Dataset(dataset.name, dataset.root, train, val)
+
+
+def _without(split: Split, lost: set[Record]) -> Split:
+    kept = Split(tuple(r for r in split.records if r not in lost), split.classes)
+    for domain in DOMAINS:
+        before, after = split.counts(domain), kept.counts(domain)
+        empty = [name for name in split.classes if before[name] and not after[name]]
+        if empty:
+            raise DataError(
+                f"class {empty[0]!r} has no {domain} that can be read; mend its files or remove it"
+            )
+    return kept
+
+
+def _paired(split: Split) -> list[str]:
+    """The classes that have sketches and photos."""
+    counts = [split.counts(domain) for domain in DOMAINS]
+    return [name for name in split.classes if all(count[name] for count in counts)]
+
+
+def _shown(config: TrainConfig, split: Split) -> Split:
+    if config.train_on == "both":
+        return split
+    return Split(tuple(r for r in split.records if r.domain == "photo"), split.classes)
