@@ -95,8 +95,12 @@ def measure(setting: Setting, processes: int, threads: int) -> Run:
     return Run(found["rates"], found["losses"])
 
 
-def table(setting: Setting, title: str, threads: dict[int, int], rounds: int) -> None:
-    """Run every number of processes in turn, one first, and print rates and efficiencies."""
+def table(setting: Setting, title: str, threads: dict[int, int], rounds: int) -> list[float]:
+    """Run every number of processes in turn, one first, and print rates and efficiencies.
+
+    Returns:
+        The losses of one process.
+    """
     runs: dict[int, list[Run]] = {count: [] for count in threads}
     for _ in range(rounds):
         for count, found in runs.items():
@@ -109,12 +113,17 @@ def table(setting: Setting, title: str, threads: dict[int, int], rounds: int) ->
     print("processes  threads each  images/s  ratio to one  efficiency  losses differ by")
     for count, found in runs.items():
         ratio = rates[count] / rates[1]
-        both = zip(runs[1][0].losses, found[0].losses, strict=True)
         print(
             f"{count:9}  {threads[count]:12}  {rates[count]:8.1f}  {ratio:12.2f}  "
-            f"{100 * ratio / count:8.0f} %  {max(abs(a - b) for a, b in both):16.1e}",
+            f"{100 * ratio / count:8.0f} %  {apart(runs[1][0].losses, found[0].losses):16.1e}",
             flush=True,
         )
+    return runs[1][0].losses
+
+
+def apart(one: list[float], other: list[float]) -> float:
+    """The largest difference between the losses of two runs."""
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def main() -> None:
@@ -159,8 +168,16 @@ def main() -> None:
             return
         print(f"THIS MACHINE HAS {cores} CORES: more processes than that share them")
         shared = {count: max(1, cores // count) for count in counts}
-        table(setting, "all cores shared out among the processes", shared, options.rounds)
-        table(setting, "one thread a process", dict.fromkeys(counts, 1), options.rounds)
+        all_cores = table(
+            setting, "all cores shared out among the processes", shared, options.rounds
+        )
+        one_thread = table(
+            setting, "one thread a process", dict.fromkeys(counts, 1), options.rounds
+        )
+        print(
+            "\nto compare: the losses of one process with one thread and with "
+            f"{shared[1]} differ by {apart(all_cores, one_thread):.1e}, which is rounding alone"
+        )
 
 
 if __name__ == "__main__":

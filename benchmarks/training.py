@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -90,16 +91,12 @@ def compare(setting: Setting, *, tensors: bool) -> None:
     """Run the sides in turn and print what they came to."""
     names = ["limits", "reference", "ours", *(["tensors"] if tensors else [])]
     sides = {name: Side(name, setting) for name in names}
-    started = []
-    try:
+    with ExitStack() as running:
         for side in sides.values():
-            started.append(side.__enter__())
+            running.enter_context(side)
         for number in range(1, setting.epochs + 1):
             for side in sides.values():
                 side.epoch(number)
-    finally:
-        for side in started:
-            side.__exit__()
     limits = sides.pop("limits")
     _print_setting(setting, sides)
     _print_epochs(sides)

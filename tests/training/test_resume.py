@@ -189,5 +189,5 @@ class TestTold:
 
     def test_before_the_first_epoch(self, everything, listener):
         said = self.told(everything(), listener, ("unseen classes", 24), signal.SIGTERM)
-        assert said == "stopped before the first epoch; there is nothing to resume"
+        assert said == "stopped before a step was done; start it again the same way"
         assert not RunFiles(everything()).state.exists()

@@ -126,6 +126,10 @@ class _Run:
         self._watcher, self._signals = watcher, signals
         self._processes = processes
         self._device = fabric.device
+        self._rows: list[EpochRow] = []
+        self._before: dict[str, float] = {}
+        self._reached = Progress()  # in the epoch after those of the rows
+        self._saved = time.monotonic()
         torch.manual_seed(config.seed)
         with self._processes.after_the_first():
             self._images: RunImages = open_images(config, data, watcher.say)
@@ -136,7 +140,7 @@ class _Run:
             self._images.train,
             self._targets(self._images.train),
             processes=self._processes,
-            progress=lambda done, total: watcher.progress("frozen blocks", done, total),
+            progress=lambda done, total: self._progress("frozen blocks", done, total),
         )
         self._judge = Judge(
             config,
@@ -145,10 +149,6 @@ class _Run:
             processes=self._processes,
             progress=self._progress,
         )
-        self._rows: list[EpochRow] = []
-        self._before: dict[str, float] = {}
-        self._reached = Progress()  # in the epoch after those of the rows
-        self._saved = time.monotonic()
 
     def train(self) -> RunResult:
         config, files = self._config, self._files
@@ -194,7 +194,8 @@ class _Run:
     def _learn(self, epoch: int, reporter: Reporter) -> None:
         """Train for an epoch, or for the rest of it."""
         start = time.monotonic() - self._reached.seconds
-        total = torch.tensor(self._reached.loss, dtype=torch.float64, device=self._device)
+        kind = torch.float32 if self._device.type == "mps" else torch.float64  # it has no other
+        total = torch.tensor(self._reached.loss, dtype=kind, device=self._device)
         number = self._reached.steps
         reporter.begin(epoch, number)
         for step in self._learner.epoch(epoch, number):
@@ -281,7 +282,7 @@ class _Run:
             epoch, steps = len(self._rows) + 1, self._reached.steps
             where = f"after step {steps} of epoch {epoch}; --resume goes on from there"
         else:
-            where = "before the first epoch; there is nothing to resume"
+            where = "before a step was done; start it again the same way"
         raise StoppedError(f"stopped {where}", self._signals.number or signal.SIGTERM)
 
     def _targets(self, images: ImageSet) -> Tensor | None:
@@ -296,9 +297,7 @@ class _Run:
                 image_size=config.image_size,
                 device=self._device,
                 folder=config.keep_dir,
-                progress=lambda done, total: self._watcher.progress(
-                    "asking the teacher", done, total
-                ),
+                progress=lambda done, total: self._progress("asking the teacher", done, total),
             )
 
 
