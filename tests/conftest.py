@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from PIL import Image
 
 from msedge.training.config import TrainConfig
+
+# Tiny networks compute faster on one thread, and several of them do not wait for each other's.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TINY_BACKBONE = "test_efficientnet"  # timm's network for tests: 0.4 M parameters
 MakeDataset = Callable[..., Path]
