@@ -23,8 +23,13 @@ PAGES = (
     "docs/results.md",
     "docs/search.md",
     "docs/serve.md",
+    "docs/training.md",
 )
-OTHER_PROGRAMS = {"--arg", "--data-binary"}  # of jq and curl, in docs/serve.md
+# of jq and curl, in docs/serve.md; of torchrun, in docs/training.md
+OTHER_PROGRAMS = {
+    *("--arg", "--data-binary"),
+    *("--nnodes", "--nproc-per-node", "--rdzv-backend", "--rdzv-endpoint", "--no-python"),
+}
 PAPER_NAMES = {"backbone": "backbone_type", "dim": "proj_dim"}
 
 
@@ -35,12 +40,18 @@ def known_options() -> set[str]:
     for field in TrainConfig.model_fields:
         paper = PAPER_NAMES.get(field, field)
         names |= {f"--{paper}", f"--{field.replace('_', '-')}"}
+        if TrainConfig.model_fields[field].annotation is bool:
+            names |= {f"--no_{paper}", f"--no-{field.replace('_', '-')}"}
     return names | options_below(typer.main.get_command(app))
 
 
 def options_below(command) -> set[str]:
     """The options of a command and of all that are grouped under it."""
-    own = {option for parameter in command.params for option in parameter.opts}
+    own = {
+        option
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     return own.union(*(options_below(each) for each in getattr(command, "commands", {}).values()))
 
 
