@@ -58,7 +58,7 @@ def make_config(
             "warmup": 1,
             "accelerator": "cpu",
             "save_root": tmp_path_factory.mktemp("runs") / "result",
-            "learning_rate": 1e-4,
+            "learning_rate": 1e-5,
             "temperature": 0.5,
             "fusion": "edge",
             "edge_views": 0.5,
@@ -104,12 +104,13 @@ def assert_same_within_rounding(one: TrainConfig, other: TrainConfig) -> None:
     expected, found = losses(one), losses(other)
     assert len(expected) == EPOCHS * STEPS
     assert found.keys() == expected.keys()
-    # Proxy anchor's is about 15, where float32 has steps of 1e-6.
-    assert found == pytest.approx(expected, abs=1e-5, rel=2e-6)
+    # Proxy anchor's is about 15, and its exponentials of 32 times a cosine multiply rounding.
+    near = 2e-5 if other.loss == "proxy_anchor" else 2e-6
+    assert found == pytest.approx(expected, abs=1e-5, rel=near)
     assert record(other)["before_training"] == record(one)["before_training"]
     rows = zip(record(one)["epochs"], record(other)["epochs"], strict=True)
     for row, twin in rows:
-        assert twin["loss"] == pytest.approx(row["loss"], abs=1e-5, rel=2e-6)
+        assert twin["loss"] == pytest.approx(row["loss"], abs=1e-5, rel=near)
         # Two photos that lie equally far from a sketch may change places.
         assert twin["metrics"] == pytest.approx(row["metrics"], abs=0.2)
     for name in ("model", "vectors"):
