@@ -156,3 +156,14 @@ class TestCache:
         config = tiny_config(data_root=root, cache=True, cache_dir=root / "file")
         with pytest.raises(DataError, match=r"--no-cache"):
             self.open(config)
+
+    def test_without_a_place_of_its_own_it_goes_on_without(self, tiny_config, root):
+        (root / ".msedge-cache").write_bytes(b"")  # no folder
+        plain, _ = self.open(tiny_config(data_root=root, cache=False))
+        images, said = self.open(tiny_config(data_root=root, cache=True))
+        rows = torch.arange(len(images.unseen))
+        assert torch.equal(images.unseen.pixels(rows), plain.unseen.pixels(rows))
+        assert (root / ".msedge-cache").read_bytes() == b""
+        (line,) = said
+        assert line.startswith(f"cannot keep decoded images in {root / '.msedge-cache'}")
+        assert line.endswith("; until then every image is decoded every time")

@@ -117,7 +117,8 @@ def open_images(config: TrainConfig, data: RunData, say: Callable[[str], None]) 
 
     Raises:
         ConfigError: the training images do not fill a batch.
-        DataError: the folder of decoded images cannot be written to.
+        DataError: the folder of ``cache_dir`` cannot be written to. Where none is named, the
+            images are decoded every time then.
     """
     train, val = data.dataset.train, data.dataset.val
     cache = _open_cache(config, data.dataset, say) if config.cache else None
@@ -149,14 +150,23 @@ def cache_folder(config: TrainConfig) -> Path:
     return config.cache_dir or config.data_root / CACHE_FOLDER
 
 
-def _open_cache(config: TrainConfig, dataset: Dataset, say: Callable[[str], None]) -> PixelCache:
-    cache = PixelCache.open(
-        cache_folder(config),
-        [*dataset.train.records, *dataset.val.records],
-        size=config.image_size,
-        frame_sketches=config.frame_sketches,
-        limit_gb=config.cache_gb,
-    )
+def _open_cache(
+    config: TrainConfig, dataset: Dataset, say: Callable[[str], None]
+) -> PixelCache | None:
+    try:
+        cache = PixelCache.open(
+            cache_folder(config),
+            [*dataset.train.records, *dataset.val.records],
+            size=config.image_size,
+            frame_sketches=config.frame_sketches,
+            limit_gb=config.cache_gb,
+        )
+    except DataError as error:
+        if config.cache_dir is not None:
+            raise
+        # Data that may only be read, or a full disk: nobody asked for this folder.
+        say(f"{error}; until then every image is decoded every time")
+        return None
     if cache.capacity < cache.count:
         say(
             f"{cache.capacity} of {cache.count} decoded images fit --cache-gb "
