@@ -5,14 +5,14 @@ faster than from worker processes that decode with Pillow and transform image by
 shuffle, mirror half of the images, and end at the same kind of batch: float32, normalised by mean
 and deviation. All sides take turns an epoch at a time in one run, and medians are compared; the
 workers of the reference are started before, and stay. Ours decodes with a thread a core and
-computes with ``--threads`` beside the one that reads: more make it wait for one another where the
-cores are shared. Beside the rates stands their share of what the machine's memory could do, if
+computes with ``--threads`` beside the one that reads, by default all cores, as the reference's
+workers have; on a machine that others use too, one may be faster. Beside the rates stands their share of what the machine's memory could do, if
 pixels were read once and floats written once, and what an image costs in processor time, which says
 the same on a machine that others use meanwhile.
 
 Without --data the sample set's objects are drawn at 256 px, the size of Sketchy's files.
 
-    python benchmarks/data.py [--data DIR] [--size 160] [--workers 8] [--threads 1] [--rounds 3]
+    python benchmarks/data.py [--data DIR] [--size 160] [--workers 8] [--threads 2] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=usable_cpus(), help="that ours computes on")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, help="an epoch's; default: all of the dataset")
     parser.add_argument("--cache-gb", type=float, default=4.0)

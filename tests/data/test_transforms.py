@@ -54,6 +54,19 @@ class TestNumbers:
         share = mirror_half(images)[:, 0, 0, 0].mean().item()
         assert share == pytest.approx(0.5, abs=0.02)  # four standard deviations
 
+    @pytest.mark.parametrize("shape", [(9, 3, 4, 6), (9, 3, 8, 8), (5, 3, 5, 7), (1, 3, 8, 3)])
+    @pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format])
+    def test_bytes_of_any_size_in_any_order(self, shape, memory):
+        torch.manual_seed(2)
+        images = torch.randint(0, 256, shape, dtype=torch.uint8).contiguous(memory_format=memory)
+        mirrored = torch.rand(len(images)) < 0.5
+        expected = images.numpy().copy()
+        expected[mirrored.numpy()] = expected[mirrored.numpy()][..., ::-1]
+        assert torch.equal(mirror(images, mirrored), torch.from_numpy(expected))
+        assert torch.equal(
+            mirror(images, torch.ones(len(images), dtype=torch.bool)), images.flip(3)
+        )
+
     def test_torchs_seed_decides(self):
         images = torch.rand(32, 3, 4, 4)
         torch.manual_seed(1)

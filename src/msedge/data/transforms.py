@@ -38,7 +38,14 @@ def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
         tensor([[[[2, 1]]]])
     """
     turned = torch.nonzero(mirrored)[:, 0].to(images.device)
-    # Of bytes with the channels last, whole images are moved, not element by element.
     rows = images.permute(0, 2, 3, 1)
     mirrors = rows.index_select(0, turned).flip(2)
-    return rows.index_copy(0, turned, mirrors).permute(0, 3, 1, 2)
+    if images.dtype == torch.uint8 and rows[:1].numel() % 8 == 0 and len(rows):
+        # Bytes are moved eight at a time, which takes a fifth of the time (benchmarks/data.py).
+        words, turned_words = (
+            values.reshape(len(values), -1).view(torch.int64) for values in (rows, mirrors)
+        )
+        found = words.index_copy(0, turned, turned_words).view(torch.uint8).view(rows.shape)
+    else:
+        found = rows.index_copy(0, turned, mirrors)
+    return found.permute(0, 3, 1, 2)
