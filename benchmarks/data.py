@@ -6,9 +6,9 @@ shuffle, mirror half of the images, and end at the same kind of batch: float32, 
 and deviation. All sides take turns an epoch at a time in one run, and medians are compared; the
 workers of the reference are started before, and stay. Ours decodes with a thread a core and
 computes with ``--threads`` beside the one that reads, by default all cores, as the reference's
-workers have; on a machine that others use too, one may be faster. Beside the rates stands their share of what the machine's memory could do, if
-pixels were read once and floats written once, and what an image costs in processor time, which says
-the same on a machine that others use meanwhile.
+workers have; on a machine that others use too, one may be faster. Beside the rates stands their
+share of what the machine's memory could do, if pixels were read once and floats written once, and
+what an image costs in processor time, which says the same on a machine that others use meanwhile.
 
 Without --data the sample set's objects are drawn at 256 px, the size of Sketchy's files.
 
