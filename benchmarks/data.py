@@ -23,15 +23,14 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from msedge.data.datasets import ImageSet
 from msedge.data.layouts import Record, Split, read_dataset
@@ -40,6 +39,7 @@ from msedge.data.sample import SAMPLE_CLASSES, draw_photo, draw_sketch
 from msedge.data.transforms import mirror, to_unit_range
 from msedge.search.cpus import usable_cpus
 from msedge.training.allocator import keep_freed_memory
+from reference_loop import TransformedImages
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDES = ("reference", "ours, first epoch (filling)", "ours, later epochs", "ours without a cache")
@@ -61,40 +61,32 @@ def drawn(folder: Path) -> Split:
     return Split(tuple(records), SAMPLE_CLASSES)
 
 
-class TransformedImages(Dataset[Tensor]):
-    """Image files, each opened and transformed as by torchvision when it is asked for."""
+class ShuffledBatches:
+    """Every epoch's rows in batches, in a new order, half of them to be mirrored."""
 
-    def __init__(self, records: Sequence[Record], size: int) -> None:
-        """Take the records, and the pixels on a side."""
-        self._records, self._size = records, size
-        self._mean, self._deviation = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, DEVIATION))
+    def __init__(self, images: int, batch: int) -> None:
+        """Take how many there are; the last batch is dropped where it is not full."""
+        self._images, self._batch = images, batch
+
+    def __iter__(self) -> Iterator[list[tuple[int, bool]]]:
+        mirrored = torch.rand(self._images) < 0.5
+        for rows in torch.randperm(self._images)[: len(self) * self._batch].split(self._batch):
+            yield list(zip(rows.tolist(), mirrored[rows].tolist(), strict=True))
 
     def __len__(self) -> int:
-        return len(self._records)
-
-    def __getitem__(self, row: int) -> Tensor:
-        """An image ``(3, S, S)``, float32, normalised."""
-        with Image.open(self._records[row].path) as opened:
-            image = opened.convert("RGB")
-        image = image.resize((self._size, self._size), Image.Resampling.BILINEAR)  # Resize
-        if torch.rand(1) < 0.5:  # RandomHorizontalFlip
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-        floats = pixels.to(torch.float32).div(255)  # ToTensor
-        return floats.sub_(self._mean).div_(self._deviation)  # Normalize
+        return self._images // self._batch
 
 
 def reference_epoch(split: Split, size: int, batch: int, workers: int) -> Epoch:
     """Batches of a loader whose worker processes decode and transform image by image."""
+    images = TransformedImages(split.records, split.classes, size=size, mean=MEAN, std=DEVIATION)
     loader = DataLoader(
-        TransformedImages(split.records, size),
-        batch,
-        shuffle=True,
+        images,
+        batch_sampler=ShuffledBatches(len(images), batch),
         num_workers=workers,
-        drop_last=True,
         persistent_workers=workers > 0,
     )
-    return lambda: iter(loader)
+    return lambda: (pixels for pixels, _ in loader)
 
 
 def our_epoch(images: ImageSet, size: int, batch: int) -> Epoch:

@@ -37,21 +37,11 @@ def train(setting: Setting) -> None:
     import torch
 
     from matrix_rate import wait
-    from msedge.data.datasets import ImageSet
-    from msedge.data.pixel_cache import PixelCache
     from msedge.training.launch import launch
     from msedge.training.learner import Learner
 
-    config, split = setting.config(devices=0), setting.split()
+    config, images = setting.config(devices=0), setting.images()
     fabric, processes = launch(config)
-    cache = PixelCache.open(
-        Path(setting.cache),
-        split.records,
-        size=setting.size,
-        frame_sketches=False,
-        limit_gb=config.cache_gb,
-    )
-    images = ImageSet(split.records, split.classes, size=setting.size, cache=cache)
     torch.manual_seed(config.seed)
     learner = Learner(config, fabric, images, None, processes=processes)
     rates, losses = [], []

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from torch import nn
 
+    from msedge.data.datasets import ImageSet
     from msedge.data.layouts import Split
     from msedge.training.config import TrainConfig
 
@@ -111,6 +112,21 @@ class Setting:
         folder = Path(self.data)
         return read_dataset(folder.parent, folder.name).train
 
+    def images(self) -> ImageSet:
+        """The same, as our side reads them: by the cache of pixels."""
+        from msedge.data.datasets import ImageSet
+        from msedge.data.pixel_cache import PixelCache
+
+        split = self.split()
+        cache = PixelCache.open(
+            Path(self.cache),
+            split.records,
+            size=self.size,
+            frame_sketches=False,
+            limit_gb=self.config().cache_gb,
+        )
+        return ImageSet(split.records, split.classes, size=self.size, cache=cache)
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -185,20 +201,10 @@ def _ours(setting: Setting) -> Served:
     keep_freed_memory()
     import torch
 
-    from msedge.data.datasets import ImageSet
-    from msedge.data.pixel_cache import PixelCache
     from msedge.training.launch import launch
     from msedge.training.learner import Learner
 
-    split, config = setting.split(), setting.config()
-    cache = PixelCache.open(
-        Path(setting.cache),
-        split.records,
-        size=setting.size,
-        frame_sketches=False,
-        limit_gb=config.cache_gb,
-    )
-    images = ImageSet(split.records, split.classes, size=setting.size, cache=cache)
+    config, images = setting.config(), setting.images()
     fabric, processes = launch(config)
     torch.manual_seed(_SEED)
     learner = Learner(config, fabric, images, None, processes=processes)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
+
+from msedge.data.images import open_image
+from msedge.data.sketches import frame_sketch
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -22,3 +27,9 @@ def as_heic(image: Image.Image, **settings: Any) -> bytes:
     stream = BytesIO()
     heif.from_pillow(image).save(stream, quality=95, **settings)
     return stream.getvalue()
+
+
+def read_framed(path: Path, size: int) -> np.ndarray:
+    """A drawing, cut out of its sheet, as uint8 pixels ``(3, size, size)``, step by step."""
+    framed = frame_sketch(open_image(path)).resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(framed).transpose(2, 0, 1)

@@ -5,9 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+
+from decodes import Decodes
+from msedge.data import pixel_cache
+from msedge.data.layouts import Record
 
 Draw = Callable[..., Path]
 Download = Callable[..., Path]
@@ -76,6 +81,19 @@ def source(tmp_path: Path) -> Path:
                 (50 * number, 80 * index, 255),
             )
     return root
+
+
+@pytest.fixture
+def decodes(monkeypatch: pytest.MonkeyPatch) -> Decodes:
+    """Counts what the pixel cache decodes."""
+    counted, decode = Decodes(), pixel_cache.decode
+
+    def counting(content: bytes, record: Record, **options: Any) -> Any:
+        counted.names.append(record.path.stem)
+        return decode(content, record, **options)
+
+    monkeypatch.setattr(pixel_cache, "decode", counting)
+    return counted
 
 
 def _plain(path: Path, colour: tuple[int, int, int]) -> None:

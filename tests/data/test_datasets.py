@@ -19,8 +19,8 @@ from msedge.data import datasets, pixel_cache
 from msedge.data.datasets import ImageSet
 from msedge.data.layouts import Record
 from msedge.data.pixel_cache import PixelCache
-from msedge.data.sketches import read_sketch
 from msedge.errors import ConfigError, DataError
+from pictures import read_framed
 
 SIZE = 8
 CLASSES = ("bird", "cat", "dog")
@@ -108,7 +108,7 @@ class TestSmoke:
             images = image_set(records, kept, frame_sketches=True, size=6)
             for _ in range(2):
                 pixels = images.pixels(torch.tensor([3, 0])).numpy()
-                expected = np.stack([read_sketch(records[row].path, 6) for row in (3, 0)])
+                expected = np.stack([read_framed(records[row].path, 6) for row in (3, 0)])
                 assert np.array_equal(pixels, expected)
 
     def test_labels_and_domains(self, records):

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 from msedge.data.image_content import FileState, content_hash, decode, file_state, read_content
 from msedge.data.images import read_pixels
 from msedge.data.layouts import Record
-from msedge.data.sketches import read_sketch
 from msedge.errors import DataError
+from pictures import read_framed
 
 
 @pytest.fixture(params=["JPEG", "PNG", "WEBP", "rotated"])
@@ -42,7 +42,7 @@ class TestNumbers:
         assert plain.shape == (size, size, 3)
         assert np.array_equal(plain.transpose(2, 0, 1), read_pixels(photo, size))
         framed = decode(content, record, size=size, frame_sketches=True)
-        one_step = read_sketch if domain == "sketch" else read_pixels
+        one_step = read_framed if domain == "sketch" else read_pixels
         assert np.array_equal(framed.transpose(2, 0, 1), one_step(photo, size))
 
     def test_a_state_is_what_the_system_says(self, tmp_path):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageOps
 
-from msedge.data.sketches import FILL, draw_strokes, frame_sketch, read_sketch
+from msedge.data.image_content import decode, read_content
+from msedge.data.layouts import Record
+from msedge.data.sketches import FILL, draw_strokes, frame_sketch
 from msedge.errors import ConfigError, DataError
 
 
@@ -62,14 +66,19 @@ class TestFrame:
         assert framed.getpixel((0, 0)) == (230, 220, 200)
 
 
+def read(path: Path, size: int) -> np.ndarray:
+    record = Record(path, "sketch", "cat")
+    return decode(read_content(path), record, size=size, frame_sketches=True)
+
+
 class TestRead:
     def test_pixels_are_framed(self, tmp_path):
         path = tmp_path / "drawing.png"
         sheet_with((10, 10, 60, 60)).save(path)
-        pixels = read_sketch(path, 64)
-        assert pixels.shape == (3, 64, 64)
+        pixels = read(path, 64)
+        assert pixels.shape == (64, 64, 3)
         assert pixels.dtype == np.uint8
-        image = Image.fromarray(pixels.transpose(1, 2, 0))
+        image = Image.fromarray(pixels)
         x0, y0, x1, y1 = ink_box(image)
         assert (x1 - x0) / 64 == pytest.approx(FILL, abs=0.08)  # thinned lines fade
         assert (y1 - y0) / 64 == pytest.approx(FILL, abs=0.08)
@@ -77,9 +86,12 @@ class TestRead:
     def test_what_is_no_image_is_refused(self, tmp_path):
         (tmp_path / "notes.png").write_text("not a picture")
         with pytest.raises(DataError, match=r"notes\.png"):
-            read_sketch(tmp_path / "notes.png", 64)
+            read(tmp_path / "notes.png", 64)
+
+    def test_no_size_is_refused(self, tmp_path):
+        sheet_with((10, 10, 60, 60)).save(tmp_path / "drawing.png")
         with pytest.raises(ConfigError, match="at least 1 pixel"):
-            read_sketch(tmp_path / "notes.png", 0)
+            read(tmp_path / "drawing.png", 0)
 
 
 class TestStrokes:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -209,7 +210,7 @@ class TestWhenItEnds:
 
     def test_a_run_that_ends_early(self, tmp_path):
         training = Training(tmp_path, skip=1, steps=8)
-        with training.profile:
+        with closing(training.profile):
             training.run(3)
         counts = Counter(each["name"] for each in training.events() if "msedge:" in each["name"])
         assert counts == {f"msedge:{name}": 2 for name in PHASES}
@@ -219,7 +220,7 @@ class TestWhenItEnds:
         training = Training(tmp_path, skip=0)
 
         def fail() -> None:
-            with training.profile:
+            with closing(training.profile):
                 training.run(2)
                 raise KeyError
 

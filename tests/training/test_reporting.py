@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
@@ -63,7 +64,7 @@ def lines(files: RunFiles) -> list[dict[str, Any]]:
 
 class TestSmoke:
     def test_a_line_and_a_move_for_each_step(self, reporter, files, listener):
-        with reporter() as told:
+        with closing(reporter()) as told:
             told.begin(1, 0)
             for number in (1, 2, 3):
                 told.step(step(number, number / 4))
@@ -79,7 +80,7 @@ class TestSmoke:
         )
 
     def test_a_line_for_an_epoch(self, reporter, files, listener):
-        with reporter() as told:
+        with closing(reporter()) as told:
             told.row(ROW, True)
         assert [(x["kind"], x["epoch"], x["metrics"]) for x in lines(files)] == [
             ("epoch", 1, {"mAP@all": 12.5})
@@ -92,11 +93,11 @@ class TestSmoke:
         told.close()
 
     def test_goes_on_with_a_log(self, reporter, files):
-        with reporter() as told:
+        with closing(reporter()) as told:
             told.begin(1, 0)
             for number in (1, 2, 3):
                 told.step(step(number))
-        with reporter(resume_at=(1, 2)) as told:
+        with closing(reporter(resume_at=(1, 2))) as told:
             told.begin(1, 2)
             told.step(step(3, 0.25))
         assert [(x["step"], x["loss"]) for x in lines(files)] == [(1, 0.5), (2, 0.5), (3, 0.25)]
@@ -111,7 +112,7 @@ class TestLooks:
 
     def test_every_step_is_told_in_the_end(self, reporter, files, listener):
         every = steps_between_looks(LATER)
-        with reporter(device=LATER) as told:
+        with closing(reporter(device=LATER)) as told:
             told.begin(1, 0)
             for number in range(1, every):
                 told.step(step(number, number / 64))
@@ -127,7 +128,7 @@ class TestLooks:
         assert [move[1] for move in listener.moves] == [every, every + 1]
 
     def test_a_loss_that_is_no_number_is_found_by_the_next_look(self, reporter):
-        with reporter(device=LATER) as told:
+        with closing(reporter(device=LATER)) as told:
             told.begin(1, 0)
             told.step(step(1, float("nan")))
             told.step(step(2))
@@ -138,7 +139,7 @@ class TestLooks:
 class TestNoNumber:
     @pytest.mark.parametrize("loss", ["nan", "inf", "-inf"])
     def test_ends_the_run_in_one_line(self, reporter, files, listener, loss):
-        with reporter() as told:
+        with closing(reporter()) as told:
             told.begin(2, 4)
             with pytest.raises(ConfigError) as caught:
                 told.step(step(5, float(loss)))
@@ -153,7 +154,7 @@ class TestNoNumber:
 class TestProcesses:
     def test_others_write_nothing(self, reporter, files):
         other = Processes(1, 2)
-        with reporter(processes=other, profile=True, tensorboard=True) as told:
+        with closing(reporter(processes=other, profile=True, tensorboard=True)) as told:
             told.begin(1, 0)
             for number in (1, 2):
                 told.step(step(number))
@@ -163,7 +164,7 @@ class TestProcesses:
 
     def test_all_look_at_the_losses(self, reporter):
         """So that none waits for another that has given up."""
-        with reporter(processes=Processes(1, 2)) as told:
+        with closing(reporter(processes=Processes(1, 2))) as told:
             told.begin(1, 0)
             with pytest.raises(ConfigError, match="is nan"):
                 told.step(step(1, float("nan")))

@@ -7,6 +7,7 @@ import math
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def whole_lines(path: Path) -> list[dict]:
 
 
 def unbroken(folder: Path, until: tuple[int, int]) -> bytes:
-    with StepLog(folder / "unbroken.jsonl") as log:
+    with closing(StepLog(folder / "unbroken.jsonl")) as log:
         train(log, until)
     return (folder / "unbroken.jsonl").read_bytes()
 
@@ -58,7 +59,7 @@ def unbroken(folder: Path, until: tuple[int, int]) -> bytes:
 class TestSmoke:
     def test_the_lines(self, tmp_path):
         path = tmp_path / "made" / "a_log.jsonl"
-        with StepLog(path) as log:
+        with closing(StepLog(path)) as log:
             log.step(1, 20, 3.25, 1e-4, PACE)
             log.epoch(row(1))
         assert [path] == list(path.parent.iterdir())
@@ -84,7 +85,7 @@ class TestSmoke:
         }
 
     def test_losses_keep_every_digit_and_measurements_do_not(self, tmp_path):
-        with StepLog(tmp_path / "log.jsonl") as log:
+        with closing(StepLog(tmp_path / "log.jsonl")) as log:
             log.step(1, 1, 1 / 3, 2 / 3, Pace(1 / 3, 2 / 3, 1 / 3, 2 / 3))
         (step,) = whole_lines(tmp_path / "log.jsonl")
         assert (step["loss"], step["learning_rate"]) == (1 / 3, 2 / 3)
@@ -135,7 +136,7 @@ class TestExceptions:
 
             def close(self) -> None: ...
 
-        with StepLog(tmp_path / "log.jsonl") as log:
+        with closing(StepLog(tmp_path / "log.jsonl")) as log:
             log._file.close()
             log._file = Slow()
             log.step(1, 1, 0.5, 0.1, PACE)
@@ -145,7 +146,7 @@ class TestExceptions:
 class TestNumbersThatAreNone:
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     def test_are_null(self, tmp_path, value):
-        with StepLog(tmp_path / "log.jsonl") as log:
+        with closing(StepLog(tmp_path / "log.jsonl")) as log:
             log.step(1, 1, value, value, Pace(value, value, value, value))
             log.epoch(EpochRow(1, value, {"mAP@all": value, "P@100": 1.0}, value, value))
         step, epoch = whole_lines(tmp_path / "log.jsonl")
@@ -164,18 +165,18 @@ class TestResume:
         moments = st.tuples(st.integers(1, 3), st.integers(0, STEPS))
         saved, killed = sorted(data.draw(st.tuples(moments, moments)))
         path = folder / "log.jsonl"
-        with StepLog(path) as log:
+        with closing(StepLog(path)) as log:
             train(log, killed)
-        with StepLog(path, resume_at=saved) as log:
+        with closing(StepLog(path, resume_at=saved)) as log:
             assert path.read_bytes() == unbroken(folder, saved)
             train(log, (4, 0), start=saved)
         assert path.read_bytes() == unbroken(folder, (4, 0))
 
     def test_an_epoch_that_was_judged_again_has_one_line(self, tmp_path):
         path = tmp_path / "log.jsonl"
-        with StepLog(path) as log:
+        with closing(StepLog(path)) as log:
             train(log, (2, 0))
-        with StepLog(path, resume_at=(1, STEPS)) as log:
+        with closing(StepLog(path, resume_at=(1, STEPS))) as log:
             log.epoch(row(1))
         assert [line["kind"] for line in whole_lines(path)] == ["step"] * STEPS + ["epoch"]
 
@@ -185,7 +186,7 @@ class TestResume:
         before = content.rindex(b"\n", 0, -1) + 1
         for end in range(before, len(content)):
             path.write_bytes(content[:end])
-            with StepLog(path, resume_at=(2, 2)) as log:
+            with closing(StepLog(path, resume_at=(2, 2))) as log:
                 log.step(2, 3, 203, 0.02, PACE)
             places = [(line["epoch"], line.get("step")) for line in whole_lines(path)]
             assert places[-2:] == [(2, 2 if end == len(content) - 1 else 1), (2, 3)]
@@ -203,7 +204,7 @@ class TestResume:
         assert path.read_bytes() == content
 
     def test_without_a_log(self, tmp_path):
-        with StepLog(tmp_path / "log.jsonl", resume_at=(7, 2)) as log:
+        with closing(StepLog(tmp_path / "log.jsonl", resume_at=(7, 2))) as log:
             log.step(7, 3, 0.5, 0.1, PACE)
         assert len(whole_lines(tmp_path / "log.jsonl")) == 1
 
@@ -225,7 +226,7 @@ class TestResume:
             process.send_signal(signal.SIGKILL)
             said += process.stdout.readlines()
         told = max(int(each) for each in said if each.endswith(b"\n"))
-        with StepLog(path, resume_at=(1, told)) as log:
+        with closing(StepLog(path, resume_at=(1, told))) as log:
             log.step(1, told + 1, 0.5, 0.1, PACE)
         assert [line["step"] for line in whole_lines(path)] == [*range(1, told + 2)]
 
@@ -244,7 +245,7 @@ class TestTensorBoard:
     def test_the_figures(self, tmp_path):
         pytest.importorskip("tensorboard")
         board = tmp_path / "board"
-        with StepLog(tmp_path / "log.jsonl", tensorboard=board) as log:
+        with closing(StepLog(tmp_path / "log.jsonl", tensorboard=board)) as log:
             train(log, (3, 0))
         shown = self.read(board)
         losses = [101, 102, 103, 104, 105, 201, 202, 203, 204, 205]
@@ -259,7 +260,7 @@ class TestTensorBoard:
 
     def test_numbers_that_are_none_are_left_out(self, tmp_path, caplog):
         pytest.importorskip("tensorboard")
-        with StepLog(tmp_path / "log.jsonl", tensorboard=tmp_path) as log:
+        with closing(StepLog(tmp_path / "log.jsonl", tensorboard=tmp_path)) as log:
             log.step(1, 1, math.nan, 0.5, PACE)
             log.step(1, 2, 0.25, 0.5, PACE)
         assert self.read(tmp_path)["step/loss"] == [(2, 0.25)]
@@ -271,7 +272,7 @@ class TestTensorBoard:
         log = StepLog(path, tensorboard=board)
         train(log, (2, 4))
         log.close()
-        with StepLog(path, resume_at=(2, 1), tensorboard=board) as log:
+        with closing(StepLog(path, resume_at=(2, 1), tensorboard=board)) as log:
             log.step(2, 2, 0.5, 0.1, PACE)
         shown = self.read(board)["step/loss"]
         assert shown == [(1, 101), (2, 102), (3, 103), (4, 104), (5, 105), (6, 201), (7, 0.5)]
@@ -280,7 +281,7 @@ class TestTensorBoard:
     def test_started_anew_nothing_of_before_is_shown(self, tmp_path):
         pytest.importorskip("tensorboard")
         for until in ((3, 0), (1, 2)):
-            with StepLog(tmp_path / "log.jsonl", tensorboard=tmp_path / "board") as log:
+            with closing(StepLog(tmp_path / "log.jsonl", tensorboard=tmp_path / "board")) as log:
                 train(log, until)
         assert self.read(tmp_path / "board")["step/loss"] == [(1, 101), (2, 102)]
 

@@ -19,10 +19,10 @@ from msedge.data.grounds import on_visible_ground
 from msedge.data.images import MAX_PIXELS, as_pixels, one_line, open_image_bytes
 from msedge.data.line_width import even_lines
 from msedge.data.paper import is_clean, lift_ink
-from msedge.data.sketches import INK, Strokes, draw_strokes, frame_sketch
+from msedge.data.sketches import INK, Strokes, draw_strokes, frame_sketch, resize_framed
 from msedge.data.stroke_files import read_strokes
 from msedge.data.svg import draw_svg, looks_like_svg
-from msedge.errors import ConfigError, DataError
+from msedge.errors import DataError
 
 MAX_BYTES = 100_000_000
 """Larger files are refused."""
@@ -76,9 +76,7 @@ def drawing_pixels(framed: Image.Image, size: int) -> npt.NDArray[np.uint8]:
     Raises:
         ConfigError: ``size`` is smaller than 1.
     """
-    if size < 1:
-        raise ConfigError(f"image size must be at least 1 pixel, got {size}: pass a larger one")
-    return as_pixels(framed.resize((size, size), Image.Resampling.BICUBIC))
+    return as_pixels(resize_framed(framed, size))
 
 
 def _read(path: Path) -> bytes:

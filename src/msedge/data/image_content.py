@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from msedge.data.images import one_line, open_image_bytes
 from msedge.data.layouts import Record
-from msedge.data.sketches import frame_sketch
+from msedge.data.sketches import frame_sketch, resize_framed
 from msedge.errors import DataError
 
 
@@ -69,7 +68,7 @@ def content_hash(content: bytes) -> bytes:
 def decode(
     content: bytes, record: Record, *, size: int, frame_sketches: bool
 ) -> npt.NDArray[np.uint8]:
-    """The pixels of a record, bit for bit those of ``read_pixels`` or ``read_sketch``.
+    """The pixels of a record, bit for bit what ``read_pixels`` gives of a whole image.
 
     Args:
         content: of its file.
@@ -85,8 +84,7 @@ def decode(
     """
     name = str(record.path)
     if frame_sketches and record.domain == "sketch":
-        framed = frame_sketch(open_image_bytes(content, name))
-        image = framed.resize((size, size), Image.Resampling.BICUBIC)
+        image = resize_framed(frame_sketch(open_image_bytes(content, name)), size)
     else:
         image = open_image_bytes(content, name, size=size)
     return np.asarray(image, dtype=np.uint8)

@@ -10,13 +10,11 @@ search frame with the same function. What it adds is measured in ``docs/results.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageOps
 
-from msedge.data.images import as_pixels, open_image
 from msedge.errors import ConfigError, DataError
 
 FILL = 0.86
@@ -73,24 +71,19 @@ def frame_sketch(sheet: Image.Image) -> Image.Image:
     return framed
 
 
-def read_sketch(path: Path, size: int) -> npt.NDArray[np.uint8]:
-    """Read a drawing, framed, as an array.
+def resize_framed(framed: Image.Image, size: int) -> Image.Image:
+    """A framed drawing at the size of a network.
 
     Args:
-        path: the image file.
+        framed: what :func:`frame_sketch` returned.
         size: side of the square in pixels.
 
-    Returns:
-        Contiguous uint8 pixels ``(3, size, size)``, RGB, 0 to 255.
-
     Raises:
-        DataError: the file cannot be read as an image.
         ConfigError: ``size`` is smaller than 1.
     """
     if size < 1:
         raise ConfigError(f"image size must be at least 1 pixel, got {size}: pass a larger one")
-    framed = frame_sketch(open_image(path))
-    return as_pixels(framed.resize((size, size), Image.Resampling.BICUBIC))
+    return framed.resize((size, size), Image.Resampling.BICUBIC)
 
 
 def draw_strokes(strokes: Strokes, *, size: int = 256, line: float = 3.0) -> Image.Image:

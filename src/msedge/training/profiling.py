@@ -11,8 +11,6 @@ import os
 import platform
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import torch
 from torch.profiler import ProfilerAction, ProfilerActivity, profile
@@ -109,17 +107,6 @@ class Profile:
         with atomic_path(self._trace) as temporary:
             recorder.export_chrome_trace(str(temporary))
         self._write_page(summarise(self._profiled(recorder)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _action(self, step: int) -> ProfilerAction:
         """What to do in a step, counted from 0."""

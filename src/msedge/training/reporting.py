@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -33,7 +32,7 @@ def steps_between_looks(device: torch.device) -> int:
 
 
 class Reporter:
-    """Tells what the steps and epochs come to. Close it, or use it as a context manager.
+    """Tells what the steps and epochs come to. Close it at the end.
 
     The first of several processes writes; each of them looks at the losses.
     """
@@ -152,25 +151,16 @@ class Reporter:
 
     def close(self) -> None:
         """End the trace and close the log; may be called again."""
-        self._end_profile()
-        if self._log is not None:
-            self._log.close()
+        try:
+            self._end_profile()
+        finally:
+            if self._log is not None:
+                self._log.close()
 
     def _end_profile(self) -> None:
         if self._profile is not None:
             self._profile.close()
             self._profile = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _note(loss: float, pace: Pace) -> str:

@@ -19,8 +19,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from msedge.errors import ConfigError, DataError
 from msedge.storage import atomic_path
@@ -117,17 +116,6 @@ class StepLog:
             with self._writing():
                 self._board.close()
             self._board = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _write(self, entry: Mapping[str, object]) -> None:
         strict = {name: _strict(value) for name, value in entry.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -155,7 +156,7 @@ class _Run:
         resumed = self._remember()
         if self._processes.first:
             files.tidy()
-        with Reporter(
+        reporter = Reporter(
             config,
             files,
             self._learner,
@@ -163,7 +164,8 @@ class _Run:
             device=self._device,
             processes=self._processes,
             resume_at=(len(self._rows) + 1, self._reached.steps) if resumed else None,
-        ) as reporter:
+        )
+        with closing(reporter):
             for epoch in range(len(self._rows) + 1, config.epochs + 1):
                 self._learn(epoch, reporter)
                 self._judge_epoch(epoch, reporter)
