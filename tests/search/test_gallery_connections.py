@@ -72,10 +72,10 @@ class TestWhatIsNoGallery:
 
     def test_a_newer_schema(self, path):
         with sqlite3.connect(path) as connection:
-            connection.execute("PRAGMA user_version = 2")
+            connection.execute("PRAGMA user_version = 3")
         connection.close()
         line = refusal(path, writable=True)
-        assert "schema 2" in line
+        assert "schema 3" in line
         assert "update msedge" in line
 
     def test_a_gallery_that_does_not_say_what_made_it(self, path):

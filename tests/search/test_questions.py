@@ -15,7 +15,6 @@ from msedge.search.gallery_file import GalleryFile
 from msedge.search.own_encoder import OwnEncoder
 from msedge.search.queries import combine
 from msedge.search.questions import Sources, make_query
-from msedge.search.snapshot import Snapshot
 
 CROSS = [([0, 10], [0, 10]), ([0, 10], [10, 0])]
 BAR = [([0, 10], [5, 5])]
@@ -42,7 +41,7 @@ class Counting(ColourEncoder):
 def sources(tmp_path):
     pictures = {"red.png": photo("red"), "deep/blue.png": photo("blue")}
     with GalleryFile.open(make_gallery(tmp_path, pictures)) as file:
-        yield Sources(file, Snapshot.read(file), OwnEncoder(file, Counting()))
+        yield Sources(file, file.view(), OwnEncoder(file, Counting()))
 
 
 def seen(sources) -> dict[str, int]:
@@ -72,7 +71,7 @@ def test_a_sketch_by_path_as_text(sources, tmp_path):
 
 def test_a_photo_of_the_gallery_is_not_embedded_again(sources, tmp_path, monkeypatch):
     by_id = make_query(sources, [], like=[2])
-    np.testing.assert_allclose(by_id.vector, sources.snapshot.vector(2), atol=1e-6)
+    np.testing.assert_allclose(by_id.vector, sources.view.vector(2), atol=1e-6)
     for path in (tmp_path / "photos/deep/blue.png", str(tmp_path / "photos/deep/blue.png")):
         np.testing.assert_array_equal(make_query(sources, [], like=[path]).vector, by_id.vector)
     monkeypatch.chdir(tmp_path / "photos/deep")
@@ -94,7 +93,7 @@ def test_what_is_not_wanted(sources, tmp_path):
     photo("green").save(tmp_path / "green.png")
     query = make_query(sources, [CROSS], unlike=[1, tmp_path / "green.png"], not_drawings=[BAR])
     green = ColourEncoder().photos(read_pixels(tmp_path / "green.png", 32)[None])[0]
-    unwanted = np.stack([drawn(BAR), sources.snapshot.vector(1), green])
+    unwanted = np.stack([drawn(BAR), sources.view.vector(1), green])
     np.testing.assert_allclose(query.vector, combine(drawn(CROSS)[None], unwanted), atol=1e-6)
     assert query.without == (1,)  # what is not in the gallery need not be left out
 

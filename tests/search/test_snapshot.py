@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from encoders import ColourEncoder
-from galleries import make_gallery, photo
+from galleries import make_gallery, new_photo, photo
 from msedge.search.gallery_file import GalleryFile
-from msedge.search.snapshot import Found, Snapshot
+from msedge.search.snapshot import Snapshot
 
 
 def made(vectors, ids=None) -> Snapshot:
@@ -50,9 +50,45 @@ class TestRead:
         assert snapshot.vectors.shape == (0, ColourEncoder.dim)
         assert snapshot.vector(1) is None
         query = np.eye(ColourEncoder.dim, dtype=np.float32)[0]
-        assert snapshot.search(query, 5, allowed=None, together=True) == []
-        allowed = snapshot.allowed(np.array([3]), (4,))
-        assert snapshot.search(query, 5, allowed=allowed, together=True) == []
+        assert len(snapshot.nearest(query, 5, None).ids) == 0
+        assert len(snapshot.nearest(query, 5, snapshot.allowed(np.array([3]))).ids) == 0
+
+
+class TestAfter:
+    @pytest.fixture
+    def file(self, tmp_path):
+        pictures = {f"{mark}.png": photo("red", mark=mark) for mark in range(20)}
+        with GalleryFile.open(make_gallery(tmp_path, pictures), writable=True) as file:
+            yield file
+
+    def put(self, file: GalleryFile, path, picture) -> None:
+        picture.save(path)
+        file.put([new_photo(path, ColourEncoder())])
+
+    def test_it_is_what_reading_everything_gives(self, file, tmp_path):
+        before = Snapshot.read(file)
+        self.put(file, tmp_path / "photos" / "3.png", photo("blue"))
+        self.put(file, tmp_path / "photos" / "new.png", photo("green"))
+        file.remove([7, 20])
+        after, whole = before.after(file), Snapshot.read(file)
+        assert after.version == whole.version > before.version
+        assert after.ids.tolist() == whole.ids.tolist()
+        assert len(after.ids) == 19
+        assert 7 not in after.ids
+        np.testing.assert_array_equal(after.vectors, whole.vectors)
+        assert not np.array_equal(after.vector(4), before.vector(4))
+
+    def test_only_what_changed_is_read(self, file, tmp_path, monkeypatch):
+        before = Snapshot.read(file)
+        self.put(file, tmp_path / "photos" / "new.png", photo("green"))
+        monkeypatch.setattr(GalleryFile, "vectors", None)  # would fail when called
+        assert len(before.after(file).ids) == 21
+
+    def test_where_much_changed_everything_is_read(self, file):
+        before = Snapshot.read(file)
+        file.remove(range(1, 11))
+        assert file.changes(before.version, most=5) is None
+        assert before.after(file).ids.tolist() == list(range(11, 21))
 
 
 class TestVector:
@@ -62,52 +98,18 @@ class TestVector:
         assert [snapshot.vector(missing) for missing in (0, 1, 3, 10)] == [None] * 4
 
 
-class TestAllowed:
-    def test_all(self):
-        assert made(circle(3)).allowed(None, ()) is None
-
-    def test_some_and_ids_that_it_does_not_know(self):
+class TestNearest:
+    def test_ids_that_it_does_not_know_allow_nothing(self):
         snapshot = made(circle(4), ids=[2, 5, 9, 11])
-        assert snapshot.allowed(np.array([1, 5, 11, 99]), ()).tolist() == [False, True, False, True]
+        allowed = snapshot.allowed(np.array([1, 5, 11, 99]))
+        assert allowed.tolist() == [False, True, False, True]
+        assert snapshot.nearest(EAST, 9, allowed).ids.tolist() == [5, 11]
 
-    def test_left_out_photos_go_with_their_near_duplicates(self):
-        vectors = np.concatenate([circle(3), circle(1, first=21)])
-        snapshot = made(vectors)
-        assert snapshot.allowed(None, (2, 77)).tolist() == [True, False, True, False]
-        assert snapshot.allowed(np.array([1, 2]), (2,)).tolist() == [True, False, False, False]
-
-
-class TestSearch:
-    def test_near_duplicates_are_one(self):
-        snapshot = made(np.concatenate([circle(3), circle(3, first=1)]), ids=range(10, 16))
-        found = snapshot.search(EAST, 2, allowed=None, together=True)
-        assert [(each.id, each.copies) for each in found] == [(10, (13,)), (11, (14,))]
-        assert [each.similarity for each in found] == pytest.approx([1.0, np.cos(np.radians(20))])
-
-    def test_apart_when_asked(self):
-        snapshot = made(np.concatenate([circle(3), circle(3, first=1)]))
-        found = snapshot.search(EAST, 3, allowed=None, together=False)
-        assert [each.id for each in found] == [1, 4, 2]
-        assert {each.copies for each in found} == {()}
+    def test_candidates_come_with_their_vectors(self):
+        nearest = made(circle(4), ids=[2, 5, 9, 11]).nearest(EAST, 2, None)
+        assert nearest.ids.tolist() == [2, 5]
+        assert nearest.similarities == pytest.approx([1.0, np.cos(np.radians(20))])
+        np.testing.assert_allclose(nearest.vectors, circle(2), atol=1e-6)
 
     def test_ties_by_id(self):
-        found = made([EAST] * 5).search(EAST, 3, allowed=None, together=False)
-        assert found == [Found(1, 1.0), Found(2, 1.0), Found(3, 1.0)]
-
-    def test_it_looks_as_far_down_as_it_takes(self):
-        """A thousand copies of the best photo do not hide the others."""
-        snapshot = made(np.concatenate([[EAST] * 3000, circle(4, first=30, step=30)]))
-        found = snapshot.search(EAST, 4, allowed=None, together=True)
-        assert [each.id for each in found] == [1, 3001, 3002, 3003]
-        assert len(found[0].copies) == 2999
-
-    def test_fewer_groups_than_asked_for(self):
-        snapshot = made([EAST] * 700)
-        (only,) = snapshot.search(EAST, 20, allowed=None, together=True)
-        assert only.copies == tuple(range(2, 701))
-
-    def test_only_what_is_allowed(self):
-        snapshot = made(circle(4))
-        allowed = np.array([False, True, False, True])
-        found = snapshot.search(EAST, 9, allowed=allowed, together=True)
-        assert [each.id for each in found] == [2, 4]
+        assert made([EAST] * 5).nearest(EAST, 3, None).ids.tolist() == [1, 2, 3]

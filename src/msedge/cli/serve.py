@@ -5,6 +5,7 @@ Tested in ``tests/cli/test_serve.py``.
 
 from __future__ import annotations
 
+from contextlib import closing
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -51,17 +52,17 @@ def serve_command(
     """
     _check_installed()
     from msedge.search.gallery import Gallery
-    from msedge.search.gallery_file import GalleryFile
     from msedge.search.onnx_encoder import OnnxEncoder
+    from msedge.search.open_store import open_store
     from msedge.server.app import ServerSettings, create_app
     from msedge.server.running import address_of, bind, serve
 
     settings = ServerSettings(host=host, token=token, allowed_hosts=tuple(allow_host or ()))
-    with GalleryFile.open(gallery) as file:
+    with closing(open_store(gallery)) as store:
         # As many searches run at a time as there are cores, so each needs no more than one thread:
         # with more they get in each other's way, and take longer.
-        encoder = OnnxEncoder.load(file.model.name, threads=1)
-        file.check_model(encoder)
+        encoder = OnnxEncoder.load(store.model.name, threads=1)
+        store.check_model(encoder)
     with Gallery.open(gallery, model=encoder) as opened, bind(host, port) as listening:
         address = address_of(listening)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from msedge.errors import ConfigError
+from msedge.search.locations import whole
 
 Orientation = Literal["landscape", "portrait", "square"]
 
@@ -78,7 +79,7 @@ def condition(filters: Filters) -> tuple[str, list[Any]]:
 def paths_below(folder: Path) -> tuple[bytes, bytes]:
     """The range of stored paths of everything below a folder: from the first up to the second."""
     separator = os.fsencode(os.sep)
-    inside = os.fsencode(os.path.abspath(folder)).rstrip(separator)  # noqa: PTH100
+    inside = os.fsencode(whole(folder)).rstrip(separator)
     return inside + separator, inside + bytes([separator[0] + 1])
 
 

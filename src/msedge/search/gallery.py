@@ -18,18 +18,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from msedge.errors import ConfigError
-from msedge.search.gallery_file import GalleryFile
+from msedge.search.locations import whole
+from msedge.search.open_store import open_store
 from msedge.search.own_encoder import OwnEncoder
 from msedge.search.queries import Drawing, Query, drawings_of
 from msedge.search.questions import Photograph, Sources, make_query, unknown_photo
-from msedge.search.snapshot import Found, Ids, Snapshot
+from msedge.search.store import Found, Store, View
 
 if TYPE_CHECKING:
     from msedge.search.encoder import Encoder
     from msedge.search.filters import Filters
-    from msedge.search.gallery_file import Model, Photo
+    from msedge.search.gallery_rows import Model, Photo
 
-_FILTERS_KEPT = 32
 _TRIES = 3  # at a search whose hits are removed from the gallery while it runs
 
 
@@ -54,20 +54,20 @@ class Hit:
 class Gallery:
     """Photos that can be searched. Any number of threads may share one."""
 
-    def __init__(self, file: GalleryFile, model: str | Path | Encoder | None = None) -> None:
-        """Take an open file; see :meth:`open`."""
-        self._file = file
-        self._encoder = OwnEncoder(file, model)
+    def __init__(self, store: Store, model: str | Path | Encoder | None = None) -> None:
+        """Take an open store; see :meth:`open`."""
+        self._store = store
+        self._encoder = OwnEncoder(store, model)
         self._reading = Lock()
-        self._matched: dict[tuple[int, Filters], Ids] = {}
-        self._snapshot = Snapshot.read(file)
+        self._view: View = store.view()
 
     @classmethod
     def open(cls, path: str | Path, *, model: str | Path | Encoder | None = None) -> Self:
         """Open what ``msedge index`` wrote.
 
         Args:
-            path: the gallery's file.
+            path: the gallery's file, or the Lance dataset of a larger one (``photos.lance``,
+                ``s3://bucket/photos.lance``).
             model: what turns drawings into vectors: a model's name or file, or an encoder. None
                 for the model that the gallery was made with. It is loaded when first needed, and
                 must be the one that the gallery was made with.
@@ -75,27 +75,32 @@ class Gallery:
         Raises:
             DataError: there is no such file, or it is no gallery.
         """
-        return cls(GalleryFile.open(Path(path)), model)
+        store = open_store(Path(path))
+        try:
+            return cls(store, model)
+        except BaseException:
+            store.close()
+            raise
 
     @property
     def path(self) -> Path:
         """The gallery's file."""
-        return self._file.path
+        return self._store.path
 
     @property
     def model(self) -> Model:
         """What its vectors were made with."""
-        return self._file.model
+        return self._store.model
 
     @property
     def photos(self) -> int:
         """How many photos it holds now."""
-        return self._file.count()
+        return self._store.count()
 
     @property
     def version(self) -> int:
         """Rises with every change of its photos."""
-        return self._file.version()
+        return self._store.version()
 
     @property
     def encoder(self) -> Encoder:
@@ -108,7 +113,7 @@ class Gallery:
 
     def folders(self) -> list[tuple[Path, int]]:
         """Its folders, and how many photos lie directly in each."""
-        return self._file.folders()
+        return self._store.folders()
 
     def photo(self, photo: int) -> Photo:
         """A photo by its id.
@@ -116,7 +121,7 @@ class Gallery:
         Raises:
             DataError: there is none.
         """
-        for found in self._file.photos([photo]):
+        for found in self._store.photos([photo]):
             return found
         raise unknown_photo(photo, self.path)
 
@@ -126,11 +131,10 @@ class Gallery:
         Returns:
             Whether they had changed.
         """
-        if self._file.version() == self._snapshot.version:
+        if self._store.is_current(self._view):
             return False
-        with self._reading:
-            if self._file.version() != self._snapshot.version:  # else another thread has read them
-                self._snapshot = Snapshot.read(self._file)
+        with self._reading:  # else several threads would read the same
+            self._view = self._store.view(self._view)
         return True
 
     def search(
@@ -208,7 +212,7 @@ class Gallery:
         """The first half of :meth:`search`, which embeds what is asked; same arguments."""
         self.refresh()
         return make_query(
-            Sources(self._file, self._snapshot, self._encoder),
+            Sources(self._store, self._view, self._encoder),
             drawings_of(sketch),
             like=like,
             unlike=unlike,
@@ -226,37 +230,22 @@ class Gallery:
         """The second half of :meth:`search`, which ranks; same arguments."""
         _check_k(k)
         if filters is not None and filters.folder is not None:
-            filters = replace(filters, folder=filters.folder.absolute())
+            filters = replace(filters, folder=whole(filters.folder))
         for _ in range(_TRIES):
             self.refresh()
-            snapshot = self._snapshot
-            allowed = snapshot.allowed(self._matching(filters, snapshot), query.without)
-            found = snapshot.search(query.vector, k, allowed=allowed, together=collapse)
+            view = self._view
+            found = view.search(
+                query.vector, k, filters=filters, without=query.without, together=collapse
+            )
             ids = [photo for each in found for photo in (each.id, *each.copies)]
-            photos = {photo.id: photo for photo in self._file.photos(ids)} if ids else {}
+            photos = {photo.id: photo for photo in view.photos(ids)}
             if len(photos) == len(ids):
                 break
         return _hits(found, photos)
 
-    def _matching(self, filters: Filters | None, snapshot: Snapshot) -> Ids | None:
-        """The ids that match, kept while the photos stay as they are: a page asks at each stroke.
-
-        Reading them takes a tenth of a second for 100,000 photos, ten times what ranking does.
-        """
-        if filters is None:
-            return None
-        key = (snapshot.version, filters)
-        ids = self._matched.get(key)
-        if ids is None:
-            ids = self._file.ids(filters)
-            if len(self._matched) >= _FILTERS_KEPT:
-                self._matched.clear()
-            self._matched[key] = ids
-        return ids
-
     def close(self) -> None:
-        """Close the file; nothing can be searched afterwards."""
-        self._file.close()
+        """Let go of the files; nothing can be searched afterwards."""
+        self._store.close()
 
     def __enter__(self) -> Self:
         return self

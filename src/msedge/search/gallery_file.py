@@ -10,20 +10,20 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from msedge.data.images import one_line
-from msedge.errors import DataError, WeightsError
+from msedge.errors import DataError
+from msedge.search.approximate_view import CurrentVectors
 from msedge.search.encoder import Encoder
-from msedge.search.filters import Filters, condition
+from msedge.search.filters import Filters
 from msedge.search.gallery_connections import (
     Connections,
     check_file,
@@ -31,30 +31,47 @@ from msedge.search.gallery_connections import (
     remove_database,
     told,
 )
+from msedge.search.gallery_reads import (
+    Changes,
+    decoded,
+    read_blocks,
+    read_changes,
+    read_folders,
+    read_ids,
+    read_photos,
+    read_vectors,
+)
 from msedge.search.gallery_rows import (
     PHOTO_COLUMNS,
-    STORED_VECTOR,
     Model,
     NewPhoto,
     Photo,
     Place,
     new_photo_of_row,
-    photo_of_row,
     row_of_photo,
     stored_path,
 )
-from msedge.search.gallery_schema import read_meta, write_model, write_schema
+from msedge.search.gallery_schema import (
+    VERSION_OF_NOW,
+    bring_up_to_date,
+    read_identity,
+    read_meta,
+    write_model,
+    write_schema,
+)
+from msedge.search.gallery_view import GalleryView
+from msedge.search.model_check import check_not_rebuilt, check_same_model
+from msedge.search.store import Block, Ids, View
 
 __all__ = ["GalleryFile", "Model", "NewPhoto", "Photo"]
 
-_IDS_A_QUERY = 500
-_ROWS_A_FETCH = 4096
-_LARGEST_ID = 2**63 - 1  # what SQLite can hold
 _COLUMNS = PHOTO_COLUMNS.removeprefix("id, ") + ", vector"
+_MARKS = f"?, ?, ?, ?, ?, ?, ?, ?, {VERSION_OF_NOW}"
 _PUT = (
-    f"INSERT INTO photos ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) "
-    "DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.split(", ")[1:])
+    f"INSERT INTO photos ({_COLUMNS}, version) VALUES ({_MARKS}) ON CONFLICT (path) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in [*_COLUMNS.split(", ")[1:], "version"])
 )
+_PUT_WITH_ID = f"INSERT INTO photos (id, {_COLUMNS}, version) VALUES (?, {_MARKS})"
 # A photo without a date of its own is dated by its file, and follows it.
 _MOVE = (
     "UPDATE photos SET taken = CASE WHEN taken = mtime_ns / 1e9 THEN ?3 / 1e9 ELSE taken END, "
@@ -81,11 +98,13 @@ class GalleryFile:
         self._writer: sqlite3.Connection | None = None
         self._writing = threading.RLock()
         self._depth = 0
+        self._current = CurrentVectors(self)
         with self._connections.reading() as connection:
             self.model = read_meta(connection)[0]
         if writable:
             with told(self.path):
                 self._writer = open_to_write(self.path)
+                bring_up_to_date(self._writer)
 
     @classmethod
     def create(cls, path: Path, model: Model) -> Self:
@@ -157,14 +176,7 @@ class GalleryFile:
         Raises:
             WeightsError: its fingerprint is another; the message says the ways out.
         """
-        if (encoder.fingerprint, encoder.dim) != (self.model.fingerprint, self.model.dim):
-            raise WeightsError(
-                f"gallery {one_line(self.path)} was made by other weights "
-                f"({self.model.name}, {self.model.fingerprint[:12]}) than these ({encoder.name}, "
-                f"{encoder.fingerprint[:12]}): use --model with those, index into another file "
-                "with `msedge index --gallery OTHER`, or embed it anew with "
-                "`msedge index --rebuild`"
-            )
+        check_same_model(self.path, self.model, encoder)
 
     def count(self) -> int:
         """How many photos there are."""
@@ -176,43 +188,66 @@ class GalleryFile:
         with self._connections.reading() as connection:
             return self._checked_version(connection)
 
-    def vectors(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]:
+    def identity(self) -> str | None:
+        """What tells this gallery from another of the same name, whatever it holds.
+
+        None for a file that an earlier release made and this one has not written to.
+        """
+        with self._connections.reading() as connection:
+            return read_identity(connection)
+
+    def view(self, last: View | None = None) -> View:
+        """The gallery as it is now; the last view where nothing has changed since."""
+        before = last.vectors if isinstance(last, GalleryView) else None
+        vectors = self._current.read(before)
+        return last if last is not None and vectors is before else GalleryView(self, vectors)
+
+    def is_current(self, view: View) -> bool:
+        """Whether :meth:`view` would give the same view again."""
+        return isinstance(view, GalleryView) and self._current.is_still(view.vectors)
+
+    def vectors(self) -> tuple[Ids, npt.NDArray[np.float16]]:
         """All vectors.
 
         Returns:
             The photos' ids ``(N,)``, rising, and their vectors ``(N, dim)``, of length 1 but for
             rounding.
         """
-        dim = self.model.dim
         with self._reading() as connection:
-            (count,) = connection.execute("SELECT count(*) FROM photos").fetchone()
-            ids = np.empty(count, dtype=np.int64)
-            vectors = np.empty((count, dim), dtype=STORED_VECTOR)
-            rows = connection.execute("SELECT id, vector FROM photos ORDER BY id")
-            for start in range(0, count, _ROWS_A_FETCH):
-                numbers, blobs = zip(*rows.fetchmany(_ROWS_A_FETCH), strict=True)
-                block = slice(start, start + len(numbers))
-                ids[block] = numbers
-                vectors[block] = self._decoded(b"".join(blobs), len(numbers))
-        return ids, vectors.astype(np.float16, copy=False)
+            return read_vectors(connection, self.model.dim)
 
-    def photos(self, ids: Sequence[int] | None = None) -> list[Photo]:
-        """Photos by their ids.
+    def changes(self, since: int, *, most: int) -> Changes | None:
+        """The photos that were put or removed after a version.
 
         Args:
-            ids: which ones; ``None`` for all, by rising id.
+            since: a version that the gallery has had.
+            most: photos.
 
         Returns:
-            In the order asked for; ids that are not there are left out.
+            None where there are more than that, or the file does not tell: one that an earlier
+            release made and this one has not written to.
         """
+        with self._connections.reading() as connection:
+            version = self._checked_version(connection)
+            return read_changes(connection, self.model.dim, version, since, most)
+
+    def photos(self, ids: Sequence[int] | None = None) -> list[Photo]:
+        """Photos in the order asked for, without ids that are not there; None for all, by id."""
         with self._reading() as connection:
-            if ids is None:
-                everything = f"SELECT {PHOTO_COLUMNS} FROM photos ORDER BY id"
-                return [photo_of_row(row) for row in connection.execute(everything)]
-            found: dict[int, Photo] = {}
-            for row in _rows_of(connection, PHOTO_COLUMNS, [int(number) for number in ids]):
-                found[row[0]] = photo_of_row(row)
-        return [found[int(number)] for number in ids if int(number) in found]
+            return read_photos(connection, ids)
+
+    def blocks(self, rows: int = 4096) -> Iterator[Block]:
+        """All photos with their vectors, so many at a time, by rising id, of one commit."""
+        with self._reading() as connection:
+            yield from read_blocks(connection, self.model.dim, rows)
+
+    def id_at(self, path: Path) -> int | None:
+        """The id of the photo of an absolute path; None where there is none."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT id FROM photos WHERE path = ?", (stored_path(path),)
+            ).fetchone()
+            return None if row is None else int(row[0])
 
     def places(self) -> dict[str, Place]:
         """What is known of every path (as text), to compare with the files that are there."""
@@ -232,21 +267,21 @@ class GalleryFile:
                 f"SELECT vector, {_COLUMNS} FROM photos WHERE content_hash = ? ORDER BY id",
                 (content_hash,),
             ).fetchone()
-            return None if row is None else new_photo_of_row(row[1:-1], self._decoded(row[0], 1)[0])
+            return (
+                None
+                if row is None
+                else new_photo_of_row(row[1:-1], decoded(row[0], 1, self.model.dim)[0])
+            )
 
     def ids(self, filters: Filters) -> npt.NDArray[np.int64]:
         """The ids ``(M,)`` of the photos that match, rising."""
-        where, values = condition(filters)
         with self._reading() as connection:
-            rows = connection.execute(f"SELECT id FROM photos WHERE {where}", values).fetchall()
-        return np.sort(np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows)))
+            return read_ids(connection, filters)
 
     def folders(self) -> list[tuple[Path, int]]:
         """The folders that photos lie in, sorted, and how many lie directly in each."""
         with self._reading() as connection:
-            paths = connection.execute("SELECT path FROM photos").fetchall()
-        counts = Counter(os.path.dirname(path) for (path,) in paths)  # noqa: PTH120
-        return [(Path(os.fsdecode(folder)), count) for folder, count in sorted(counts.items())]
+            return read_folders(connection)
 
     def put(self, photos: Sequence[NewPhoto]) -> None:
         """Add photos; one whose path is known replaces what was known of it, and keeps its id.
@@ -257,6 +292,19 @@ class GalleryFile:
         rows = [row_of_photo(photo, self.model.dim) for photo in photos]
         with self.transaction() as connection:
             connection.executemany(_PUT, rows)
+
+    def put_with_ids(self, block: Block) -> None:
+        """Add photos that have ids already, as those of another gallery.
+
+        Raises:
+            DataError: an id or path is there already.
+        """
+        rows = [
+            (number, *row_of_photo(photo, self.model.dim))
+            for number, photo in zip(block.ids, block.photos, strict=True)
+        ]
+        with self.transaction() as connection:
+            connection.executemany(_PUT_WITH_ID, rows)
 
     def remove(self, ids: Sequence[int]) -> None:
         """Remove photos; their ids are not given to others."""
@@ -321,8 +369,9 @@ class GalleryFile:
                     )
                     connection.execute(
                         _PUT.replace(
-                            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                            f"SELECT {_COLUMNS} FROM new.photos WHERE TRUE ORDER BY id",
+                            f"VALUES ({_MARKS})",
+                            f"SELECT {_COLUMNS}, {VERSION_OF_NOW} FROM new.photos WHERE TRUE "
+                            "ORDER BY id",
                         )
                     )
                     write_model(connection, new.model)
@@ -343,24 +392,5 @@ class GalleryFile:
 
     def _checked_version(self, connection: sqlite3.Connection) -> int:
         model, version = read_meta(connection)
-        if (model.fingerprint, model.dim) != (self.model.fingerprint, self.model.dim):
-            raise WeightsError(
-                f"gallery {one_line(self.path)} has been rebuilt with other weights "
-                f"({model.name}) while it was open: open it again"
-            )
+        check_not_rebuilt(self.path, self.model, model)
         return version
-
-    def _decoded(self, content: bytes, count: int) -> npt.NDArray[Any]:
-        if len(content) != count * self.model.dim * STORED_VECTOR.itemsize:
-            raise sqlite3.DatabaseError("a vector is cut short")
-        return np.frombuffer(content, STORED_VECTOR).reshape(count, self.model.dim)
-
-
-def _rows_of(
-    connection: sqlite3.Connection, columns: str, ids: Sequence[int]
-) -> Iterator[tuple[Any, ...]]:
-    possible = [number for number in ids if 0 < number <= _LARGEST_ID]
-    for start in range(0, len(possible), _IDS_A_QUERY):
-        some = possible[start : start + _IDS_A_QUERY]
-        marks = ", ".join("?" * len(some))
-        yield from connection.execute(f"SELECT {columns} FROM photos WHERE id IN ({marks})", some)

@@ -15,8 +15,16 @@ from msedge.search.gallery_rows import Model
 APPLICATION_ID = 0x4D534547
 """``MSEG``, in SQLite's header: what tells a gallery from any other database."""
 
-SCHEMA_VERSION = 1
-"""In SQLite's header as ``user_version``; a file of a newer one is refused."""
+SCHEMA_VERSION = 2
+"""In SQLite's header as ``user_version``; a file of a newer one is refused.
+
+The second says of each photo at which version of the gallery it was put, and keeps the ids of those
+that were removed, so that who has read the gallery before reads what has changed. A file of the
+first is read as it is, and brought up to date when it is next opened for writing.
+"""
+
+VERSION_OF_NOW = "(SELECT value + 1 FROM main.meta WHERE key = 'version')"
+"""The version that the gallery will have after the transaction, as an SQL expression."""
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -33,6 +41,17 @@ CREATE TABLE photos (
 );
 CREATE INDEX photos_by_content ON photos (content_hash);
 """
+_CHANGES = f"""
+ALTER TABLE photos ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX photos_by_version ON photos (version);
+CREATE TABLE removed (id INTEGER PRIMARY KEY, version INTEGER NOT NULL);
+CREATE INDEX removed_by_version ON removed (version);
+CREATE TRIGGER photos_removed AFTER DELETE ON photos BEGIN
+    INSERT OR REPLACE INTO removed
+        VALUES (old.id, {VERSION_OF_NOW.replace("main.", "")});
+END;
+"""
+_IDENTITY = "INSERT INTO meta VALUES ('identity', lower(hex(randomblob(16))));"
 
 
 def write_schema(connection: sqlite3.Connection, model: Model) -> None:
@@ -47,9 +66,28 @@ def write_schema(connection: sqlite3.Connection, model: Model) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.executescript(_TABLES)
+    connection.executescript(_TABLES + _CHANGES)
     connection.execute("INSERT INTO meta VALUES ('version', 0)")
+    connection.execute(_IDENTITY)
     write_model(connection, model)
+
+
+def bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Change the tables of an earlier release to those of this one, in one transaction."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version >= SCHEMA_VERSION:
+        return
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_CHANGES} {_IDENTITY} "
+            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < SCHEMA_VERSION:  # else another process has done it meanwhile
+            raise
 
 
 def write_model(connection: sqlite3.Connection, model: Model) -> None:
@@ -72,6 +110,12 @@ def read_meta(connection: sqlite3.Connection) -> tuple[Model, int]:
         return model, int(meta["version"])
     except (KeyError, TypeError, ValueError) as error:
         raise sqlite3.DatabaseError("it does not say what made it") from error
+
+
+def read_identity(connection: sqlite3.Connection) -> str | None:
+    """What tells a gallery from others; None where its tables are those of an earlier release."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
+    return None if row is None else str(row[0])
 
 
 def check_header(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,8 +1,8 @@
 """Where photos and galleries lie: files, and objects in a store that has no files.
 
-A path stands for both, since the rest of the package knows paths: ``s3://bucket/cat.jpg`` is kept as
-``Path("s3:/bucket/cat.jpg")``, which no file can be (it is not absolute), and written out again with
-both slashes. A photo within a tar or Parquet file is named as if that were a folder:
+A path stands for both, since the rest of the package knows paths: ``s3://bucket/cat.jpg`` is kept
+as ``Path("s3:/bucket/cat.jpg")``, which no file can be (it is not absolute), and written out again
+with both slashes. A photo within a tar or Parquet file is named as if that were a folder:
 ``/data/shard.tar/cat.jpg``, ``s3://bucket/part.parquet/17``. Tested in
 ``tests/search/test_locations.py``.
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from msedge.search.gallery_file import GalleryFile
+from msedge.search.store import Store
 
 if TYPE_CHECKING:
     from msedge.search.encoder import Encoder
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class OwnEncoder:
     """What turns pixels into vectors to compare with a gallery's. Threads may share it."""
 
-    def __init__(self, file: GalleryFile, model: str | Path | Encoder | None = None) -> None:
+    def __init__(self, store: Store, model: str | Path | Encoder | None = None) -> None:
         """Take the gallery, and its model's name or file, or an encoder; None for its own name."""
-        self._file = file
-        self._model = file.model.name if model is None else model
+        self._store = store
+        self._model = store.model.name if model is None else model
         self._encoder: Encoder | None = None
         self._lock = Lock()
 
@@ -43,5 +43,5 @@ class OwnEncoder:
             from msedge.search.onnx_encoder import OnnxEncoder
 
             encoder = OnnxEncoder.load(encoder)
-        self._file.check_model(encoder)
+        self._store.check_model(encoder)
         return encoder

@@ -5,7 +5,6 @@ Tested in ``tests/search/test_questions.py``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,10 @@ from msedge.data.drawings import drawing_pixels, open_drawing
 from msedge.data.images import one_line, read_pixels
 from msedge.errors import ConfigError, DataError
 from msedge.search.encoder import Embeddings
-from msedge.search.filters import Filters
-from msedge.search.gallery_file import GalleryFile
+from msedge.search.locations import whole
 from msedge.search.own_encoder import OwnEncoder
 from msedge.search.queries import Drawing, Query, combine
-from msedge.search.snapshot import Snapshot
+from msedge.search.store import Store, View
 
 Photograph: TypeAlias = int | str | Path
 """A photo: its id in the gallery, or the path of a file, in the gallery or not."""
@@ -32,8 +30,8 @@ Photograph: TypeAlias = int | str | Path
 class Sources:
     """Where vectors come from: the gallery, or else its encoder."""
 
-    file: GalleryFile
-    snapshot: Snapshot
+    store: Store
+    view: View
     encoder: OwnEncoder
 
 
@@ -99,21 +97,15 @@ def _photo(photo: Photograph, sources: Sources) -> tuple[int | None, Embeddings]
             f"a photo cannot be a {type(photo).__name__}: give its id or path; drawings of what is "
             "not wanted go into not_sketch"
         )
-    known = photo if isinstance(photo, int) else _id_of(Path(photo), sources.file)
-    vector = None if known is None else sources.snapshot.vector(known)
+    known = photo if isinstance(photo, int) else sources.store.id_at(whole(Path(photo)))
+    vector = None if known is None else sources.view.vector(known)
     if vector is not None:
         return known, vector
     if isinstance(photo, int):
-        raise unknown_photo(photo, sources.file.path)
+        raise unknown_photo(photo, sources.store.path)
     encoder = sources.encoder.get()
     return None, encoder.photos(read_pixels(Path(photo), encoder.image_size)[None])[0]
 
 
 def _rows(vectors: Sequence[Embeddings], sources: Sources) -> Embeddings:
-    return np.array(vectors, np.float32).reshape(-1, sources.file.model.dim)
-
-
-def _id_of(path: Path, file: GalleryFile) -> int | None:
-    path = Path(os.path.abspath(path))  # noqa: PTH100 (galleries hold paths with their links)
-    near = file.photos(file.ids(Filters(folder=path.parent)).tolist())
-    return next((photo.id for photo in near if photo.path == path), None)
+    return np.array(vectors, np.float32).reshape(-1, sources.store.model.dim)

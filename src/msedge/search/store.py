@@ -104,6 +104,9 @@ class Store(Protocol):
             last: an earlier view of this store; it comes back where nothing has changed since.
         """
 
+    def is_current(self, view: View) -> bool:
+        """Whether :meth:`view` would give the same view again."""
+
     def photos(self, ids: Sequence[int] | None = None) -> list[Photo]:
         """Photos in the order asked for, None for all by rising id."""
 
