@@ -18,6 +18,7 @@ import typer
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
+from msedge.search.locations import is_remote, location, uri
 
 if TYPE_CHECKING:
     from msedge.search.gallery import Gallery, Hit
@@ -28,6 +29,8 @@ _UNBOUNDED = 10_000  # columns of what is not a terminal: nothing is cut there
 
 def short_path(path: Path) -> str:
     """A path from the working directory where that is shorter; never like an option."""
+    if is_remote(path):
+        return location(path)
     try:
         relative = os.path.relpath(path)
     except (OSError, ValueError):  # the directory is gone; on Windows, another drive
@@ -87,7 +90,7 @@ def show_table(hits: Sequence[Hit]) -> None:
     table.add_column("similarity", justify="right")
     table.add_column("photo", overflow="fold")
     for hit in hits:
-        name = Text(one_line(short_path(hit.photo.path)), Style(link=hit.photo.path.as_uri()))
+        name = Text(one_line(short_path(hit.photo.path)), Style(link=uri(hit.photo.path)))
         if hit.copies:
             name.append(f"  (and {len(hit.copies)} like it)", Style(dim=True))
         table.add_row(str(hit.rank), f"{hit.similarity:.3f}", name)
@@ -98,7 +101,7 @@ def _document(photo: Photo) -> dict[str, Any]:
     return {
         "id": photo.id,
         "path": _readable(photo.path),
-        "uri": photo.path.as_uri(),
+        "uri": uri(photo.path),
         "width": photo.width,
         "height": photo.height,
         "taken": photo.taken,
@@ -107,4 +110,4 @@ def _document(photo: Photo) -> dict[str, Any]:
 
 def _readable(path: Path) -> str:
     """Valid Unicode, as JSON asks for; bytes that are none become U+FFFD."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    return os.fsencode(location(path)).decode("utf-8", "replace")

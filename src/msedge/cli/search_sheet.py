@@ -17,6 +17,7 @@ from msedge.data.drawings import open_drawing
 from msedge.data.images import open_image
 from msedge.errors import DataError
 from msedge.figures.contact_sheet import Asked, Shown, contact_sheet
+from msedge.search.locations import uri
 from msedge.search.thumbnails import thumbnail
 from msedge.storage import atomic_path
 
@@ -80,8 +81,8 @@ def _shown(hit: Hit) -> Shown:
         picture=picture,
         name=path.name,
         place=short_path(path.parent),
-        link=path.as_uri(),
-        copies=tuple((short_path(copy.path), copy.path.as_uri()) for copy in hit.copies),
+        link=uri(path),
+        copies=tuple((short_path(copy.path), uri(copy.path)) for copy in hit.copies),
     )
 
 

@@ -26,6 +26,15 @@ def location(path: Path | str) -> str:
     return f"{remote[1]}://{remote[2]}" if remote else str(path)
 
 
+def uri(path: Path) -> str:
+    """What a program opens: ``file:///...`` for a file, else the location itself.
+
+    >>> uri(Path("/photos/1 2.jpg")), uri(Path("s3://bucket/1.jpg"))
+    ('file:///photos/1%202.jpg', 's3://bucket/1.jpg')
+    """
+    return location(path) if is_remote(path) else path.as_uri()
+
+
 def is_remote(path: Path | str) -> bool:
     """Whether a path is of an object store or server rather than of a file system.
 

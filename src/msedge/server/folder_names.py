@@ -14,6 +14,7 @@ from threading import Lock
 from starlette.exceptions import HTTPException
 
 from msedge.search.gallery import Gallery
+from msedge.search.locations import location
 
 
 def spelt(path: Path | str) -> str:
@@ -22,7 +23,7 @@ def spelt(path: Path | str) -> str:
     >>> spelt("cats"), spelt(os.fsdecode(b"caf\xe9"))
     ('cats', 'caf\\xe9')
     """
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return os.fsencode(location(path)).decode("utf-8", "backslashreplace")
 
 
 class FolderNames:
