@@ -42,7 +42,6 @@ from msedge.search.gallery_reads import (
     read_vectors,
 )
 from msedge.search.gallery_rows import (
-    PHOTO_COLUMNS,
     Model,
     NewPhoto,
     Photo,
@@ -52,7 +51,6 @@ from msedge.search.gallery_rows import (
     stored_path,
 )
 from msedge.search.gallery_schema import (
-    VERSION_OF_NOW,
     bring_up_to_date,
     read_identity,
     read_meta,
@@ -60,23 +58,11 @@ from msedge.search.gallery_schema import (
     write_schema,
 )
 from msedge.search.gallery_view import GalleryView
+from msedge.search.gallery_writes import COLUMNS, move, put, put_with_ids, take_all
 from msedge.search.model_check import check_not_rebuilt, check_same_model
 from msedge.search.store import Block, Ids, View
 
 __all__ = ["GalleryFile", "Model", "NewPhoto", "Photo"]
-
-_COLUMNS = PHOTO_COLUMNS.removeprefix("id, ") + ", vector"
-_MARKS = f"?, ?, ?, ?, ?, ?, ?, ?, {VERSION_OF_NOW}"
-_PUT = (
-    f"INSERT INTO photos ({_COLUMNS}, version) VALUES ({_MARKS}) ON CONFLICT (path) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in [*_COLUMNS.split(", ")[1:], "version"])
-)
-_PUT_WITH_ID = f"INSERT INTO photos (id, {_COLUMNS}, version) VALUES (?, {_MARKS})"
-# A photo without a date of its own is dated by its file, and follows it.
-_MOVE = (
-    "UPDATE photos SET taken = CASE WHEN taken = mtime_ns / 1e9 THEN ?3 / 1e9 ELSE taken END, "
-    "path = ?2, mtime_ns = ?3 WHERE id = ?1"
-)
 
 
 class GalleryFile:
@@ -264,7 +250,7 @@ class GalleryFile:
         """
         with self.transaction() as connection:
             row = connection.execute(
-                f"SELECT vector, {_COLUMNS} FROM photos WHERE content_hash = ? ORDER BY id",
+                f"SELECT vector, {COLUMNS} FROM photos WHERE content_hash = ? ORDER BY id",
                 (content_hash,),
             ).fetchone()
             return (
@@ -289,9 +275,8 @@ class GalleryFile:
         Raises:
             ShapeError: a vector is not as the gallery's model makes it.
         """
-        rows = [row_of_photo(photo, self.model.dim) for photo in photos]
         with self.transaction() as connection:
-            connection.executemany(_PUT, rows)
+            put(connection, [row_of_photo(photo, self.model.dim) for photo in photos])
 
     def put_with_ids(self, block: Block) -> None:
         """Add photos that have ids already, as those of another gallery.
@@ -304,7 +289,13 @@ class GalleryFile:
             for number, photo in zip(block.ids, block.photos, strict=True)
         ]
         with self.transaction() as connection:
-            connection.executemany(_PUT_WITH_ID, rows)
+            try:
+                put_with_ids(connection, rows)
+            except sqlite3.IntegrityError as error:
+                raise DataError(
+                    f"gallery {one_line(self.path)} holds one of these photos already: put them "
+                    "into an empty gallery"
+                ) from error
 
     def remove(self, ids: Sequence[int]) -> None:
         """Remove photos; their ids are not given to others."""
@@ -321,10 +312,8 @@ class GalleryFile:
             path: where it lies now, absolute; its own path for one that was only touched.
             mtime_ns: when the file there was last changed, in nanoseconds of Unix time.
         """
-        place = stored_path(path)
         with self.transaction() as connection:
-            connection.execute("DELETE FROM photos WHERE path = ? AND id != ?", (place, int(id)))
-            connection.execute(_MOVE, (int(id), place, int(mtime_ns)))
+            move(connection, int(id), stored_path(path), int(mtime_ns))
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -364,16 +353,7 @@ class GalleryFile:
             self._writer.execute("ATTACH ? AS new", (f"{new.path.as_uri()}?mode=rw",))
             try:
                 with self.transaction() as connection:
-                    connection.execute(
-                        "DELETE FROM photos WHERE path NOT IN (SELECT path FROM new.photos)"
-                    )
-                    connection.execute(
-                        _PUT.replace(
-                            f"VALUES ({_MARKS})",
-                            f"SELECT {_COLUMNS}, {VERSION_OF_NOW} FROM new.photos WHERE TRUE "
-                            "ORDER BY id",
-                        )
-                    )
+                    take_all(connection)
                     write_model(connection, new.model)
             finally:
                 self._writer.execute("DETACH new")
