@@ -35,6 +35,7 @@ def search_command(
     before: options.Before = None,
     orientation: options.OrientationName = None,
     every_copy: options.EveryCopy = False,
+    exact: options.Exact = False,
     paths: options.Paths = False,
     null: options.Null = False,
     as_json: options.AsJson = False,
@@ -52,7 +53,7 @@ def search_command(
     _check_outputs(paths=paths, null=null, as_json=as_json)
     filters = _filters(folder, after, before, orientation)
     wanted, unwanted = _drawings(sketches or [], not_sketch or [])
-    with Gallery.open(gallery, model=model) as opened:
+    with Gallery.open(gallery, model=model, exact=exact) as opened:
         hits = opened.search(
             wanted,
             k=k,

@@ -114,6 +114,14 @@ EveryCopy = Annotated[
     bool,
     typer.Option("--all", help="Near-duplicates as hits of their own.", rich_help_panel=_FILTERS),
 ]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="Compare with every photo, whatever index there is.",
+        rich_help_panel=_FILTERS,
+    ),
+]
 Paths = Annotated[
     bool,
     typer.Option("--paths", help="Paths alone, one a line.", rich_help_panel=_OUTPUT),

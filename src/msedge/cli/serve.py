@@ -5,8 +5,9 @@ Tested in ``tests/cli/test_serve.py``.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +35,15 @@ AllowHost = Annotated[
     typer.Option(metavar="NAME", help="A further name that clients may ask by; once for each."),
 ]
 Open = Annotated[bool, typer.Option("--open", help="Show the page in the browser.")]
+Recall = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Beyond a million photos, the share of the first 20 that searching is to find; an "
+        "index for that is built in the background. 1 searches exactly.",
+    ),
+]
 Log = Annotated[bool, typer.Option("--log", help="Write a line for each request.")]
 
 
@@ -45,6 +55,7 @@ def serve_command(
     allow_host: AllowHost = None,
     open_page: Open = False,
     log: Log = False,
+    recall: Recall = 0.99,
 ) -> None:
     """Serve a gallery: a page to draw on, and an HTTP API.
 
@@ -63,7 +74,8 @@ def serve_command(
         # with more they get in each other's way, and take longer.
         encoder = OnnxEncoder.load(store.model.name, threads=1)
         store.check_model(encoder)
-    with Gallery.open(gallery, model=encoder) as opened, bind(host, port) as listening:
+    whole = Gallery.open(gallery, model=encoder, exact=recall == 1)
+    with whole as opened, bind(host, port) as listening:
         address = address_of(listening)
 
         def ready() -> None:
@@ -72,7 +84,17 @@ def serve_command(
             if open_page:
                 typer.launch(address)
 
-        serve(create_app(opened, settings), listening, log=log, ready=ready)
+        with _background_index(gallery, recall):
+            serve(create_app(opened, settings), listening, log=log, ready=ready)
+
+
+def _background_index(gallery: Path, recall: float) -> AbstractContextManager[object]:
+    from msedge.cli.background_index import BackgroundIndex
+    from msedge.search.open_store import is_lance
+
+    if recall == 1 or is_lance(gallery):  # whose index is of the dataset, not of a server
+        return nullcontext()
+    return BackgroundIndex(gallery, recall=recall, say=lambda line: typer.echo(line, err=True))
 
 
 def _check_installed() -> None:

@@ -94,9 +94,9 @@ def folder_of(gallery: Path) -> Path:
 class CurrentVectors:
     """The vectors of a gallery as it is now, by what is beside it."""
 
-    def __init__(self, file: GalleryFile) -> None:
-        """Take the gallery; nothing is read yet."""
-        self._file = file
+    def __init__(self, file: GalleryFile, *, exact: bool = False) -> None:
+        """Take the gallery, and whether its index is not to be used; nothing is read yet."""
+        self._file, self._exact = file, exact
         self._refused: Stamp | None = None  # of an index that will not do
 
     def read(self, before: Vectors | None = None) -> Vectors:
@@ -107,10 +107,10 @@ class CurrentVectors:
         """
         if before is not None and self.is_still(before):
             return before
-        stamp = _stamp(self._file.path)
+        stamp = self._stamp()
         if stamp is not None and stamp != self._refused:
             known = isinstance(before, IndexedVectors) and before.stamp == stamp
-            index = before.index if known else self._opened()  # type: ignore[union-attr]
+            index = before.index if known else index_beside(self._file)  # type: ignore[union-attr]
             vectors = _brought_up_to_date(index, stamp, self._file) if index else None
             if vectors is not None:
                 return vectors
@@ -123,23 +123,33 @@ class CurrentVectors:
         """Whether :meth:`read` would give these again."""
         if vectors.version != self._file.version():
             return False
-        stamp = _stamp(self._file.path)
+        stamp = self._stamp()
         if isinstance(vectors, IndexedVectors):
             return stamp == vectors.stamp
         return stamp in (None, self._refused)
 
-    def _opened(self) -> ApproximateIndex | None:
-        """The index beside the gallery, unless it is damaged or of another gallery."""
-        from msedge.search.approximate.index import ApproximateIndex
-
-        file = self._file
-        try:
-            index = ApproximateIndex.open(folder_of(file.path))
-        except (DataError, ModuleNotFoundError):  # a cache: without it, everything goes on
+    def _stamp(self) -> Stamp | None:
+        """What changes when the index is made anew; None where there is none to use."""
+        if self._exact:
             return None
-        about, model = index.about, file.model
-        wanted = (file.identity(), model.fingerprint, model.dim)
-        return index if (about.gallery, about.fingerprint, about.dim) == wanted else None
+        try:
+            status = os.stat(folder_of(self._file.path) / "about.json")  # noqa: PTH116
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
+
+def index_beside(file: GalleryFile) -> ApproximateIndex | None:
+    """The index beside a gallery; None where there is none, or it is damaged or another's."""
+    from msedge.search.approximate.index import ApproximateIndex
+
+    try:
+        index = ApproximateIndex.open(folder_of(file.path))
+    except (DataError, ModuleNotFoundError):  # a cache: without it, everything goes on
+        return None
+    about, model = index.about, file.model
+    wanted = (file.identity(), model.fingerprint, model.dim)
+    return index if (about.gallery, about.fingerprint, about.dim) == wanted else None
 
 
 def _brought_up_to_date(
@@ -156,12 +166,3 @@ def _brought_up_to_date(
         current[rows[rows >= 0]] = False
     since = Snapshot(changes.version, changes.ids, unit_vectors(changes.vectors))
     return IndexedVectors(index, stamp, current, since)
-
-
-def _stamp(gallery: Path) -> Stamp | None:
-    """What changes when the folder is made anew; None where there is none."""
-    try:
-        status = os.stat(folder_of(gallery) / "about.json")  # noqa: PTH116
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns

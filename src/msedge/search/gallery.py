@@ -62,7 +62,9 @@ class Gallery:
         self._view: View = store.view()
 
     @classmethod
-    def open(cls, path: str | Path, *, model: str | Path | Encoder | None = None) -> Self:
+    def open(
+        cls, path: str | Path, *, model: str | Path | Encoder | None = None, exact: bool = False
+    ) -> Self:
         """Open what ``msedge index`` wrote.
 
         Args:
@@ -71,11 +73,12 @@ class Gallery:
             model: what turns drawings into vectors: a model's name or file, or an encoder. None
                 for the model that the gallery was made with. It is loaded when first needed, and
                 must be the one that the gallery was made with.
+            exact: whether to search exactly, whatever index there is.
 
         Raises:
             DataError: there is no such file, or it is no gallery.
         """
-        store = open_store(Path(path))
+        store = open_store(Path(path), exact=exact)
         try:
             return cls(store, model)
         except BaseException:

@@ -33,6 +33,7 @@ from msedge.search.gallery_connections import (
 )
 from msedge.search.gallery_reads import (
     Changes,
+    count_changes,
     decoded,
     read_blocks,
     read_changes,
@@ -76,7 +77,7 @@ class GalleryFile:
     rebuilt with another model.
     """
 
-    def __init__(self, path: Path, *, writable: bool) -> None:
+    def __init__(self, path: Path, *, writable: bool, exact: bool = False) -> None:
         """Open a gallery; see :meth:`open`."""
         self.path = Path(os.path.abspath(path))  # noqa: PTH100
         check_file(self.path)
@@ -84,7 +85,7 @@ class GalleryFile:
         self._writer: sqlite3.Connection | None = None
         self._writing = threading.RLock()
         self._depth = 0
-        self._current = CurrentVectors(self)
+        self._current = CurrentVectors(self, exact=exact)
         with self._connections.reading() as connection:
             self.model = read_meta(connection)[0]
         if writable:
@@ -125,19 +126,20 @@ class GalleryFile:
         return cls(path, writable=True)
 
     @classmethod
-    def open(cls, path: Path, *, writable: bool = False) -> Self:
+    def open(cls, path: Path, *, writable: bool = False, exact: bool = False) -> Self:
         """Open a gallery.
 
         Args:
             path: the file. To read it, neither it nor its folder need be writable, and another
                 process may be writing it.
             writable: whether photos will be put, moved or removed.
+            exact: whether views leave the approximate index beside it alone.
 
         Raises:
             DataError: it is missing, not a gallery, of a newer schema, or damaged. The file is left
                 as it is.
         """
-        return cls(path, writable=writable)
+        return cls(path, writable=writable, exact=exact)
 
     def __enter__(self) -> Self:
         return self
@@ -216,6 +218,11 @@ class GalleryFile:
         with self._connections.reading() as connection:
             version = self._checked_version(connection)
             return read_changes(connection, self.model.dim, version, since, most)
+
+    def changed(self, since: int) -> int | None:
+        """How many photos were put or removed after a version; None where the file cannot tell."""
+        with self._connections.reading() as connection:
+            return count_changes(connection, self._checked_version(connection), since)
 
     def photos(self, ids: Sequence[int] | None = None) -> list[Photo]:
         """Photos in the order asked for, without ids that are not there; None for all, by id."""

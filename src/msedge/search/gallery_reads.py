@@ -66,10 +66,8 @@ def read_vectors(
     return ids, vectors.astype(np.float16, copy=False)
 
 
-def read_changes(
-    connection: sqlite3.Connection, dim: int, version: int, since: int, most: int
-) -> Changes | None:
-    """What changed after a version; None where that is more than ``most`` photos, or not known."""
+def count_changes(connection: sqlite3.Connection, version: int, since: int) -> int | None:
+    """How many photos were put or removed after a version; None where that is not known."""
     if not knows_changes(connection) or since > version:
         return None
     (count,) = connection.execute(
@@ -77,7 +75,15 @@ def read_changes(
         " + (SELECT count(*) FROM removed WHERE version > ?1)",
         (since,),
     ).fetchone()
-    if count > most:
+    return int(count)
+
+
+def read_changes(
+    connection: sqlite3.Connection, dim: int, version: int, since: int, most: int
+) -> Changes | None:
+    """What changed after a version; None where that is more than ``most`` photos, or not known."""
+    count = count_changes(connection, version, since)
+    if count is None or count > most:
         return None
     gone = connection.execute("SELECT id FROM removed WHERE version > ?", (since,)).fetchall()
     removed = np.fromiter((row[0] for row in gone), np.int64, len(gone))

@@ -29,13 +29,16 @@ def is_lance(path: Path) -> bool:
     return path.suffix == LANCE_SUFFIX
 
 
-def open_store(path: Path, *, writable: bool = False) -> GalleryFile | LanceGallery:
+def open_store(
+    path: Path, *, writable: bool = False, exact: bool = False
+) -> GalleryFile | LanceGallery:
     """Open a gallery of either kind.
 
     Args:
         path: a file that ``msedge index`` wrote, or a Lance dataset (``.lance``), which may lie in
             an object store (``s3://bucket/photos.lance``).
         writable: whether it will be changed.
+        exact: whether it is searched exactly, whatever index it has.
 
     Raises:
         DataError: it is missing, not a gallery, of a newer release, or damaged.
@@ -50,7 +53,7 @@ def open_store(path: Path, *, writable: bool = False) -> GalleryFile | LanceGall
             f"{one_line(location(path))}: in an object store a gallery is a Lance dataset, whose "
             f"name ends in {LANCE_SUFFIX}: make one with `msedge gallery copy`"
         )
-    return GalleryFile.open(path, writable=writable)
+    return GalleryFile.open(path, writable=writable, exact=exact)
 
 
 def lies_there(path: Path) -> bool:
