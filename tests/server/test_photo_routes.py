@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -14,7 +16,7 @@ from PIL import ExifTags, Image
 
 from msedge.search.gallery_file import GalleryFile
 from msedge.server import photo_routes
-from served import add, picture
+from served import add, new_photo, picture
 
 OPEN_FILES = Path("/proc/self/fd")
 
@@ -229,3 +231,39 @@ def test_a_photo_that_cannot_be_shown(own_client, own_gallery, own_photos):
     assert file_size > 0
     assert own_client.get("/api/photos/5").status_code == 415
     assert own_client.get("/api/photos/5/thumbnail").status_code == 415
+
+
+class TestPhotosInATar:
+    @pytest.fixture
+    def shard(self, own_photos, own_gallery, tmp_path):
+        """The six photos once more, in a tar; ids 7 to 12."""
+        shard = tmp_path / "shard.tar"
+        with tarfile.open(shard, "w") as tar:
+            for photo in own_photos:
+                tar.add(photo, photo.name)
+        inside = [replace(new_photo(photo), path=shard / photo.name) for photo in own_photos]
+        with GalleryFile.open(own_gallery.path, writable=True) as file:
+            file.put(inside)
+        return shard
+
+    @pytest.mark.usefixtures("shard")
+    @pytest.mark.parametrize("number", [1, 2, 5])
+    def test_are_shown_as_if_they_were_files(self, own_client, number):
+        for end in ("", "/thumbnail"):
+            file = own_client.get(f"/api/photos/{number}{end}")
+            member = own_client.get(f"/api/photos/{number + 6}{end}")
+            assert member.status_code == 200
+            assert member.content == file.content
+            assert member.headers["content-type"] == file.headers["content-type"]
+
+    def test_that_is_gone_or_another_now(self, own_client, shard, own_photos):
+        with tarfile.open(shard, "w") as tar:
+            tar.add(own_photos[1], own_photos[0].name)
+        assert "has changed" in gone(own_client.get("/api/photos/7"))
+        assert "cannot be read" in gone(own_client.get("/api/photos/8"))
+        shard.unlink()
+        assert "is no longer there" in gone(own_client.get("/api/photos/7"))
+
+    def test_their_folder_is_the_tar(self, own_client, shard):
+        folders = {each["folder"] for each in own_client.get("/api/gallery").json()["folders"]}
+        assert str(shard) in folders

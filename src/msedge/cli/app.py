@@ -18,6 +18,7 @@ from msedge.cli.data import data_app
 from msedge.cli.evaluate import evaluate_command
 from msedge.cli.export import export_command
 from msedge.cli.extras import as_missing_extra
+from msedge.cli.gallery import gallery_app
 from msedge.cli.index import index_command
 from msedge.cli.lint import lint_command
 from msedge.cli.models import models_app
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command("index")(index_command)
 app.command("search")(search_command)
 app.command("serve")(serve_command)
+app.add_typer(gallery_app)
 app.add_typer(data_app)
 app.add_typer(protocols_app)
 app.add_typer(models_app)

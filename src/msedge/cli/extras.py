@@ -8,13 +8,18 @@ from __future__ import annotations
 from msedge.errors import MSEdgeError
 
 EXTRAS = {
+    "faiss": "ann",
     "fastapi": "serve",
+    "fsspec": "ray",
     "kornia": "train",
+    "lance": "lance",
     "lightning_fabric": "train",
     "onnx": "train,export",
     "onnxscript": "train,export",
     "prometheus_client": "serve",
+    "pyarrow": "lance",
     "pytorch_metric_learning": "train",
+    "ray": "ray",
     "tensorboard": "train,tensorboard",
     "timm": "train",
     "torch": "train",

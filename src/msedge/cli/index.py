@@ -1,6 +1,6 @@
 """``msedge index``: a gallery of the photos in some folders.
 
-Tested in ``tests/cli/test_index.py``.
+Tested in ``tests/cli/test_index.py`` and ``tests/cli/test_index_on_ray.py``.
 """
 
 from __future__ import annotations
@@ -8,14 +8,26 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from msedge.cli.index_options import (
+    Address,
+    Engine,
+    EngineName,
+    GpusPerWorker,
+    ImageColumn,
+    Workers,
+    check_engine,
+    index_with_ray,
+    worker_lines,
+)
 from msedge.cli.search_options import DEFAULT_GALLERY
+from msedge.search.locations import location
 
 if TYPE_CHECKING:
     from msedge.search.index_summary import IndexSummary
@@ -73,6 +85,11 @@ def index_command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what it came to as JSON, all skips included.")
     ] = False,
+    engine: EngineName = Engine.LOCAL,
+    address: Address = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = 0.0,
+    image_column: ImageColumn = None,
 ) -> None:
     """Make a gallery of photos, or bring it up to date.
 
@@ -85,6 +102,27 @@ def index_command(
     from msedge.search.indexing import index
     from msedge.search.onnx_encoder import OnnxEncoder
 
+    only_ray = any((address, workers, gpus_per_worker, image_column))
+    check_engine(engine, gallery, photos, rebuild=rebuild, only_ray=only_ray)
+    if engine is Engine.RAY:
+        with _stopped_by_signals() as stop, IndexTerminal() as watcher:
+            done = index_with_ray(
+                photos,
+                gallery,
+                model,
+                exclude=exclude or (),
+                hidden=hidden,
+                allow_empty=allow_empty,
+                column=image_column,
+                address=address,
+                workers=workers,
+                threads=threads,
+                gpus=gpus_per_worker,
+                watcher=watcher,
+                stop=stop,
+            )
+        _tell(done, gallery, as_json, worker_lines(done))
+        return
     # One thread a photo, several photos at a time: nothing waits for anything then.
     encoder = OnnxEncoder.load(_model(model, gallery, rebuild), threads=1)
     with _stopped_by_signals() as stop, IndexTerminal() as watcher:
@@ -100,9 +138,19 @@ def index_command(
             workers=threads,
             stop=stop,
         )
+    _tell(summary, gallery, as_json)
+
+
+def _tell(
+    summary: IndexSummary, gallery: Path, as_json: bool, more_lines: Sequence[str] = ()
+) -> None:
+    """Print what it came to; exits with 130 where it was stopped."""
     if as_json:
-        typer.echo(json.dumps({"gallery": str(gallery), **summary.as_dict()}, indent=1))
+        told = {"gallery": location(gallery), **summary.as_dict()}
+        typer.echo(json.dumps(told, indent=1))
     else:
+        for line in more_lines:
+            typer.echo(line)
         _show(summary, gallery)
     if summary.stopped:
         typer.echo(
@@ -158,4 +206,4 @@ def _show(summary: IndexSummary, gallery: Path) -> None:
     counts = ", ".join(f"{getattr(summary, name):,} {name}" for name in names)
     pace = f" ({summary.photos_per_second:.1f} photos/s)" if summary.embedded else ""
     typer.echo(f"{counts}, {len(summary.skipped):,} skipped in {summary.seconds:.1f} s{pace}")
-    typer.echo(f"{one_line(gallery)} holds {summary.photos:,} photos")
+    typer.echo(f"{one_line(location(gallery))} holds {summary.photos:,} photos")

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msedge.errors import DataError, ShapeError
+from msedge.search.locations import is_remote
 
 Vector = npt.NDArray[np.float16]
 
@@ -105,12 +106,12 @@ class Place(NamedTuple):
 
 
 def stored_path(path: Path) -> bytes:
-    """The bytes that stand for a path.
+    """The bytes that stand for a path, of this machine or of an object store.
 
     Raises:
         DataError: the path is not absolute.
     """
-    if not path.is_absolute():
+    if not path.is_absolute() and not is_remote(path):
         raise DataError(f"a gallery holds absolute paths, got {str(path)!r}: give the whole path")
     return os.fsencode(path)
 

@@ -1,10 +1,11 @@
-"""The encoder that search uses unless told otherwise: ONNX Runtime on the CPU, no PyTorch.
+"""The encoder that search uses unless told otherwise: ONNX Runtime, no PyTorch.
 
 Tested in ``tests/search/test_onnx_encoder.py``.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,8 +23,15 @@ from msedge.search.encoder import Embeddings, Pixels
 if TYPE_CHECKING:
     import onnxruntime
 
+# Before it is imported: from 1.32 on it counts its users, over the network and in a file at home.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 _CHUNK = 8  # images that go through the network together
 _SHOWN = 160  # characters of ONNX Runtime's own words
+_NO_GPU = (
+    "this ONNX Runtime {}: pip install onnxruntime-gpu in place of onnxruntime, with the CUDA that "
+    "it names, or leave the GPU out"
+)
 
 
 class OnnxEncoder:
@@ -36,24 +44,34 @@ class OnnxEncoder:
         self._session = session
 
     @classmethod
-    def load(cls, model: str | Path = DEFAULT_MODEL, *, threads: int | None = None) -> Self:
+    def load(
+        cls,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        threads: int | None = None,
+        device: str = "cpu",
+    ) -> Self:
         """Make a model ready to be asked.
 
         Args:
             model: a shipped model's name; a ``.safetensors`` checkpoint with its ``.onnx`` file
                 beside it; or an ``.onnx`` file that ``msedge export`` wrote.
             threads: how many work on an image; None for the CPUs that this process may use.
+            device: ``cpu``, or ``cuda`` for the first GPU that this process sees. Vectors of the
+                two agree but for rounding.
 
         Raises:
             WeightsError: there is no such model, or a file of it is missing, damaged, of another
                 program, or of another model than the file beside it.
-            ConfigError: ``threads`` is smaller than 1.
+            ConfigError: ``threads`` is smaller than 1; or this ONNX Runtime, or this machine, knows
+                no such device.
         """
         if threads is not None and threads < 1:
             raise ConfigError(f"an encoder needs at least 1 thread, got {threads}")
+        providers = _providers(device)
         path = _graph(find_model(model))
         card, decides = read_onnx_card(path), fingerprint(path)  # before anything of it is run
-        session = _session(path, threads or usable_cpus())
+        session = _session(path, threads or usable_cpus(), providers)
         _check(path, card, session)
         name = str(model) if is_shipped(model) else str(Path(model).resolve())
         return cls(name, decides, card, session)
@@ -148,7 +166,7 @@ def _graph(path: Path) -> Path:
     return graph
 
 
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _session(path: Path, threads: int, providers: list[str]) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -157,10 +175,26 @@ def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised as well; no need to print it too
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's errors have no class of their own in common
         reason = " ".join(str(error).split())[:_SHOWN]
         raise WeightsError(f"{path} cannot be run by ONNX Runtime ({reason})") from error
+    if providers[0] not in session.get_providers():  # it goes on with the CPU without a word
+        raise ConfigError(_NO_GPU.format("cannot use the GPU of this machine"))
+    return session
+
+
+def _providers(device: str) -> list[str]:
+    """What ONNX Runtime calls a device, with what it falls back to for single steps."""
+    import onnxruntime
+
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    if device != "cuda":
+        raise ConfigError(f"no device {device!r}: expected cpu or cuda")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise ConfigError(_NO_GPU.format("is the one for CPUs alone"))
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
 def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> None:

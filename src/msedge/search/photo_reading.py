@@ -98,7 +98,7 @@ def read_photo(
     except OSError as error:
         return Unreadable(file, (error.strerror or str(error)).lower(), is_damaged=False)
     file = FoundFile(file.path, status.st_size, status.st_mtime_ns)
-    content_hash = hashlib.blake2b(content, digest_size=_HASH_BYTES).hexdigest()
+    content_hash = hash_of(content)
     if is_known(content_hash):
         return ReadPhoto(file, content_hash, None)
     try:
@@ -108,6 +108,11 @@ def read_photo(
         return Unreadable(file, reason, is_damaged=True)
     except MemoryError:
         return Unreadable(file, "too large for the memory that is left", is_damaged=False)
+
+
+def hash_of(content: bytes) -> str:
+    """What stands for a file's bytes: BLAKE2b, 64 hexadecimal digits."""
+    return hashlib.blake2b(content, digest_size=_HASH_BYTES).hexdigest()
 
 
 def _look(content: bytes, name: str, size: int) -> Look:

@@ -9,9 +9,11 @@ import io
 
 from PIL import Image
 
-from msedge.data.images import open_image
+from msedge.data.images import open_image, open_image_bytes
 from msedge.errors import ConfigError
-from msedge.search.gallery_file import Photo
+from msedge.search.gallery_rows import Photo
+from msedge.search.locations import location
+from msedge.search.photo_bytes import is_within, open_location
 
 THUMBNAIL_SIDE = 320
 """Pixels of a thumbnail's longer side: two for each of a page's 160."""
@@ -39,7 +41,10 @@ def thumbnail(photo: Photo, side: int = THUMBNAIL_SIDE) -> bytes:
     scale = min(1.0, side / longer)
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
     # As a square first: that is what a JPEG can be decoded to directly, at an eighth of its size.
-    square = open_image(photo.path, size=max(size))
+    if is_within(photo.path):
+        square = open_image_bytes(open_location(photo.path), location(photo.path), size=max(size))
+    else:
+        square = open_image(photo.path, size=max(size))
     picture = square.resize(size, Image.Resampling.BICUBIC)
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=_QUALITY, optimize=True)

@@ -9,12 +9,16 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import BinaryIO
 
 from starlette.exceptions import HTTPException
 
 from msedge.data.images import one_line
-from msedge.search.gallery_file import Photo
+from msedge.errors import MSEdgeError
+from msedge.search.gallery_rows import Photo
+from msedge.search.photo_bytes import is_within, open_location
+from msedge.search.photo_reading import hash_of
 
 _CHUNK = 256 * 1024
 _OPENING = 16  # bytes that tell a format
@@ -50,6 +54,8 @@ def open_photo(photo: Photo) -> PhotoContent:
         HTTPException: 410, the file is gone, cannot be read, or is not what was indexed.
     """
     name = one_line(photo.path.name)
+    if is_within(photo.path):
+        return _read(photo, name)
     try:
         # Without blocking: a pipe that took the photo's place would otherwise be waited for.
         descriptor = os.open(photo.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -66,6 +72,17 @@ def open_photo(photo: Photo) -> PhotoContent:
     media_type = _media_type(stream.read(_OPENING))
     stream.seek(0)
     return PhotoContent(stream, status.st_size, media_type)
+
+
+def _read(photo: Photo, name: str) -> PhotoContent:
+    """A photo that is no file of this machine, in memory."""
+    try:
+        content = open_location(photo.path)
+    except MSEdgeError as error:
+        raise HTTPException(410, f"{name} cannot be read: run `msedge index` again") from error
+    if hash_of(content) != photo.content_hash:
+        raise HTTPException(410, f"{name} has changed since: run `msedge index` again")
+    return PhotoContent(BytesIO(content), len(content), _media_type(content[:_OPENING]))
 
 
 def _media_type(opening: bytes) -> str | None:

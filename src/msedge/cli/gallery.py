@@ -1,0 +1,181 @@
+"""``msedge gallery``: copying galleries, checking and mending them, and making them quick or small.
+
+Tested in ``tests/cli/test_gallery.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from msedge.cli.signals import INTERRUPTED, stopped_by_signals
+
+if TYPE_CHECKING:
+    from msedge.search.upkeep.watching import UpkeepWatcher
+
+gallery_app = typer.Typer(
+    name="gallery",
+    help="Keep galleries: copy, check and mend, count, make small, make quick to search.",
+    no_args_is_help=True,
+)
+
+Gallery = Annotated[
+    Path,
+    typer.Argument(
+        metavar="GALLERY",
+        help="A file that `msedge index` made, or a Lance dataset (.lance, also s3://...).",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_LEFT = 1
+
+
+@gallery_app.command("copy")
+def copy_command(
+    gallery: Gallery,
+    copy: Annotated[
+        Path,
+        typer.Argument(
+            metavar="COPY",
+            help="What to make: NAME.lance (also s3://...) for a Lance dataset, else a file.",
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Copy a gallery, also into one of the other kind, and compare the two.
+
+    Ids, everything known of the photos, and vectors stay as they are, to the bit. The gallery may
+    be in use: the copy is of one moment. It is there whole or not at all.
+    """
+    from msedge.cli.gallery_output import show_copied
+    from msedge.search.upkeep.copying import copy_gallery
+
+    with _watched("nothing was made") as (watcher, stop):
+        copied = copy_gallery(gallery, copy, watcher=watcher, stop=stop)
+    if as_json:
+        _print_json({"gallery": str(gallery), "copy": str(copy), **copied.as_dict()})
+    else:
+        show_copied(copied, copy)
+
+
+@gallery_app.command("check")
+def check_command(
+    gallery: Gallery,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Mend what can be mended; without it, nothing is changed."),
+    ] = False,
+    photos: Annotated[
+        bool,
+        typer.Option("--photos", help="Look whether the photos' files are there and unchanged."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for damage, for what killed processes left, and for rows that no search can use.
+
+    Exit status 0 when all is well or has been mended, 1 when something is left to do, 2 for bad
+    input.
+    """
+    from msedge.cli.gallery_output import show_findings
+    from msedge.search.upkeep.checking import check_gallery
+
+    with _watched("what was mended stays so" if repair else "nothing was changed") as running:
+        watcher, stop = running
+        findings = check_gallery(gallery, repair=repair, photos=photos, watcher=watcher, stop=stop)
+    is_sound = not any(finding.is_left for finding in findings)
+    if as_json:
+        listed = [finding.as_dict() for finding in findings]
+        _print_json({"gallery": str(gallery), "is_sound": is_sound, "findings": listed})
+    else:
+        show_findings(findings, gallery, repaired=repair)
+    if not is_sound:
+        raise typer.Exit(_LEFT)
+
+
+@gallery_app.command("stats")
+def stats_command(gallery: Gallery, as_json: AsJson = False) -> None:
+    """Print what a gallery holds, what it takes on disk, and how its search index does."""
+    from msedge.cli.gallery_output import show_statistics
+    from msedge.search.upkeep.statistics import gallery_statistics
+
+    with _watched("nothing was changed") as (watcher, stop):
+        statistics = gallery_statistics(gallery, watcher=watcher, stop=stop)
+    if as_json:
+        _print_json(statistics.as_dict())
+    else:
+        show_statistics(statistics)
+
+
+@gallery_app.command("compact")
+def compact_command(gallery: Gallery, as_json: AsJson = False) -> None:
+    """Give back the room of what was removed; searching goes on meanwhile."""
+    from msedge.cli.gallery_output import show_compacted
+    from msedge.search.upkeep.compacting import compact_gallery
+
+    with _watched("the gallery is whole; the same command goes on") as (watcher, stop):
+        compacted = compact_gallery(gallery, watcher=watcher, stop=stop)
+    if as_json:
+        _print_json({"gallery": str(gallery), **compacted.as_dict()})
+    else:
+        show_compacted(compacted, gallery)
+
+
+@gallery_app.command("approximate")
+def approximate_command(
+    gallery: Gallery,
+    recall: Annotated[
+        float,
+        typer.Option(
+            "--recall", help="Share of the true first 20 photos that a search is to find."
+        ),
+    ] = 0.99,
+    kind: Annotated[
+        str,
+        typer.Option("--kind", help="auto, hnsw, ivf-sq or ivf-pq; of a Lance dataset auto alone."),
+    ] = "auto",
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where searching exactly is quick enough.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build an index for approximate search, and measure what it finds.
+
+    Beside a file it is a cache, a folder that may be deleted at any time. What is indexed
+    afterwards is found all the same; from time to time build it anew.
+    """
+    from msedge.cli.gallery_output import show_approximate
+    from msedge.search.upkeep.approximating import build_approximate
+
+    with _watched("the index is as it was") as (watcher, stop):
+        built = build_approximate(
+            gallery, recall=recall, kind=kind, force=force, watcher=watcher, stop=stop
+        )
+    if as_json:
+        _print_json({"gallery": str(gallery), **built.as_dict()})
+    else:
+        show_approximate(built, gallery)
+
+
+@contextmanager
+def _watched(when_stopped: str) -> Iterator[tuple[UpkeepWatcher, threading.Event]]:
+    """A bar that moves, and a way to be stopped, which says how things are then."""
+    from msedge.cli.watcher import TerminalWatcher
+    from msedge.search.upkeep.watching import StoppedError
+
+    try:
+        with stopped_by_signals() as stop, TerminalWatcher() as watcher:
+            yield watcher, stop
+    except StoppedError:
+        typer.echo(f"msedge: stopped; {when_stopped}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, indent=1))

@@ -1,0 +1,1 @@
+"""Indexing on many machines: photos of any place become a Lance gallery, by Ray Data's actors."""

@@ -1,0 +1,185 @@
+"""A Ray cluster for a while: a private one on this machine, or one that is joined.
+
+Left to itself, Ray speaks on standard output and counts its users over the network; here it does
+neither. Tested in ``tests/search/cluster/test_ray_cluster.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msedge.data.images import one_line
+from msedge.errors import ConfigError
+from msedge.search.cpus import usable_cpus
+
+_STORE_BYTES = 128 * 2**20  # descriptions of the work and of results; photos never pass through
+_LONGEST_FOLDER = 40  # characters; Ray puts sockets below it, whose paths may have 107
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # of the part in C++, which writes to standard error
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its new behaviour, without a warning of it
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the cluster can give.
+
+    Attributes:
+        cpus: in all.
+        gpus: in all.
+        nodes: identifiers of the machines that are alive.
+    """
+
+    cpus: float
+    gpus: float
+    nodes: frozenset[str]
+
+
+@contextlib.contextmanager
+def ray_cluster(address: str | None, *, cpus: int | None = None) -> Iterator[None]:
+    """Have Ray at hand; what was started here ends with the context.
+
+    Args:
+        address: of a cluster to join; None for a connection that is there already, else for a
+            cluster of this machine alone.
+        cpus: of a cluster that is started; None for those that this process may use.
+
+    Raises:
+        ConfigError: no cluster answers at the address.
+    """
+    with _own_signals() as restore_signals:
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        import ray
+
+        silence()
+        if ray.is_initialized() and address is None:
+            yield
+            return
+        folder = None if address else _folder()
+        try:
+            _start(address, cpus or usable_cpus(), folder)
+            silence()
+            restore_signals()
+            yield
+        finally:
+            ray.shutdown()
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def resources() -> Resources:
+    """What the cluster can give now."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = [node for node in nodes if node["Alive"]]
+    given = [node["Resources"] for node in alive]
+    return Resources(
+        sum(each.get("CPU", 0.0) for each in given),
+        sum(each.get("GPU", 0.0) for each in given),
+        frozenset(node["NodeID"] for node in alive),
+    )
+
+
+def _start(address: str | None, cpus: int, folder: Path | None) -> None:
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    try:
+        if address is not None:
+            with _unheard():
+                ray.init(address=address, **quiet)
+            return
+        with _unheard():
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                object_store_memory=_STORE_BYTES,
+                include_dashboard=False,
+                _temp_dir=str(folder),
+                **quiet,
+            )
+    except Exception as error:  # a ConnectionError, a RuntimeError or a ValueError
+        what = "start Ray" if address is None else f"join the Ray cluster {one_line(address)}"
+        way_out = "" if address is None else ": check the address, and that its Ray is this release"
+        reason = one_line(str(error).strip().partition("\n")[0])[:200]
+        raise ConfigError(f"cannot {what} ({reason}){way_out}") from error
+
+
+def _folder() -> Path:
+    """A folder for Ray's sockets and logs."""
+    usual = Path(tempfile.gettempdir())
+    base = usual if len(str(usual)) <= _LONGEST_FOLDER else Path("/tmp")
+    return Path(tempfile.mkdtemp(prefix="msedge-ray-", dir=base))
+
+
+def silence() -> None:
+    """Keep Ray's words to its own log files: standard output may be JSON that a program reads.
+
+    To be called after each import of a part of Ray, which sets up logging anew.
+    """
+    for name in ("ray", "ray.data", "ray.serve", "ray._private.worker"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # Deaths of workers are told on standard output whatever the options say.
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._private.ray_logging import global_worker_stdstream_dispatcher
+
+        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep from standard error what Ray's part in C++, and warnings, write while it starts.
+
+    What fails is raised as well.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing, warnings.catch_warnings():
+            # Lance warns of forks; what is forked here becomes another program at once.
+            warnings.simplefilter("ignore")
+            os.dup2(nothing.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[Callable[[], None]]:
+    """Let signals mean what they meant before, since Ray takes SIGTERM for itself.
+
+    Yields:
+        What to call when Ray has been started.
+    """
+    signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():
+        signals = ()  # others cannot set handlers
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+    try:
+        yield restore
+    finally:
+        restore()

@@ -1,0 +1,64 @@
+"""How a gallery's vector index is asked, kept in its dataset's configuration.
+
+Tested in ``tests/search/lance/test_index_building.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from msedge.search.lance.moment import Moment
+
+KIND = "IVF_SQ"
+"""Parts of near vectors, each component in a byte.
+
+At 100,000 vectors of 256 dimensions it was built in a tenth of the time of a graph (HNSW) or of
+product quantization, and answered as quickly (``benchmarks/lance_search.py``); in an object store
+a query reads a few whole parts, where a graph is read node by node.
+"""
+
+NAME = "msedge_vectors"
+_KEY = "msedge.vector_index"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How an index is asked, and how good its answers were when that was chosen.
+
+    Attributes:
+        kind: of the index.
+        partitions: into which it parts the vectors.
+        probes: partitions that are looked through.
+        refine: candidates that are ranked again exactly, in multiples of what is asked for.
+        recall: share of the true first 20 that it found.
+        wanted: the share that was asked for.
+        queries: over which that was measured.
+        photos: that it was built of.
+        seconds: that building took.
+    """
+
+    kind: str
+    partitions: int
+    probes: int
+    refine: int
+    recall: float
+    wanted: float
+    queries: int
+    photos: int
+    seconds: float
+
+    def setting(self) -> dict[str, str]:
+        """What the dataset's configuration says of it."""
+        return {_KEY: json.dumps(asdict(self))}
+
+
+def has_index(moment: Moment) -> bool:
+    """Whether one version has an index that is ours."""
+    return NAME in {index.name for index in moment.dataset.describe_indices()}
+
+
+def read_tuning(moment: Moment) -> Tuning | None:
+    """How the index of one version is asked; None where it has none that is ours."""
+    words = moment.dataset.config().get(_KEY)
+    return Tuning(**json.loads(words)) if words is not None and has_index(moment) else None

@@ -1,0 +1,67 @@
+"""Vectors that lie as photos do, in clusters, and indices of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from msedge.search.approximate.about import About
+from msedge.search.approximate.build import build
+from msedge.search.approximate.index import ApproximateIndex
+from msedge.search.candidates import unit_vectors
+from msedge.search.gallery_rows import Model
+from msedge.search.ranking import nearest
+
+Half = npt.NDArray[np.float16]
+
+
+def clustered(count: int, dim: int, *, seed: int = 0, kinds: int = 40, spread: float = 0.6) -> Half:
+    """Unit vectors around so many centres."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(dim).standard_normal((kinds, dim))
+    vectors = centres[rng.integers(kinds, size=count)]
+    vectors = vectors + spread * rng.standard_normal((count, dim))
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / lengths).astype(np.float16)
+
+
+def ids_of(count: int) -> npt.NDArray[np.int64]:
+    """Rising, with gaps."""
+    return np.arange(count, dtype=np.int64) * 3 + 7
+
+
+def blocks(vectors: Half, rows: int = 1000) -> Iterator[tuple[npt.NDArray[np.int64], Half]]:
+    """As a gallery gives them."""
+    ids = ids_of(len(vectors))
+    for start in range(0, len(vectors), rows):
+        yield ids[start : start + rows], vectors[start : start + rows]
+
+
+def built(folder: Path, vectors: Half, *, recall: float = 0.95, **options: Any) -> About | None:
+    """Build an index of vectors."""
+    options = {"version": 1, "count": len(vectors)} | options
+    model = Model("a model", "f" * 64, vectors.shape[1])
+    return build(folder, blocks(vectors), model=model, recall=recall, **options)
+
+
+def index_of(folder: Path, vectors: Half, **options: Any) -> ApproximateIndex:
+    """Build an index of vectors and open it."""
+    assert built(folder, vectors, **options) is not None
+    return ApproximateIndex.open(folder)
+
+
+def exactly(
+    vectors: Half, query: npt.NDArray[Any], k: int, allowed: npt.NDArray[np.bool_] | None = None
+) -> tuple[list[int], list[float]]:
+    """What exact search says."""
+    rows, similarities = nearest(unit_vectors(vectors), query, k, allowed=allowed)
+    return rows.tolist(), similarities.tolist()
+
+
+def drawn(count: int, dim: int, seed: int = 9) -> npt.NDArray[np.float32]:
+    """Queries beside the photos."""
+    return unit_vectors(clustered(count, dim, seed=seed, spread=1.0))
