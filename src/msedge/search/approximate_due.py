@@ -1,6 +1,6 @@
 """Whether a gallery is so large, or has changed so much, that its approximate index is due.
 
-Tested in ``tests/search/test_approximate_due.py``.
+Tested in ``tests/search/test_approximate_view.py``.
 """
 
 from __future__ import annotations
