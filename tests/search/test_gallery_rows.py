@@ -25,6 +25,10 @@ def test_a_path_is_absolute():
         stored_path(Path("a.jpg"))
 
 
+def test_a_path_may_be_of_an_object_store():
+    assert stored_path(Path("s3://bucket/a.jpg")) == b"s3:/bucket/a.jpg"
+
+
 @pytest.mark.parametrize(
     "vector",
     [np.zeros(5, np.float16), np.zeros(4, np.float32), np.zeros((1, 4), np.float16)],

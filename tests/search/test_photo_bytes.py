@@ -37,7 +37,7 @@ class TestFiles:
     def test_what_is_no_file_is_one_line(self, tmp_path):
         os.mkfifo(tmp_path / "pipe.png")
         for name in ("none.png", "pipe.png", "."):
-            with pytest.raises(DataError, match="cannot read .*: no such file"):
+            with pytest.raises(DataError, match=r"cannot read .*: no such file"):
                 open_location(tmp_path / name)
 
     def test_what_is_too_large(self, tmp_path, monkeypatch):

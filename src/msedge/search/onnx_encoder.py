@@ -68,7 +68,7 @@ class OnnxEncoder:
         """
         if threads is not None and threads < 1:
             raise ConfigError(f"an encoder needs at least 1 thread, got {threads}")
-        providers = _providers(device)
+        providers = providers_of(device)
         path = _graph(find_model(model))
         card, decides = read_onnx_card(path), fingerprint(path)  # before anything of it is run
         session = _session(path, threads or usable_cpus(), providers)
@@ -184,8 +184,12 @@ def _session(path: Path, threads: int, providers: list[str]) -> onnxruntime.Infe
     return session
 
 
-def _providers(device: str) -> list[str]:
-    """What ONNX Runtime calls a device, with what it falls back to for single steps."""
+def providers_of(device: str) -> list[str]:
+    """What ONNX Runtime calls a device, with what it falls back to for single steps.
+
+    Raises:
+        ConfigError: there is no such device, or this ONNX Runtime knows none.
+    """
     import onnxruntime
 
     if device == "cpu":

@@ -22,9 +22,6 @@ from msedge.search.indexing import index
 from msedge.search.onnx_encoder import OnnxEncoder
 from photo_files import write_photo
 
-pytest.importorskip("ray")
-from ray.cluster_utils import Cluster as RayCluster
-
 PHOTOS = 20_000
 STORE = 80 * 2**20
 
@@ -54,6 +51,8 @@ class Machines:
     """A head that does no work and three machines of a CPU each: processes of their own."""
 
     def __init__(self, folder: Path) -> None:
+        from ray.cluster_utils import Cluster as RayCluster
+
         quiet = {"include_dashboard": False, "object_store_memory": STORE}
         head = {"num_cpus": 0, "temp_dir": str(folder), **quiet}
         self.cluster = RayCluster(initialize_head=True, head_node_args=head)

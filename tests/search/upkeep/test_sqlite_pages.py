@@ -63,8 +63,11 @@ def test_rows_that_were_deleted_are_not_rows(tmp_path):
     path = tmp_path / "a.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b)")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("BEGIN")
         many = [(number, "x" * 500, number) for number in range(2000)]
         connection.executemany("INSERT INTO t VALUES (?, ?, ?)", many)
+        connection.execute("COMMIT")
         connection.execute("DELETE FROM t WHERE id BETWEEN 100 AND 1900")
         (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     assert free > 100

@@ -27,14 +27,13 @@ from msedge.search.approximate.reranking import Vectors
 from msedge.search.approximate.searcher import Searcher
 from msedge.search.approximate.structure import Structure, add, trained
 from msedge.search.approximate.tuning import Tuned, blends, tuned
-from msedge.search.approximate.vector_files import Blocks, sole_builder, sweep, write_vectors
+from msedge.search.approximate.vector_files import sole_builder, sweep, write_vectors
 from msedge.search.candidates import unit_vectors
 from msedge.search.encoder import Embeddings
 from msedge.search.gallery_rows import STORED_VECTOR, Model
+from msedge.search.store import Ids
 
 _BLOCK = 16_384
-# Of the steps, by how long they take; writing and training are the rest.
-_STEPS = ("writing vectors", "training", "filling", "measuring")
 
 
 class BuildWatcher(Protocol):
@@ -53,7 +52,7 @@ class _StopError(Exception):
 
 def build(
     folder: Path,
-    blocks: Iterable[tuple[Blocks, Vectors]],
+    blocks: Iterable[tuple[Ids, Vectors]],
     *,
     count: int,
     model: Model,

@@ -26,6 +26,7 @@ _BLOCK = 8192
 _LEAST = Effort(8, 100)
 _LEAST_OF_GRAPH = Effort(64, 40)
 _MOST_DEPTH = 6400
+_WIDEST_WALK = 2048
 _ROUNDING = 1e-6
 # A sample says what it says of itself: half of what may be missed is kept back for the others.
 _KEPT_BACK = 0.5
@@ -105,7 +106,10 @@ def tuned(searcher: Searcher, queries: Embeddings, recall: float, told: Told) ->
         return Tuned(first, 1.0, 0)
     least = least_similarity(searcher.vectors, queries, told)
     aim = 1.0 - (1.0 - recall) * _KEPT_BACK
-    most = Effort(full_width(searcher.structure), min(_MOST_DEPTH, len(searcher.vectors)))
+    widest = full_width(searcher.structure)
+    if is_graph(searcher.structure):
+        widest = min(widest, _WIDEST_WALK)
+    most = Effort(widest, min(_MOST_DEPTH, 2 * widest + 20 * first.depth, len(searcher.vectors)))
     now = _measured(searcher, queries, least, first)
     while now.recall < aim:
         told(len(searcher.vectors), len(searcher.vectors))

@@ -13,26 +13,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from msedge.data.images import one_line
 from msedge.errors import DataError, ShapeError
 from msedge.search.approximate.about import NAME
 from msedge.search.approximate.reranking import Vectors
 from msedge.search.gallery_rows import STORED_VECTOR
+from msedge.search.store import Ids
 
 if sys.platform != "win32":
     import fcntl
 
 _LOCK = "lock"
 
-Blocks = npt.NDArray[np.int64]
-
 
 def write_vectors(
     ids: Path,
     vectors: Path,
-    blocks: Iterable[tuple[Blocks, Vectors]],
+    blocks: Iterable[tuple[Ids, Vectors]],
     dim: int,
     told: Callable[[int, int], None],
 ) -> int:
@@ -104,7 +102,7 @@ def sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _check(ids: Blocks, vectors: Vectors, dim: int) -> None:
+def _check(ids: Ids, vectors: Vectors, dim: int) -> None:
     if vectors.shape != (len(ids), dim) or vectors.dtype != np.float16:
         raise ShapeError(
             f"{len(ids)} ids came with {vectors.dtype} vectors {vectors.shape}: expected float16 "

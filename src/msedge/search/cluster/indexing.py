@@ -38,6 +38,7 @@ from msedge.search.index_summary import IndexWatcher, Skipped
 from msedge.search.lance.datasets import no_gallery
 from msedge.search.lance.gallery import LanceGallery
 from msedge.search.locations import is_remote, whole
+from msedge.search.onnx_encoder import providers_of
 from msedge.search.open_store import LANCE_SUFFIX, is_lance
 
 ONNX = "msedge.search.cluster.worker:onnx_encoder"
@@ -88,6 +89,8 @@ def index_on_ray(
     check_options(gallery, cluster)
     begun = time.monotonic()
     gallery = whole(gallery)
+    if cluster.gpus and cluster.address is None:
+        providers_of("cuda")  # before anything is started; elsewhere the workers will say so
     own = load_encoder(encoder, model, "cpu")
     found = find_sources(sources, exclude=choice.exclude, hidden=choice.hidden, without=gallery)
     with ExitStack() as held:

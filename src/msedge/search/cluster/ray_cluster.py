@@ -30,9 +30,16 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "ORT_DISABLE_TELEMETRY": "1",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # of the part in C++, which writes to standard error
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).*",  # what else would come to standard output: everything
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its new behaviour, without a warning of it
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
+
+_PRIVATE = {
+    # How long processes of Ray outlive the one that started them, where that was killed.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+}
+_FOLDER = "msedge-ray-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,7 @@ def ray_cluster(address: str | None, *, cpus: int | None = None) -> Iterator[Non
         ConfigError: no cluster answers at the address.
     """
     with _own_signals() as restore_signals:
-        for name, value in _QUIET.items():
+        for name, value in (_QUIET if address else _QUIET | _PRIVATE).items():
             os.environ.setdefault(name, value)
         import ray
 
@@ -123,10 +130,24 @@ def _start(address: str | None, cpus: int, folder: Path | None) -> None:
 
 
 def _folder() -> Path:
-    """A folder for Ray's sockets and logs."""
+    """A folder for Ray's sockets and logs; those that killed processes left are removed."""
     usual = Path(tempfile.gettempdir())
     base = usual if len(str(usual)) <= _LONGEST_FOLDER else Path("/tmp")
-    return Path(tempfile.mkdtemp(prefix="msedge-ray-", dir=base))
+    for left in base.glob(f"{_FOLDER}*-*"):
+        owner = left.name.removeprefix(_FOLDER).partition("-")[0]
+        if owner.isdigit() and not _is_alive(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=base))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def silence() -> None:
@@ -136,11 +157,6 @@ def silence() -> None:
     """
     for name in ("ray", "ray.data", "ray.serve", "ray._private.worker"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    # Deaths of workers are told on standard output whatever the options say.
-    with contextlib.suppress(ImportError, AttributeError):
-        from ray._private.ray_logging import global_worker_stdstream_dispatcher
-
-        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
 
 
 @contextlib.contextmanager

@@ -73,6 +73,12 @@ def reason(error: Exception) -> str:
     return one_line(text if len(text) <= _LONGEST else text[:_LONGEST] + "...")
 
 
+def is_conflict(error: Exception) -> bool:
+    """Whether a change was refused since another process made one first."""
+    # Compacting says so by an OSError alone, other changes by a class of its own.
+    return isinstance(error, OSError) and "concurrent transaction" in str(error)
+
+
 def _told(path: Path, error: Exception) -> DataError:
     name = one_line(location(path))
     text = str(error)

@@ -18,14 +18,13 @@ from typing import Self
 
 import lance
 from lance import LanceDataset, LanceOperation
-from lance.commit import CommitConflictError
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
 from msedge.search.encoder import Embeddings, Encoder
 from msedge.search.gallery_rows import Model, Photo, Place
 from msedge.search.lance.changes import change, photos_changed, rows_with
-from msedge.search.lance.datasets import open_dataset, reason, told
+from msedge.search.lance.datasets import is_conflict, open_dataset, reason, told
 from msedge.search.lance.fragments import read_fragments, write_rows
 from msedge.search.lance.index_building import RECALL, build_index
 from msedge.search.lance.moment import Moment
@@ -171,6 +170,12 @@ class LanceGallery:
                 self._looked = time.monotonic()
             return Moment(self.path, self._dataset, self.model.dim)
 
+    def own_dataset(self) -> LanceDataset:
+        """The newest version, for upkeep alone: Lance moves on what it compacts or indexes."""
+        dataset = self.now(afresh=True).dataset
+        with told(self.path):
+            return dataset.checkout_version(dataset.version)
+
     def count(self) -> int:
         """How many photos there are."""
         return self.now().count()
@@ -303,7 +308,9 @@ class LanceGallery:
                     return
                 try:
                     made = LanceDataset.commit(dataset, operation, read_version=dataset.version)
-                except CommitConflictError:
+                except OSError as error:
+                    if not is_conflict(error):
+                        raise
                     time.sleep(random.random() * _SECONDS_BEFORE_NEXT_TRY * (tried + 1))
                     continue
             with self._looking:

@@ -62,17 +62,17 @@ def build_index(
         raise ConfigError(f"recall {recall:g}: expected a share, as 0.95")
     tell = telling or (lambda _: None)
     begun = time.monotonic()
-    moment = gallery.now(afresh=True)
-    photos = moment.count()
+    photos = gallery.now(afresh=True).count()
     if not photos:
         raise DataError(f"gallery {one_line(location(gallery.path))} holds no photos to index")
     partitions = max(1, photos // _PHOTOS_A_PARTITION)
     tell("building the index on vectors")
     with told(gallery.path):
-        _build(moment.dataset, partitions)
+        dataset = gallery.own_dataset()
+        _build(dataset, partitions)
         tell("building the indices on ids and paths")
         for column in ("id", "path"):
-            moment.dataset.create_scalar_index(column, "BTREE", replace=True)
+            dataset.create_scalar_index(column, "BTREE", replace=True)
     tell("measuring how much is found")
     moment = gallery.now(afresh=True)
     asked = _sample(moment) if queries is None else queries

@@ -6,6 +6,8 @@ Servers may answer from the dataset and others may change its photos meanwhile. 
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,12 +15,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lance import LanceDataset
-from lance.commit import CommitConflictError
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
 from msedge.search.lance.changes import anchor_of
-from msedge.search.lance.datasets import told
+from msedge.search.lance.datasets import is_conflict, told
 from msedge.search.locations import location
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ Servers move on to a new version within a second, and a search takes less; a cop
 whole gallery, which reads one version from end to end, may take the hour.
 """
 
-_TRIES = 5  # at what a change of photos, or another upkeep, may get in the way of
+_TRIES = 20  # at what a change of photos, or another upkeep, may get in the way of
+_SECONDS_BEFORE_NEXT_TRY = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,13 @@ def compact(
     _retried(gallery, lambda dataset: _put_together(dataset, spare_anchor=True))
     if _may_shrink(gallery.now(afresh=True).dataset):
         # The oldest fragment, which every change of photos names: only while nobody changes any.
-        with told(gallery.path), suppress(CommitConflictError):
-            _put_together(gallery.now(afresh=True).dataset, spare_anchor=False)
+        with suppress(_HinderedError):
+            _tried(gallery, lambda dataset: _put_together(dataset, spare_anchor=False))
     tell("bringing the indices up to date")
     _retried(gallery, _index_the_new)
     tell("removing old versions")
     with told(gallery.path):
-        dataset = gallery.now(afresh=True).dataset
+        dataset = gallery.own_dataset()
         removed = dataset.cleanup_old_versions(kept, error_if_tagged_old_versions=False)
     after = len(gallery.now(afresh=True).dataset.get_fragments())
     return Compacted(before, after, removed.old_versions, removed.bytes_removed)
@@ -105,14 +107,26 @@ def _index_the_new(dataset: LanceDataset) -> None:
 
 
 def _retried(gallery: LanceGallery, step: Callable[[LanceDataset], None]) -> None:
-    for _ in range(_TRIES):
-        with told(gallery.path):
-            try:
-                step(gallery.now(afresh=True).dataset)
-                return
-            except CommitConflictError:
-                continue
+    for tried in range(_TRIES):
+        with suppress(_HinderedError):
+            _tried(gallery, step)
+            return
+        time.sleep(random.random() * _SECONDS_BEFORE_NEXT_TRY * (tried + 1))
     raise DataError(
         f"gallery {one_line(location(gallery.path))}: other processes change it all the time: "
         "try again when they have ended"
     )
+
+
+def _tried(gallery: LanceGallery, step: Callable[[LanceDataset], None]) -> None:
+    with told(gallery.path):
+        try:
+            step(gallery.own_dataset())
+        except OSError as error:
+            if is_conflict(error):
+                raise _HinderedError from error
+            raise
+
+
+class _HinderedError(Exception):
+    """Another process has changed what was to be changed."""

@@ -1,8 +1,8 @@
 """A gallery's dataset at one version: what a search looks through.
 
 Where all vectors fit into memory they are held there and searched exactly: for 100,000 photos that
-is four times as quick as letting Lance read them for every query, and an object store is asked
-once (``benchmarks/lance_search.py``). Beyond that Lance searches, by its vector index where there
+is twice as quick as letting Lance read them for every query, and an object store is asked once
+(``benchmarks/lance_search.py``). Beyond that Lance searches, by its vector index where there
 is one. Tested in ``tests/search/lance/test_view.py``.
 """
 

@@ -130,7 +130,7 @@ def check_equal(copy: Store, wanted: Digest, watched: Watched) -> None:
     if (found.count, found.value()) != (wanted.count, wanted.value()):
         raise DataError(
             f"the copy holds {found.count:,} photos that are not the {wanted.count:,} that were "
-            "copied, and was removed: check the disk, and try again"
+            "copied, and is not kept: check the disk, and try again"
         )
 
 

@@ -29,6 +29,8 @@ from msedge.search.upkeep.digest import Digest
 from msedge.search.upkeep.last_id import last_id, never_give_again
 from msedge.search.upkeep.watching import Watched
 
+_OWN_VERSIONS = 3  # the photos, and at most two that say which ids were given
+
 
 def write_lance(store: Store, target: Path, watched: Watched) -> Digest:
     """Make a Lance dataset of a gallery; see :func:`~msedge.search.upkeep.copying.copy_gallery`.
@@ -82,13 +84,17 @@ def _write(store: Store, place: Path, watched: Watched) -> Digest:
     """Write a dataset in one commit, and compare it; where that fails, it is removed."""
     stream = _Stream(store, watched)
     stream.write(place)
+    version = 0
     try:
         with LanceGallery.open(place, writable=True) as copy:
             never_give_again(copy, max(last_id(store), stream.digest.last_id))
+            version = copy.version()
         with LanceGallery.open(place) as copy:
             check_equal(copy, stream.digest, watched)
     except BaseException:
-        lance.LanceDataset.drop(location(place))
+        # In an object store others see it already, and what they put is theirs.
+        if lance.dataset(location(place)).version <= max(version, _OWN_VERSIONS):
+            lance.LanceDataset.drop(location(place))
         raise
     return stream.digest
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from lance.fragment import LanceFragment
 
 from msedge.search.lance.datasets import reason
 from msedge.search.lance.moment import Moment
@@ -23,6 +24,8 @@ from msedge.search.upkeep.watching import Watched
 
 _EXAMPLES = 4
 _ROWS = 4096
+_AHEAD = 4  # batches; Lance's own settings take a gigabyte of memory for a million photos
+_BUFFER = 2**25  # bytes read ahead
 _FRAGMENT_BITS = 32  # a row's address is its fragment's number, then its place therein
 
 
@@ -58,12 +61,12 @@ def look_at_rows(moment: Moment, watched: Watched) -> Rows:
     done = 0
     for fragment in fragments:
         try:
-            for batch in fragment.scanner(batch_size=_ROWS, with_row_address=True).to_batches():
+            for batch in _batches(fragment):
                 table = pa.Table.from_batches([batch])
                 _judge(table, moment.dim, rows)
-                ids.append(table["id"].to_numpy())
+                ids.append(table["id"].to_numpy().copy())  # a view keeps the whole batch
                 paths.append(_hashes(table))
-                addresses.append(table["_rowaddr"].to_numpy())
+                addresses.append(table["_rowaddr"].to_numpy().copy())
                 done += table.num_rows
                 watched.progress("checking photos", done, total)
         except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
@@ -72,6 +75,16 @@ def look_at_rows(moment: Moment, watched: Watched) -> Rows:
     if ids:
         _compare(rows, np.concatenate(ids), np.concatenate(paths), np.concatenate(addresses))
     return rows
+
+
+def _batches(fragment: LanceFragment) -> Iterator[pa.RecordBatch]:
+    scanner = fragment.scanner(
+        batch_size=_ROWS,
+        batch_readahead=_AHEAD,
+        io_buffer_size=_BUFFER,
+        with_row_address=True,
+    )
+    yield from scanner.to_batches()
 
 
 def _judge(table: pa.Table, dim: int, rows: Rows) -> None:
@@ -122,7 +135,7 @@ def rows_at(moment: Moment, addresses: list[int]) -> Iterator[Block]:
         if fragment is None:
             continue
         there: dict[int, pa.Table] = {}
-        for batch in fragment.scanner(batch_size=_ROWS, with_row_address=True).to_batches():
+        for batch in _batches(fragment):
             for at in np.flatnonzero(np.isin(batch["_rowaddr"].to_numpy(), wanted)):
                 row = pa.Table.from_batches([batch.slice(at, 1)])
                 there[row["_rowaddr"][0].as_py()] = row

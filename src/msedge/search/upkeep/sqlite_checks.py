@@ -26,6 +26,7 @@ from msedge.search.upkeep.watching import Watched
 
 _ROWS = 4096
 _FAULTS_TOLD = 20  # by SQLite
+_NAMED = 4  # photos of a fault
 _INDEX = "photos_by_content"
 _MAKE_INDEX = f"CREATE INDEX {_INDEX} ON photos (content_hash)"
 _EMBEDS_AGAIN = "the next `msedge index` reads these photos again"
@@ -128,8 +129,10 @@ def _problems_of_rows(
     while rows := cursor.fetchmany(_ROWS):
         wrong = faults(rows, dim)
         for number, place, *_ in rows:
-            if kind := wrong.get(number):
-                bad[kind].append(number)
+            if not (kind := wrong.get(number)):
+                continue
+            bad[kind].append(number)
+            if len(names[kind]) < _NAMED:
                 names[kind].append(os.fsdecode(place) if isinstance(place, bytes) else str(place))
         done += len(rows)
         watched.progress("checking photos", done, total)
