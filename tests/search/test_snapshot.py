@@ -95,7 +95,7 @@ class TestVector:
     def test_by_id(self):
         snapshot = made(circle(3), ids=[2, 5, 9])
         np.testing.assert_array_equal(snapshot.vector(5), snapshot.vectors[1])
-        assert [snapshot.vector(missing) for missing in (0, 1, 3, 10)] == [None] * 4
+        assert [snapshot.vector(missing) for missing in (-1, 0, 1, 3, 10, 2**70)] == [None] * 6
 
 
 class TestNearest:

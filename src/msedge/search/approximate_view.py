@@ -59,7 +59,7 @@ class IndexedVectors:
 
     def vector(self, photo: int) -> Embeddings | None:
         """The unit vector ``(dim,)`` of a photo by its id; None where it is not there."""
-        (row,) = rows_of(self.index.ids, np.array([photo], np.int64))
+        (row,) = rows_of(self.index.ids, np.array([photo])) if abs(photo) < 2**63 else (-1,)
         if row >= 0 and (self.current is None or self.current[row]):
             vector: Embeddings = unit_vectors(self.index.vectors[row : row + 1])[0]
             return vector

@@ -6,6 +6,7 @@ Tested in ``tests/search/test_gallery_schema.py``.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from msedge.data.images import one_line
@@ -39,18 +40,23 @@ CREATE TABLE photos (
     taken REAL NOT NULL,
     vector BLOB NOT NULL
 );
-CREATE INDEX photos_by_content ON photos (content_hash);
 """
-_CHANGES = f"""
-ALTER TABLE photos ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX photos_by_version ON photos (version);
-CREATE TABLE removed (id INTEGER PRIMARY KEY, version INTEGER NOT NULL);
-CREATE INDEX removed_by_version ON removed (version);
-CREATE TRIGGER photos_removed AFTER DELETE ON photos BEGIN
-    INSERT OR REPLACE INTO removed
-        VALUES (old.id, {VERSION_OF_NOW.replace("main.", "")});
-END;
-"""
+_BY_CONTENT = "photos_by_content"
+_PARTS = {
+    _BY_CONTENT: "CREATE INDEX photos_by_content ON photos (content_hash);",
+    "photos_by_version": "CREATE INDEX photos_by_version ON photos (version);",
+    "removed": "CREATE TABLE removed (id INTEGER PRIMARY KEY, version INTEGER NOT NULL);",
+    "removed_by_version": "CREATE INDEX removed_by_version ON removed (version);",
+    "photos_removed": f"""CREATE TRIGGER photos_removed AFTER DELETE ON photos BEGIN
+        INSERT OR REPLACE INTO removed VALUES (old.id, {VERSION_OF_NOW.replace("main.", "")});
+    END;""",
+}
+_CHANGES = " ".join(
+    [
+        "ALTER TABLE photos ADD COLUMN version INTEGER NOT NULL DEFAULT 0;",
+        *(words for name, words in _PARTS.items() if name != _BY_CONTENT),
+    ]
+)
 _IDENTITY = "INSERT INTO meta VALUES ('identity', lower(hex(randomblob(16))));"
 
 
@@ -66,7 +72,7 @@ def write_schema(connection: sqlite3.Connection, model: Model) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.executescript(_TABLES + _CHANGES)
+    connection.executescript(_TABLES + _PARTS[_BY_CONTENT] + _CHANGES)
     connection.execute("INSERT INTO meta VALUES ('version', 0)")
     connection.execute(_IDENTITY)
     write_model(connection, model)
@@ -88,6 +94,28 @@ def bring_up_to_date(connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version < SCHEMA_VERSION:  # else another process has done it meanwhile
             raise
+
+
+def missing_parts(connection: sqlite3.Connection) -> list[str]:
+    """The tables, indices and triggers beside the photos that a gallery should have, and has not.
+
+    Without them it can be read and written, but slowly, or changes go unnoticed.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    there = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+    wanted = _PARTS if version >= SCHEMA_VERSION else [_BY_CONTENT]
+    return [name for name in wanted if name not in there]
+
+
+def make_parts(connection: sqlite3.Connection, names: Sequence[str]) -> None:
+    """Make what :func:`missing_parts` found, within a transaction.
+
+    Which photos went meanwhile nobody has noted, so that the gallery becomes another one to all
+    that remember what it held.
+    """
+    for name in names:
+        connection.execute(_PARTS[name])
+    connection.execute(_IDENTITY.replace("INSERT", "INSERT OR REPLACE"))
 
 
 def write_model(connection: sqlite3.Connection, model: Model) -> None:

@@ -47,7 +47,7 @@ def open_store(
     if is_lance(path):
         from msedge.search.lance.gallery import LanceGallery
 
-        return LanceGallery.open(path, writable=writable)
+        return LanceGallery.open(path, writable=writable, exact=exact)
     if is_remote(path):
         raise ConfigError(
             f"{one_line(location(path))}: in an object store a gallery is a Lance dataset, whose "

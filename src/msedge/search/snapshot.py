@@ -21,6 +21,7 @@ from msedge.search.store import Ids
 if TYPE_CHECKING:
     from msedge.search.gallery_file import GalleryFile
 
+_LARGEST_ID = 2**63 - 1
 _MOST_CHANGED = 0.25  # share of the photos; beyond it, reading all of them is as quick
 
 
@@ -63,6 +64,8 @@ class Snapshot:
 
     def vector(self, photo: int) -> Embeddings | None:
         """The vector of a photo by its id, ``(dim,)``; None where it is not there."""
+        if not 0 < photo <= _LARGEST_ID:
+            return None
         (row,) = rows_of(self.ids, np.array([photo], np.int64))
         return None if row < 0 else self.vectors[row]
 

@@ -151,9 +151,21 @@ class TestRows:
 
 
 class TestTables:
+    def test_a_missing_trigger_is_made_and_nobody_trusts_what_they_remember(self, gallery):
+        with GalleryFile.open(gallery) as file:
+            before = file.identity()
+        change(gallery, "DROP TRIGGER photos_removed")
+        change(gallery, "DROP INDEX photos_by_version")
+        checked_and_mended(gallery, "sql-parts")
+        with GalleryFile.open(gallery, writable=True) as file:
+            assert file.identity() not in (before, None)
+            version = file.version()
+            file.remove([1])
+            assert file.changes(version, most=9).removed.tolist() == [1]
+
     def test_a_missing_index_is_made(self, gallery):
         change(gallery, "DROP INDEX photos_by_content")
-        checked_and_mended(gallery, "sql-index")
+        checked_and_mended(gallery, "sql-parts")
         with closing(sqlite3.connect(gallery)) as connection:
             plan = connection.execute(
                 "EXPLAIN QUERY PLAN SELECT * FROM photos WHERE content_hash = ''"
@@ -221,7 +233,7 @@ class TestBeside:
         change(gallery, "DROP INDEX photos_by_content")
         gallery.with_name(gallery.name + "-new").touch()
         assert {each.name for each in check_gallery(gallery)} == {
-            "vectors", "sql-index", "leftovers"
+            "vectors", "sql-parts", "leftovers"
         }  # fmt: skip
         assert not any(each.is_left for each in check_gallery(gallery, repair=True))
         assert check_gallery(gallery) == []

@@ -42,7 +42,9 @@ SECONDS_BETWEEN_LOOKS = 1.0
 A look lists the dataset's versions, which an object store bills and takes tens of milliseconds for.
 """
 
-_NEXT_ID = "msedge.next_id"  # in the dataset's configuration
+NEXT_ID = "msedge.next_id"
+"""In the dataset's configuration: ids from here on were never given."""
+
 _TRIES = 50  # at a change that others get in the way of
 _SECONDS_BEFORE_NEXT_TRY = 0.05
 
@@ -229,6 +231,10 @@ class LanceGallery:
         """
         return self._raise_next_id(lambda first: first + count)
 
+    def spare_ids(self, last: int) -> None:
+        """Let the ids up to ``last`` be given to no photo."""
+        self._raise_next_id(lambda first: max(first, last + 1))
+
     def put(self, block: Block) -> None:
         """Add photos in one commit; one with the same id or the same path is replaced.
 
@@ -330,12 +336,12 @@ class LanceGallery:
 
         def plan(dataset: LanceDataset) -> LanceOperation.BaseOperation | None:
             nonlocal before
-            before = int(dataset.config().get(_NEXT_ID, "1"))
+            before = next_id(dataset)
             after = to(before)
-            if after <= before:
+            if after <= before and NEXT_ID in dataset.config():
                 return None
             return LanceOperation.UpdateConfig(
-                config_updates=LanceOperation.UpdateMap({_NEXT_ID: str(after)})
+                config_updates=LanceOperation.UpdateMap({NEXT_ID: str(after)})
             )
 
         self.change(plan)
@@ -348,3 +354,12 @@ class LanceGallery:
     def _check_writable(self) -> None:
         if not self._writable:
             raise DataError(f"gallery {one_line(location(self.path))} was opened for reading alone")
+
+
+def next_id(dataset: LanceDataset) -> int:
+    """The id that a dataset gives next; above all that it holds where it says nothing."""
+    said = dataset.config().get(NEXT_ID)
+    if said is not None:
+        return int(said)
+    ids = dataset.to_table(columns=["id"])["id"]
+    return 1 + int(ids.to_numpy().max(initial=0))

@@ -13,9 +13,9 @@ from msedge.search.lance.moment import Moment
 KIND = "IVF_SQ"
 """Parts of near vectors, each component in a byte.
 
-At 100,000 vectors of 256 dimensions it was built in a tenth of the time of a graph (HNSW) or of
-product quantization, and answered as quickly (``benchmarks/lance_search.py``); in an object store
-a query reads a few whole parts, where a graph is read node by node.
+It needs no training but that of the parts' centres, and its candidates are nearly in order; in an
+object store a query reads a few whole parts, where a graph is read node by node. What it costs is
+measured by ``benchmarks/lance_search.py`` and ``benchmarks/query_cost.py``.
 """
 
 NAME = "msedge_vectors"

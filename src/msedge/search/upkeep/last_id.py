@@ -15,9 +15,6 @@ from msedge.search.store import Store
 if TYPE_CHECKING:
     from msedge.search.lance.gallery import LanceGallery
 
-NEXT_ID = "msedge.next_id"
-"""In the configuration of a Lance dataset."""
-
 
 def last_id(store: Store) -> int:
     """The largest id ever given, 0 before the first."""
@@ -30,6 +27,8 @@ def last_id(store: Store) -> int:
 
 def next_id_mark(gallery: LanceGallery) -> int:
     """The id that a Lance gallery gives next, as it says itself; 1 where it says none."""
+    from msedge.search.lance.gallery import NEXT_ID
+
     return int(gallery.now(afresh=True).dataset.config().get(NEXT_ID, "1"))
 
 
@@ -41,9 +40,7 @@ def never_give_again(store: GalleryFile | LanceGallery, last: int) -> None:
         last: 0 or more.
     """
     if not isinstance(store, GalleryFile):
-        given = store.reserve_ids(1)
-        if given < last:
-            store.reserve_ids(last - given)
+        store.spare_ids(last)
         return
     with store.transaction() as connection:
         connection.execute("DELETE FROM sqlite_sequence WHERE name = 'photos' AND seq < ?", (last,))

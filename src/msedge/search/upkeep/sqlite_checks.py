@@ -18,7 +18,7 @@ from msedge.errors import DataError
 from msedge.search.gallery_connections import check_file, open_to_read, told
 from msedge.search.gallery_file import GalleryFile
 from msedge.search.gallery_rows import PHOTO_COLUMNS
-from msedge.search.gallery_schema import read_meta
+from msedge.search.gallery_schema import make_parts, missing_parts, read_meta
 from msedge.search.upkeep.findings import Problem, examples, found
 from msedge.search.upkeep.row_faults import FIELD, PATH, VECTOR, faults
 from msedge.search.upkeep.salvage import count_readable, is_damaged_gallery, salvage
@@ -27,8 +27,6 @@ from msedge.search.upkeep.watching import Watched
 _ROWS = 4096
 _FAULTS_TOLD = 20  # by SQLite
 _NAMED = 4  # photos of a fault
-_INDEX = "photos_by_content"
-_MAKE_INDEX = f"CREATE INDEX {_INDEX} ON photos (content_hash)"
 _EMBEDS_AGAIN = "the next `msedge index` reads these photos again"
 _FAULTS = {
     VECTOR: "vectors that are cut short, not finite or not of length 1",
@@ -107,9 +105,10 @@ def _problems_within(
     if lacking:
         yield found("schema", f"no column {examples(lacking)}", len(lacking), "index again")
         return
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (_INDEX,)).fetchone():
-        advice = "makes it; without it, indexing is slow"
-        yield found("sql-index", f"no SQL index {_INDEX}", 1, advice, _making_index(path))
+    if parts := missing_parts(connection):
+        advice = "makes it; without it, changes are slow or go unnoticed"
+        what = f"no SQL table, index or trigger {examples(parts)}"
+        yield found("sql-parts", what, len(parts), advice, _making(path, parts))
     yield from _problems_of_rows(connection, path, dim, watched)
 
 
@@ -162,10 +161,10 @@ def _salvaging(path: Path) -> Callable[[], str]:
     return mend
 
 
-def _making_index(path: Path) -> Callable[[], str]:
+def _making(path: Path, parts: list[str]) -> Callable[[], str]:
     def mend() -> str:
         with GalleryFile.open(path, writable=True) as file, file.transaction() as connection:
-            connection.execute(_MAKE_INDEX)
+            make_parts(connection, parts)
         return "made"
 
     return mend
