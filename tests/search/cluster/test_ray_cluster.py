@@ -51,10 +51,9 @@ def test_a_private_cluster_leaves_nothing_and_says_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow  # Ray tries for half a minute
 def test_an_address_where_nobody_answers_is_one_line():
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(ConfigError, match=r"cannot join the Ray cluster 127\.0\.0\.1:1 "):
-        with ray_cluster("127.0.0.1:1"):
-            pass
+    told = pytest.raises(ConfigError, match=r"cannot join the Ray cluster 127\.0\.0\.1:1 \(")
+    with told, ray_cluster("127.0.0.1:1"):
+        pass
     assert signal.getsignal(signal.SIGTERM) is before

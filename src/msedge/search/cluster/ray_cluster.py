@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -25,6 +27,7 @@ from msedge.errors import ConfigError
 from msedge.search.cpus import usable_cpus
 
 _STORE_BYTES = 128 * 2**20  # descriptions of the work and of results; photos never pass through
+_SECONDS_TO_ANSWER = 10.0
 _LONGEST_FOLDER = 40  # characters; Ray puts sockets below it, whose paths may have 107
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -40,6 +43,10 @@ _PRIVATE = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
 }
 _FOLDER = "msedge-ray-"
+_TOKENS = (
+    "RAY_AUTH_TOKEN",
+    "RAY_AUTH_TOKEN_PATH",
+)  # by which processes of a cluster know each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,9 @@ def ray_cluster(address: str | None, *, cpus: int | None = None) -> Iterator[Non
             yield
             return
         folder = None if address else _folder()
+        if address is None and not any(name in os.environ for name in _TOKENS):
+            # Else Ray writes one to the home folder. It stays: Ray reads it once a process.
+            os.environ[_TOKENS[0]] = secrets.token_hex(32)
         try:
             _start(address, cpus or usable_cpus(), folder)
             silence()
@@ -110,6 +120,7 @@ def _start(address: str | None, cpus: int, folder: Path | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         if address is not None:
+            _check_answers(address)
             with _unheard():
                 ray.init(address=address, **quiet)
             return
@@ -127,6 +138,13 @@ def _start(address: str | None, cpus: int, folder: Path | None) -> None:
         way_out = "" if address is None else ": check the address, and that its Ray is this release"
         reason = one_line(str(error).strip().partition("\n")[0])[:200]
         raise ConfigError(f"cannot {what} ({reason}){way_out}") from error
+
+
+def _check_answers(address: str) -> None:
+    """Ask whether anybody is there at all: Ray would wait for many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:  # else a name that Ray has to look up
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
 
 
 def _folder() -> Path:
