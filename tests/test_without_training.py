@@ -18,9 +18,9 @@ from msedge.data.sample import draw_photo, draw_sketch
 from msedge.models.shipped import find_model
 
 ABSENT = (
-    "fastapi", "kornia", "lightning_fabric", "onnx", "onnxscript", "pillow_heif",
-    "prometheus_client", "pytorch_metric_learning", "resvg_py", "tensorboard", "timm", "torch",
-    "torchvision", "uvicorn",
+    "faiss", "fastapi", "fsspec", "kornia", "lance", "lightning_fabric", "onnx", "onnxscript",
+    "pillow_heif", "prometheus_client", "pyarrow", "pytorch_metric_learning", "ray", "resvg_py",
+    "tensorboard", "timm", "torch", "torchvision", "uvicorn",
 )  # fmt: skip
 HIDING = f"""
 import sys

@@ -7,12 +7,16 @@ loaded when it is first asked for.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from msedge.errors import MSEdgeError
 
 if TYPE_CHECKING:
     from msedge.search.gallery import Gallery
+
+# From 1.32 on, ONNX Runtime counts its users, in a file at home and over the network: not here.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["Gallery", "MSEdgeError", "__version__"]

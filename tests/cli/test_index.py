@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from encoders import ColourEncoder
 from msedge.cli.index import index_command
 from msedge.errors import DataError, WeightsError
+from msedge.search import approximate_due
+from msedge.search.approximate_view import IndexedVectors
 from msedge.search.gallery_file import GalleryFile
 from msedge.search.indexing import index as index_photos
 from msedge.search.onnx_encoder import OnnxEncoder
@@ -137,3 +139,32 @@ class TestStopping:
         assert f"stopped with {303 - new} photos left; the same command goes on" in errors
         with GalleryFile.open(tmp_path / "photos.msedge") as file:
             assert file.count() == new
+
+
+class TestApproximateIndex:
+    def test_a_small_gallery_gets_one_when_a_recall_is_asked_for(self, root, tmp_path):
+        run(root)
+        folder = tmp_path / "photos.msedge.approximate"
+        assert not folder.exists()
+        done = run(root, "--recall", "0.9")
+        assert "recall" in done.stdout
+        with GalleryFile.open(tmp_path / "photos.msedge") as file:
+            assert isinstance(file.view().vectors, IndexedVectors)
+        before = (folder / "about.json").read_bytes()
+        assert "recall" not in run(root, "--recall", "0.9").stdout
+        assert (folder / "about.json").read_bytes() == before
+
+    def test_it_is_built_anew_when_much_is_new(self, root, tmp_path):
+        run(root, "--recall", "0.9")
+        write_photo(root / "new.jpg", 77, size=(60, 40))
+        document = json.loads(run(root, "--recall", "0.9", "--json").stdout)
+        assert document["new"] == 1
+        about = json.loads((tmp_path / "photos.msedge.approximate" / "about.json").read_text())
+        assert about["about"]["count"] == 4
+
+    def test_a_large_gallery_gets_one_without_being_asked(self, root, tmp_path, monkeypatch):
+        monkeypatch.setattr(approximate_due, "APPROXIMATE_FROM", 3)
+        run(root, "--recall", "1")
+        assert not (tmp_path / "photos.msedge.approximate").exists()
+        run(root)
+        assert (tmp_path / "photos.msedge.approximate" / "about.json").exists()

@@ -57,7 +57,7 @@ def copy_command(
     from msedge.cli.gallery_output import show_copied
     from msedge.search.upkeep.copying import copy_gallery
 
-    with _watched("nothing was made") as (watcher, stop):
+    with watched("nothing was made") as (watcher, stop):
         copied = copy_gallery(gallery, copy, watcher=watcher, stop=stop)
     if as_json:
         _print_json({"gallery": str(gallery), "copy": str(copy), **copied.as_dict()})
@@ -86,7 +86,7 @@ def check_command(
     from msedge.cli.gallery_output import show_findings
     from msedge.search.upkeep.checking import check_gallery
 
-    with _watched("what was mended stays so" if repair else "nothing was changed") as running:
+    with watched("what was mended stays so" if repair else "nothing was changed") as running:
         watcher, stop = running
         findings = check_gallery(gallery, repair=repair, photos=photos, watcher=watcher, stop=stop)
     is_sound = not any(finding.is_left for finding in findings)
@@ -105,7 +105,7 @@ def stats_command(gallery: Gallery, as_json: AsJson = False) -> None:
     from msedge.cli.gallery_output import show_statistics
     from msedge.search.upkeep.statistics import gallery_statistics
 
-    with _watched("nothing was changed") as (watcher, stop):
+    with watched("nothing was changed") as (watcher, stop):
         statistics = gallery_statistics(gallery, watcher=watcher, stop=stop)
     if as_json:
         _print_json(statistics.as_dict())
@@ -119,7 +119,7 @@ def compact_command(gallery: Gallery, as_json: AsJson = False) -> None:
     from msedge.cli.gallery_output import show_compacted
     from msedge.search.upkeep.compacting import compact_gallery
 
-    with _watched("the gallery is whole; the same command goes on") as (watcher, stop):
+    with watched("the gallery is whole; the same command goes on") as (watcher, stop):
         compacted = compact_gallery(gallery, watcher=watcher, stop=stop)
     if as_json:
         _print_json({"gallery": str(gallery), **compacted.as_dict()})
@@ -153,7 +153,7 @@ def approximate_command(
     from msedge.cli.gallery_output import show_approximate
     from msedge.search.upkeep.approximating import build_approximate
 
-    with _watched("the index is as it was") as (watcher, stop):
+    with watched("the index is as it was") as (watcher, stop):
         built = build_approximate(
             gallery, recall=recall, kind=kind, force=force, watcher=watcher, stop=stop
         )
@@ -164,7 +164,7 @@ def approximate_command(
 
 
 @contextmanager
-def _watched(when_stopped: str) -> Iterator[tuple[UpkeepWatcher, threading.Event]]:
+def watched(when_stopped: str) -> Iterator[tuple[UpkeepWatcher, threading.Event]]:
     """A bar that moves, and a way to be stopped, which says how things are then."""
     from msedge.cli.watcher import TerminalWatcher
     from msedge.search.upkeep.watching import StoppedError

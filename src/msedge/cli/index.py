@@ -6,10 +6,8 @@ Tested in ``tests/cli/test_index.py`` and ``tests/cli/test_index_on_ray.py``.
 from __future__ import annotations
 
 import json
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +25,7 @@ from msedge.cli.index_options import (
     worker_lines,
 )
 from msedge.cli.search_options import DEFAULT_GALLERY
+from msedge.cli.signals import INTERRUPTED, stopped_by_signals
 from msedge.search.locations import location
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 
 _SKIPS_SHOWN = 20
-_INTERRUPTED = 130
 
 
 def index_command(
@@ -85,6 +83,18 @@ def index_command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what it came to as JSON, all skips included.")
     ] = False,
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            "--recall",
+            min=0.0,
+            max=1.0,
+            help="Bring the approximate index up to date afterwards, so that it finds this share "
+            "of the true first 20 photos (default: 0.99 from a million photos on, no index below; "
+            "1: none).",
+            show_default=False,
+        ),
+    ] = None,
     engine: EngineName = Engine.LOCAL,
     address: Address = None,
     workers: Workers = None,
@@ -103,9 +113,10 @@ def index_command(
     from msedge.search.onnx_encoder import OnnxEncoder
 
     only_ray = any((address, workers, gpus_per_worker, image_column))
-    check_engine(engine, gallery, photos, rebuild=rebuild, only_ray=only_ray)
+    only_local = recall is not None
+    check_engine(engine, gallery, photos, rebuild=rebuild, only_ray=only_ray, only_local=only_local)
     if engine is Engine.RAY:
-        with _stopped_by_signals() as stop, IndexTerminal() as watcher:
+        with stopped_by_signals() as stop, IndexTerminal() as watcher:
             done = index_with_ray(
                 photos,
                 gallery,
@@ -125,7 +136,7 @@ def index_command(
         return
     # One thread a photo, several photos at a time: nothing waits for anything then.
     encoder = OnnxEncoder.load(_model(model, gallery, rebuild), threads=1)
-    with _stopped_by_signals() as stop, IndexTerminal() as watcher:
+    with stopped_by_signals() as stop, IndexTerminal() as watcher:
         summary = index(
             photos,
             gallery,
@@ -138,7 +149,38 @@ def index_command(
             workers=threads,
             stop=stop,
         )
+    if not summary.stopped:
+        _keep_quick(gallery, recall, quiet=as_json)
     _tell(summary, gallery, as_json)
+
+
+def _keep_quick(gallery: Path, recall: float | None, *, quiet: bool) -> None:
+    """Build the approximate index where it is asked for or due."""
+    from msedge.search.approximate_due import APPROXIMATE_FROM, RECALL, is_due
+    from msedge.search.gallery_file import GalleryFile
+
+    if recall == 1:
+        return
+    with GalleryFile.open(gallery) as file:
+        if not is_due(file, least=APPROXIMATE_FROM if recall is None else 1):
+            return
+    if recall is None and find_spec("faiss") is None:
+        typer.echo(
+            f"msedge: from {APPROXIMATE_FROM:,} photos on an approximate index makes searching "
+            "quick: pip install 'msedge[ann]', then `msedge gallery approximate`",
+            err=True,
+        )
+        return
+    from msedge.cli.gallery import watched
+    from msedge.cli.gallery_output import show_approximate
+    from msedge.search.upkeep.approximating import build_approximate
+
+    with watched("the photos are in the gallery, its index is as it was") as (watcher, stop):
+        built = build_approximate(
+            gallery, recall=recall or RECALL, force=True, watcher=watcher, stop=stop
+        )
+    if not quiet:
+        show_approximate(built, gallery)
 
 
 def _tell(
@@ -158,7 +200,7 @@ def _tell(
             "there",
             err=True,
         )
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _model(asked: str | None, gallery: Path, rebuild: bool) -> str:
@@ -172,27 +214,6 @@ def _model(asked: str | None, gallery: Path, rebuild: bool) -> str:
         return DEFAULT_MODEL
     with GalleryFile.open(gallery) as file:
         return file.model.name
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, or a request to end, sets; the second one ends at once."""
-    stop = threading.Event()
-
-    def ask(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # others cannot set handlers
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _show(summary: IndexSummary, gallery: Path) -> None:

@@ -87,7 +87,13 @@ ImageColumn = Annotated[
 
 
 def check_engine(
-    engine: Engine, gallery: Path, sources: Sequence[Path], *, rebuild: bool, only_ray: bool
+    engine: Engine,
+    gallery: Path,
+    sources: Sequence[Path],
+    *,
+    rebuild: bool,
+    only_ray: bool,
+    only_local: bool,
 ) -> None:
     """Refuse combinations that mean nothing, saying which would.
 
@@ -97,6 +103,7 @@ def check_engine(
         sources: what to index.
         rebuild: whether everything is to be embedded anew.
         only_ray: whether an option was given that only the engine ``ray`` has.
+        only_local: whether one was given that only the engine ``local`` has.
 
     Raises:
         ConfigError: the engine cannot do what is asked for.
@@ -107,6 +114,11 @@ def check_engine(
             raise ConfigError(
                 f"--engine ray writes a Lance dataset: give --gallery {gallery.stem}.lance instead "
                 f"of {gallery} (`msedge gallery copy` brings over what that one holds)"
+            )
+        if only_local:
+            raise ConfigError(
+                "--recall is not for --engine ray: build the dataset's index afterwards with "
+                "`msedge gallery approximate NAME.lance --recall R`"
             )
         if rebuild:
             raise ConfigError(

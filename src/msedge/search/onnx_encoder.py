@@ -5,7 +5,6 @@ Tested in ``tests/search/test_onnx_encoder.py``.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,9 +21,6 @@ from msedge.search.encoder import Embeddings, Pixels
 
 if TYPE_CHECKING:
     import onnxruntime
-
-# Before it is imported: from 1.32 on it counts its users, over the network and in a file at home.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _CHUNK = 8  # images that go through the network together
 _SHOWN = 160  # characters of ONNX Runtime's own words

@@ -98,6 +98,13 @@ def read_photo(
     except OSError as error:
         return Unreadable(file, (error.strerror or str(error)).lower(), is_damaged=False)
     file = FoundFile(file.path, status.st_size, status.st_mtime_ns)
+    return photo_of(file, content, size, is_known)
+
+
+def photo_of(
+    file: FoundFile, content: bytes, size: int, is_known: Callable[[str], bool] = lambda _: False
+) -> ReadPhoto | Unreadable:
+    """A photo from its bytes, wherever they were read; arguments as :func:`read_photo` has them."""
     content_hash = hash_of(content)
     if is_known(content_hash):
         return ReadPhoto(file, content_hash, None)

@@ -2,7 +2,7 @@
 
 A part whose worker or machine dies is done again by another, a bounded number of times, and is then
 left out: the caller sees which results did not come. Tested in
-``tests/search/cluster/test_ray_parts.py``.
+``tests/search/cluster/test_indexing_on_ray.py``.
 """
 
 from __future__ import annotations

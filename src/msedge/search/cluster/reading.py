@@ -1,12 +1,11 @@
 """From a photo of any place to its hash and pixels, as the single-machine index has them.
 
 A file of this machine is read by the same function as there; the bytes of all others go through the
-same steps. Tested in ``tests/search/cluster/test_reading.py``.
+same steps. Tested in ``tests/search/cluster/test_worker.py``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from typing import Any
 
-from msedge.data.images import one_line
 from msedge.errors import DataError
 from msedge.search.cluster.objects import (
     found_at,
@@ -27,10 +25,9 @@ from msedge.search.cluster.shards import TAR, shard_kind
 from msedge.search.cluster.wire import Item, ShardFile
 from msedge.search.folders import FoundFile
 from msedge.search.locations import is_remote, location
-from msedge.search.photo_reading import MAX_BYTES, ReadPhoto, Unreadable, _look, read_photo
+from msedge.search.photo_reading import MAX_BYTES, ReadPhoto, Unreadable, photo_of, read_photo
 
 _FETCHED_AT_ONCE = 16  # objects of a store, whose answers take tens of milliseconds
-_HASH_BYTES = 32
 _TOO_LARGE = f"more than {MAX_BYTES // 1_000_000} MB: scale it down"
 
 Content = bytes | Unreadable | None
@@ -62,15 +59,7 @@ def read_content(item: Item, content: Content, size: int) -> ReadPhoto | Unreada
         return read_photo(item.file, size, lambda _: False)
     if isinstance(content, Unreadable):
         return content
-    content_hash = hashlib.blake2b(content, digest_size=_HASH_BYTES).hexdigest()
-    name = item.file.path
-    try:
-        return ReadPhoto(item.file, content_hash, _look(content, name, size))
-    except DataError as error:
-        reason = str(error).removeprefix(f"cannot read image {one_line(name)}: ")
-        return Unreadable(item.file, reason, is_damaged=True)
-    except MemoryError:
-        return Unreadable(item.file, "too large for the memory that is left", is_damaged=False)
+    return photo_of(item.file, content, size)
 
 
 def content_of_cell(cell: Any, shard: str) -> bytes:
