@@ -26,11 +26,12 @@ from msedge.search.approximate.plan import IndexPlan, Kind, plan_for
 from msedge.search.approximate.reranking import Vectors
 from msedge.search.approximate.searcher import Searcher
 from msedge.search.approximate.structure import Structure, add, trained
-from msedge.search.approximate.tuning import Tuned, blends, tuned
+from msedge.search.approximate.tuning import Tuned, tuned
 from msedge.search.approximate.vector_files import sole_builder, sweep, write_vectors
 from msedge.search.candidates import unit_vectors
 from msedge.search.encoder import Embeddings
 from msedge.search.gallery_rows import STORED_VECTOR, Model
+from msedge.search.sample_queries import blends
 from msedge.search.store import Ids
 
 _BLOCK = 16_384

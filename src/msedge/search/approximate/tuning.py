@@ -18,9 +18,7 @@ from msedge.search.approximate.searcher import Searcher
 from msedge.search.approximate.structure import full_width, is_graph
 from msedge.search.candidates import unit_vectors
 from msedge.search.encoder import Embeddings
-
-SAMPLE = 256
-"""Queries that recall is measured with."""
+from msedge.search.sample_queries import aim_for
 
 _BLOCK = 8192
 _LEAST = Effort(8, 100)
@@ -28,8 +26,6 @@ _LEAST_OF_GRAPH = Effort(64, 40)
 _MOST_DEPTH = 6400
 _WIDEST_WALK = 2048
 _ROUNDING = 1e-6
-# A sample says what it says of itself: half of what may be missed is kept back for the others.
-_KEPT_BACK = 0.5
 
 Told = Callable[[int, int], None]
 
@@ -47,27 +43,6 @@ class Tuned:
     effort: Effort
     recall: float
     sample: int
-
-
-def blends(vectors: Vectors, rng: np.random.Generator, count: int = SAMPLE) -> Embeddings:
-    """Queries for a gallery of which none are known: halfway between two photos each.
-
-    Drawings lie beside the photos rather than among them. Such blends need as many lists as
-    sketches of real people do, which photos with noise do not (``benchmarks/ann.py``).
-
-    Args:
-        vectors: float16 ``(N, dim)``.
-        rng: chooses the photos.
-        count: how many.
-    """
-    if not len(vectors):
-        return np.empty((0, vectors.shape[1]), np.float32)
-    pairs = rng.integers(len(vectors), size=(2, count))
-    both = unit_vectors(vectors[pairs[0]]) + unit_vectors(vectors[pairs[1]])
-    lengths = np.linalg.norm(both, axis=1, keepdims=True)
-    return np.where(
-        lengths > 0.01, both / np.maximum(lengths, 0.01), unit_vectors(vectors[pairs[0]])
-    )
 
 
 def least_similarity(vectors: Vectors, queries: Embeddings, told: Told) -> npt.NDArray[np.float32]:
@@ -105,7 +80,7 @@ def tuned(searcher: Searcher, queries: Embeddings, recall: float, told: Told) ->
     if not len(queries) or not len(searcher.vectors):
         return Tuned(first, 1.0, 0)
     least = least_similarity(searcher.vectors, queries, told)
-    aim = 1.0 - (1.0 - recall) * _KEPT_BACK
+    aim = aim_for(recall)
     widest = full_width(searcher.structure)
     if is_graph(searcher.structure):
         widest = min(widest, _WIDEST_WALK)

@@ -16,7 +16,6 @@ from lance import LanceDataset, LanceOperation
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError, DataError
-from msedge.search.candidates import unit_vectors
 from msedge.search.encoder import Embeddings
 from msedge.search.lance.datasets import told
 from msedge.search.lance.moment import Moment
@@ -24,6 +23,7 @@ from msedge.search.lance.scanned import Scanned
 from msedge.search.lance.schema import vectors_of
 from msedge.search.lance.vector_index import KIND, NAME, Tuning
 from msedge.search.locations import location
+from msedge.search.sample_queries import aim_for, blends
 
 if TYPE_CHECKING:
     from msedge.search.lance.gallery import LanceGallery
@@ -51,7 +51,7 @@ def build_index(
     Args:
         gallery: others may read and change it meanwhile.
         recall: share of the true first 20 that is to be found, in (0, 1].
-        queries: unit vectors ``(n, dim)`` to measure that with; None for some of the photos'.
+        queries: unit vectors ``(n, dim)`` to measure that with; None for blends of photos.
         telling: told what is being done; may raise to make an end between two steps.
 
     Raises:
@@ -96,12 +96,12 @@ def _build(dataset: LanceDataset, partitions: int) -> None:
 
 
 def _sample(moment: Moment) -> Embeddings:
-    """Vectors of some photos, the same ones each time."""
-    count = moment.count()
-    some = np.random.default_rng(_SEED).choice(count, min(count, _QUERIES), replace=False)
+    """Blends of some photos, the same ones each time."""
+    random, count = np.random.default_rng(_SEED), moment.count()
+    some = random.choice(count, min(count, 2 * _QUERIES), replace=False)
     with told(moment.path):
         rows = moment.dataset.take(np.sort(some).tolist(), columns=["vector"])
-    return unit_vectors(vectors_of(rows, moment.dim))
+    return blends(vectors_of(rows, moment.dim), random, _QUERIES)
 
 
 def _tuned(moment: Moment, queries: Embeddings, tuning: Tuning) -> Tuning:
@@ -111,7 +111,7 @@ def _tuned(moment: Moment, queries: Embeddings, tuning: Tuning) -> Tuning:
     ]
     while True:
         tuning = replace(tuning, recall=_recall(moment, queries, truth, tuning))
-        if tuning.recall >= tuning.wanted:
+        if tuning.recall >= aim_for(tuning.wanted):
             return tuning
         if tuning.probes < tuning.partitions:
             tuning = replace(tuning, probes=min(2 * tuning.probes, tuning.partitions))
