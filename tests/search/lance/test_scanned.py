@@ -23,7 +23,7 @@ def moment(tmp_path_factory):
     """Three partitions of an index, and photos that it does not know; some are rare."""
     gallery = LanceGallery.create(tmp_path_factory.mktemp("a") / "a.lance", MODEL)
     put(gallery, range(1, PHOTOS + 1))
-    gallery.build_index(recall=0.5)
+    gallery.build_index(recall=0.1)
     put(gallery, range(PHOTOS + 1, PHOTOS + AFTER + 1))
     gallery.commit([], removing=range(100, 200))
     return gallery.now()
