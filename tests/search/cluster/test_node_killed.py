@@ -108,6 +108,7 @@ class KillsInTheMiddle:
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 def test_a_node_is_killed_while_20_000_photos_are_embedded(
     photos: Path, model: str, machines: Machines, tmp_path: Path
 ) -> None:
