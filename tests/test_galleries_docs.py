@@ -39,8 +39,8 @@ def files(tmp_path, monkeypatch):
 
 def options_of(command):
     application = typer.main.get_command(app)
-    group = application.commands["gallery"]
-    return {o for p in group.commands[command].params for o in p.opts}
+    commands = {**application.commands, **application.commands["gallery"].commands}
+    return {o for p in commands[command].params for o in p.opts}
 
 
 def test_there_are_some():
@@ -64,7 +64,7 @@ def test_every_option_is_a_commands():
     named = set(re.findall(r"`(--[a-z]+(?:-[a-z]+)*)", PAGE)) | set(
         re.findall(r"\s(--[a-z]+)", "\n".join(BLOCKS))
     )
-    known = {o for name in ("copy", "check", "stats", "approximate") for o in options_of(name)}
+    known = {o for name in ("copy", "check", "stats", "approximate", "index") for o in options_of(name)}
     assert {"--repair", "--photos", "--recall", "--kind", "--force", "--json"} <= named
     assert named <= known
 
@@ -92,7 +92,7 @@ def test_figures_are_the_codes():
 def test_extras_are_the_packages():
     extras = {extra for value in EXTRAS.values() for extra in value.split(",")}
     named = set(re.findall(r"msedge\[([a-z]+)\]", PAGE))
-    assert named == {"lance", "ann"}
+    assert named == {"lance", "ann", "ray"}
     assert named <= extras
 
 
