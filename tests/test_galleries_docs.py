@@ -62,9 +62,10 @@ def test_each_command_runs(command, tmp_path):
 
 def test_every_option_is_a_commands():
     named = set(re.findall(r"`(--[a-z]+(?:-[a-z]+)*)", PAGE)) | set(
-        re.findall(r"\s(--[a-z]+)", "\n".join(BLOCKS))
+        re.findall(r"\s(--[a-z]+(?:-[a-z]+)*)", "\n".join(BLOCKS))
     )
-    known = {o for name in ("copy", "check", "stats", "approximate", "index") for o in options_of(name)}
+    commands = ("copy", "check", "stats", "approximate", "index")
+    known = {option for name in commands for option in options_of(name)}
     assert {"--repair", "--photos", "--recall", "--kind", "--force", "--json"} <= named
     assert named <= known
 
