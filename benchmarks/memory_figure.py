@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from html import escape
 
 from msedge.figures.chart import wrapped
+from svg_page import INK, MARGIN, SIZE, WIDTH, svg_page
 
-WIDTH = 760
-_MARGIN, _LEFT, _RIGHT = 16, 84, 744
+_LEFT, _RIGHT = 84, 744
 _TALL = 190  # of a plot
-_SIZE, _TITLE_SIZE, _LINE = 14, 18, 18
-_INK, _SOFT, _GRID = "#1a1a1a", "#595959", "#dedede"
+_TITLE_SIZE, _LINE = 18, 18
+_SOFT, _GRID = "#595959", "#dedede"
 _MOST_TICKS = 6
 _CAPTION = (
     "Solid: all resident memory. Dotted: the part that the program has allocated; the rest is "
@@ -77,11 +77,11 @@ def memory_chart(title: str, courses: Sequence[Course]) -> str:
         The text of an SVG file.
     """
     parts: list[str] = []
-    bottom = float(_MARGIN)
-    for line in wrapped(title, 0.9 * (WIDTH - 2 * _MARGIN), _TITLE_SIZE):
+    bottom = float(MARGIN)
+    for line in wrapped(title, 0.9 * (WIDTH - 2 * MARGIN), _TITLE_SIZE):
         bottom += 1.4 * _TITLE_SIZE
         parts.append(
-            f'<text x="{_MARGIN}" y="{bottom - 5:.1f}" font-size="{_TITLE_SIZE}" '
+            f'<text x="{MARGIN}" y="{bottom - 5:.1f}" font-size="{_TITLE_SIZE}" '
             f'font-weight="bold">{escape(line)}</text>'
         )
     most = max(max(course.resident) for course in courses)
@@ -90,25 +90,17 @@ def memory_chart(title: str, courses: Sequence[Course]) -> str:
         parts += _panel(course, top, most)
         bottom = top + _TALL + 46
     bottom += 10
-    for line in wrapped(_CAPTION, WIDTH - 2 * _MARGIN, _SIZE):
+    for line in wrapped(_CAPTION, WIDTH - 2 * MARGIN, SIZE):
         bottom += _LINE
-        parts.append(f'<text x="{_MARGIN}" y="{bottom:.1f}" fill="{_SOFT}">{escape(line)}</text>')
-    height = math.ceil(bottom + _MARGIN)
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-        f'height="{height}" font-family="Helvetica, Arial, sans-serif" font-size="{_SIZE}" '
-        f'fill="{_INK}" role="img">',
-        f"<title>{escape(title)}</title>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-    )
-    return "\n".join([*head, *parts, "</svg>", ""])
+        parts.append(f'<text x="{MARGIN}" y="{bottom:.1f}" fill="{_SOFT}">{escape(line)}</text>')
+    return svg_page(title, parts, bottom)
 
 
 def _panel(course: Course, top: float, most: float) -> Iterator[str]:
     bottom = top + _TALL
     across = _Axis.over(_LEFT, _RIGHT, course.minutes[-1])
     up = _Axis.over(bottom, top, most)
-    yield f'<text x="{_MARGIN}" y="{top - 16:.1f}" font-weight="bold">{escape(course.title)}</text>'
+    yield f'<text x="{MARGIN}" y="{top - 16:.1f}" font-weight="bold">{escape(course.title)}</text>'
     for y, label in up.ticks():
         yield _line(_LEFT, y, _RIGHT, y, f'stroke="{_GRID}"')
         yield (
@@ -127,7 +119,7 @@ def _panel(course: Course, top: float, most: float) -> Iterator[str]:
             f"{across.at(minute):.1f},{up.at(value):.1f}"
             for minute, value in zip(course.minutes, values, strict=True)
         )
-        yield f'<polyline points="{points}" fill="none" stroke="{_INK}" stroke-width="2"{style}/>'
+        yield f'<polyline points="{points}" fill="none" stroke="{INK}" stroke-width="2"{style}/>'
     yield (
         f'<text x="{(_LEFT + _RIGHT) / 2:.1f}" y="{bottom + 38:.1f}" text-anchor="middle" '
         f'fill="{_SOFT}">minutes; memory in MB (10^6 bytes)</text>'

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from html import escape
 
 from msedge.figures.chart import wrapped
+from svg_page import MARGIN, SIZE, WIDTH, svg_page
 
-WIDTH = 760
-_MARGIN, _LEFT, _RIGHT = 16, 92, 700
+_LEFT, _RIGHT = 92, 700
 _TALL = 330  # of the plot
-_SIZE, _TITLE_SIZE, _LINE = 14, 18, 18
-_INK, _SOFT, _GRID = "#1a1a1a", "#595959", "#dedede"
+_TITLE_SIZE, _LINE = 18, 18
+_SOFT, _GRID = "#595959", "#dedede"
 _COLOURS = ("#0b5fa5", "#c0392b", "#1e7d4f", "#8e5ea2", "#9a6a00")  # apart in grey and to most eyes
 _DASHES = ("", "7 4", "2 3", "9 3 2 3", "4 4")
 
@@ -68,11 +68,11 @@ def cost_chart(title: str, caption: str, curves: Sequence[Curve]) -> str:
         The text of an SVG file.
     """
     parts: list[str] = []
-    top = float(_MARGIN)
-    for line in wrapped(title, 0.9 * (WIDTH - 2 * _MARGIN), _TITLE_SIZE):
+    top = float(MARGIN)
+    for line in wrapped(title, 0.9 * (WIDTH - 2 * MARGIN), _TITLE_SIZE):
         top += 1.4 * _TITLE_SIZE
         parts.append(
-            f'<text x="{_MARGIN}" y="{top - 5:.1f}" font-size="{_TITLE_SIZE}" '
+            f'<text x="{MARGIN}" y="{top - 5:.1f}" font-size="{_TITLE_SIZE}" '
             f'font-weight="bold">{escape(line)}</text>'
         )
     for curve, colour, dash in zip(curves, _COLOURS, _DASHES, strict=False):
@@ -92,18 +92,10 @@ def cost_chart(title: str, caption: str, curves: Sequence[Curve]) -> str:
         parts.append(_stroke("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), colour, dash))
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in points]
     bottom += 52
-    for line in wrapped(caption, WIDTH - 2 * _MARGIN, _SIZE):
+    for line in wrapped(caption, WIDTH - 2 * MARGIN, SIZE):
         bottom += _LINE
-        parts.append(f'<text x="{_MARGIN}" y="{bottom:.1f}" fill="{_SOFT}">{escape(line)}</text>')
-    height = math.ceil(bottom + _MARGIN)
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-        f'height="{height}" font-family="Helvetica, Arial, sans-serif" font-size="{_SIZE}" '
-        f'fill="{_INK}" role="img">',
-        f"<title>{escape(title)}</title>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-    )
-    return "\n".join([*head, *parts, "</svg>", ""])
+        parts.append(f'<text x="{MARGIN}" y="{bottom:.1f}" fill="{_SOFT}">{escape(line)}</text>')
+    return svg_page(title, parts, bottom)
 
 
 def _grid(across: _Log, up: _Log) -> Iterator[str]:
