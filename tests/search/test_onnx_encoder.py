@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -276,3 +277,16 @@ class TestNumbers:
         network.projection.bias.data[0] += 0.25
         save_checkpoint(pair, network, card, half=True)
         assert OnnxEncoder.load(pair).fingerprint != before
+
+
+def test_nobody_is_told_that_it_runs(tmp_path):
+    """ONNX Runtime would keep a record of its use below the home folder, and send it."""
+    program = (
+        "import numpy as np; from msedge.search.onnx_encoder import OnnxEncoder;"
+        "encoder = OnnxEncoder.load(); size = encoder.image_size;"
+        "encoder.photos(np.zeros((1, 3, size, size), np.uint8))"
+    )
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", program], check=True, env={**kept, **home}, timeout=120)
+    assert list(tmp_path.rglob("*")) == []
