@@ -22,6 +22,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The folder is made when it is missing. The suffix is kept, since writers choose by it. After an
     error the temporary file is removed and ``path`` is as it was.
 
+    Write to it directly: a writer that goes through a file of its own, as ``save_file`` of
+    safetensors does, leaves that one behind when it is killed.
+
     Args:
         path: the file to write.
 

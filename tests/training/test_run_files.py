@@ -288,7 +288,7 @@ class TestState:
         def fails(*_: object) -> None:
             raise OSError("disk full")
 
-        monkeypatch.setattr("msedge.training.run_files.save_file", fails)
+        monkeypatch.setattr("msedge.training.run_files.save", fails)
         with pytest.raises((OSError, DataError), match="disk full"):
             files.write_state(memory, "other data")
         assert files.state.read_bytes() == before

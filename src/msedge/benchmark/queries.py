@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from msedge.benchmark.cells import Cell
 from msedge.data.vectors import load_vectors
@@ -52,7 +52,7 @@ def query_values(cell: Cell) -> QueryValues:
         found = _judge(vectors)
         tensors = {name: np.ascontiguousarray(value) for name, value in vars(found).items()}
         with atomic_path(kept) as temporary:
-            save_file(tensors, temporary, {"vectors": stamp})
+            temporary.write_bytes(save(tensors, {"vectors": stamp}))
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from msedge.data.layouts import DOMAINS, Domain
 from msedge.errors import DataError
@@ -74,7 +74,7 @@ def save_vectors(path: Path, vectors: Vectors) -> None:
         "domains": json.dumps(DOMAINS),
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def load_vectors(path: Path) -> Vectors:

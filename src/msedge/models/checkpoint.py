@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from msedge.errors import ConfigError, WeightsError
@@ -41,7 +41,7 @@ def save_checkpoint(path: Path, network: MSEdge, card: Card, *, half: bool = Fal
     if half:
         tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"format": FORMAT, "card": card.model_dump_json()})
+        temporary.write_bytes(save(tensors, {"format": FORMAT, "card": card.model_dump_json()}))
 
 
 def load_checkpoint(path: Path) -> tuple[MSEdge, Card]:

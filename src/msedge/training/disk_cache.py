@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 import msedge
@@ -48,7 +48,7 @@ def cached(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Tenso
         pass  # not there, or cut short by something other than us: made anew
     made = make()
     with atomic_path(path) as temporary:
-        save_file({str(n): tensor.contiguous() for n, tensor in enumerate(made)}, temporary)
+        temporary.write_bytes(save({str(n): tensor.contiguous() for n, tensor in enumerate(made)}))
     return made
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from msedge.errors import ConfigError, DataError
@@ -177,7 +177,7 @@ class RunFiles:
         }
         tensors = {name: tensor.contiguous() for name, tensor in memory.tensors.items()}
         with atomic_path(self.state) as temporary:
-            save_file(tensors, temporary, metadata)
+            temporary.write_bytes(save(tensors, metadata))
 
     def read_state(self, fingerprint: str) -> Memory | None:
         """What a killed run of these settings and data knew; None where there is none.

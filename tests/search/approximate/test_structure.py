@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import approximate_galleries
 from approximate_galleries import clustered, drawn
 from msedge.search.approximate.plan import plan_for
 from msedge.search.approximate.structure import add, candidates, full_width, is_graph, trained
@@ -46,6 +52,23 @@ class TestCandidates:
         structure, _ = made(kind)
         rows = candidates(structure, drawn(1, 16)[0], full_width(structure), 6000, None)
         assert rows.tolist() == list(range(6000))
+
+
+def test_beside_a_library_that_puts_another_search_into_faiss(tmp_path):
+    """As pytorch-metric-learning does, in a process of its own: that cannot be undone."""
+    program = (
+        "import faiss.contrib.torch_utils; import numpy as np;"
+        "from approximate_galleries import clustered, index_of; from pathlib import Path;"
+        "vectors = clustered(6000, 16); import sys;"
+        "index = index_of(Path(sys.argv[1]), vectors, kind='ivf-pq');"
+        "print(len(index.nearest(np.asarray(vectors[5], np.float32), 20)[0]))"
+    )
+    tests = {**os.environ, "PYTHONPATH": str(Path(approximate_galleries.__file__).parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "index"],
+        capture_output=True, text=True, check=False, env=tests, timeout=120,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("20\n", 0), done.stderr
 
 
 class TestTrained:

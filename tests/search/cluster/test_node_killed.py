@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,11 +76,13 @@ def machines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machin
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     folder = Path(tempfile.mkdtemp(prefix="msedge-ray-", dir="/tmp"))  # sockets want short paths
+    before = signal.getsignal(signal.SIGTERM)  # Ray puts its own there, and leaves it
     machines = Machines(folder)
     try:
         yield machines
     finally:
         machines.cluster.shutdown()
+        signal.signal(signal.SIGTERM, before)
         shutil.rmtree(folder, ignore_errors=True)
     assert not [pid for pid in machines.processes if Path(f"/proc/{pid}/exe").exists()]
     assert list((tmp_path / "home").iterdir()) == []

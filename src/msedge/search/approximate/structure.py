@@ -117,9 +117,18 @@ def candidates(
     else:
         how = faiss.SearchParametersHNSW(efSearch=max(width, depth), sel=selector)
     with one_thread():
-        _, found = structure.search(_wide(query[None], structure.d), depth, params=how)
+        _, found = _search_of(structure)(_wide(query[None], structure.d), depth, params=how)
     rows = found[0].astype(np.int64)
     return np.sort(rows[(rows >= 0) & (rows < structure.ntotal)])
+
+
+def _search_of(structure: Structure) -> Any:
+    """The search of faiss itself.
+
+    ``faiss.contrib.torch_utils``, which pytorch-metric-learning imports, puts another in its place,
+    which takes no parameters.
+    """
+    return getattr(structure, "search_numpy", structure.search)
 
 
 @contextmanager
