@@ -7,7 +7,7 @@ import pytest
 from galleries import make_gallery, photo
 from msedge.errors import ConfigError, DataError
 from msedge.search.gallery_file import GalleryFile
-from msedge.search.open_store import lies_there, open_store
+from msedge.search.open_store import open_store
 
 
 def test_a_file(tmp_path):
@@ -25,9 +25,3 @@ def test_a_lance_dataset_that_is_not_there(tmp_path):
 def test_a_file_cannot_lie_in_an_object_store():
     with pytest.raises(ConfigError, match=r"s3://bucket/photos\.msedge: .*ends in \.lance"):
         open_store(Path("s3://bucket/photos.msedge"))
-
-
-def test_whether_one_lies_there(tmp_path):
-    assert not lies_there(tmp_path / "g.msedge")
-    assert lies_there(make_gallery(tmp_path, {}))
-    assert lies_there(Path("s3://bucket/photos.lance"))

@@ -5,7 +5,6 @@ Tested in ``tests/search/test_open_store.py``.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +53,3 @@ def open_store(
             f"name ends in {LANCE_SUFFIX}: make one with `msedge gallery copy`"
         )
     return GalleryFile.open(path, writable=writable, exact=exact)
-
-
-def lies_there(path: Path) -> bool:
-    """Whether a gallery of that name may be there: a remote one is found out by opening it."""
-    return is_remote(path) or os.path.lexists(path)
