@@ -99,15 +99,14 @@ def pinned(lock: Path) -> list[str]:
 
 def licence_of(package: Distribution) -> str:
     """An SPDX expression of a package's licence; empty where it says nothing that is understood."""
-    expression = package.metadata.get("License-Expression")
-    if expression:
+    for expression in stated(package, "License-Expression"):
         return expression
     named = [
         name.rpartition(" :: ")[2]
-        for name in package.metadata.get_all("Classifier") or []
+        for name in stated(package, "Classifier")
         if name.startswith("License :: OSI Approved :: ")
     ]
-    for name in [*named, (package.metadata.get("License") or "").strip()]:
+    for name in [*named, *stated(package, "License")]:
         if name and all(part in ALLOWED for part in parts(name)):
             return name
         if name.lower() in SPELT:
@@ -123,6 +122,11 @@ def _by_file(package: Distribution) -> str:
                 if re.match(head, text, re.IGNORECASE):
                     return licence
     return ""
+
+
+def stated(package: Distribution, field: str) -> list[str]:
+    """All values of a field of a package's metadata."""
+    return [str(value).strip() for value in package.metadata.get_all(field) or []]
 
 
 def parts(expression: str) -> list[str]:

@@ -2,102 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from msedge.cli.serve import serve_command
-from msedge.data.images import read_pixels
-from msedge.data.sample import draw_photo
 from msedge.errors import ConfigError, DataError, MSEdgeError
-from msedge.search.gallery_file import GalleryFile, Model, NewPhoto
-from msedge.search.onnx_encoder import OnnxEncoder
-
-TOKEN = "correct-horse-battery"
-MAIN = (
-    "import typer\n"
-    "from msedge.cli.app import run\n"
-    "from msedge.cli.serve import serve_command\n"
-    "application = typer.Typer(pretty_exceptions_enable=False)\n"
-    "application.command()(serve_command)\n"
-    "run(application)\n"
-)
-ENVIRONMENT = {
-    name: value
-    for name, value in os.environ.items()
-    if name not in ("MSEDGE_TOKEN", "MSEDGE_DEBUG")
-} | {"OMP_NUM_THREADS": "1"}
+from serve_processes import ENVIRONMENT, MAIN, TOKEN, ask, end, serving, write_indexed
 
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three photos, indexed by the model that comes with the package."""
-    folder, encoder = tmp_path_factory.mktemp("served"), OnnxEncoder.load(threads=1)
-    rows = []
-    for number, name in enumerate(("cup", "fish", "lamp")):
-        path = folder / f"{name}.jpg"
-        draw_photo(name, np.random.default_rng(number)).save(path)
-        status = path.stat()
-        vector = encoder.photos(read_pixels(path, encoder.image_size)[None])[0]
-        rows.append(
-            NewPhoto(
-                path=path,
-                size=status.st_size,
-                mtime_ns=status.st_mtime_ns,
-                content_hash=hashlib.blake2b(path.read_bytes(), digest_size=32).hexdigest(),
-                width=160,
-                height=160,
-                taken=status.st_mtime,
-                vector=vector.astype(np.float16),
-            )
-        )
-    path = folder / "photos.msedge"
-    with GalleryFile.create(path, Model(encoder.name, encoder.fingerprint, encoder.dim)) as file:
-        file.put(rows)
-    return path
-
-
-@contextmanager
-def serving(
-    gallery: Path, *options: str, environment: dict[str, str] | None = None
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process that serves, and its address; ended in any case."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "--gallery", str(gallery), "--port", "0", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT | (environment or {}),
-    )
-    try:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        assert address, process.stderr.read()  # type: ignore[union-attr]
-        yield process, address
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def end(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str, str]:
-    """Ask a process to end; its status, and the rest of what it printed."""
-    process.send_signal(number)
-    out, err = process.communicate(timeout=30)
-    return process.returncode, out, err
+    return write_indexed(tmp_path_factory.mktemp("served"))
 
 
 def serve(*arguments: object, environment: dict[str, str] | None = None) -> MSEdgeError:
@@ -132,43 +61,51 @@ class TestServing:
         assert (status, out) == (0, "")
         assert err == "Serving 3 photos; Ctrl+C ends it.\n"  # and no line for a request
 
-    def test_an_answer_that_has_begun_is_finished(self, gallery):
-        with serving(gallery) as (process, address):
-            host = httpx.URL(address)
-            body = json.dumps({"strokes": [[[0, 9], [0, 9]]]}).encode()
-            with socket.create_connection((host.host, host.port), timeout=20) as connection:
-                connection.sendall(
-                    b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-                    b"Content-Type: application/json\r\n"
-                    b"Content-Length: %d\r\n\r\n" % len(body) + body[:5]
-                )
-                time.sleep(0.3)
-                process.send_signal(signal.SIGTERM)
-                time.sleep(0.3)
-                assert process.poll() is None
-                connection.sendall(body[5:])
-                answer = b"".join(iter(lambda: connection.recv(65536), b""))
-            assert answer.startswith(b"HTTP/1.1 200 ")
-            assert b'"hits"' in answer
-            assert process.wait(20) == 0
-
-    def test_ctrl_c_whoever_keeps_a_connection_open(self, gallery):
-        with serving(gallery) as (process, address), httpx.Client(base_url=address) as client:
-            assert client.get("healthz").status_code == 200
-            begun = time.monotonic()
-            status, _, err = end(process, signal.SIGINT)
-            assert (status, "Traceback" in err) == (0, False)
-            assert time.monotonic() - begun < 8
-
     def test_log(self, gallery):
         with serving(gallery, "--log", "--token", TOKEN) as (process, address):
             headers = {"Authorization": f"Bearer {TOKEN}"}
             assert httpx.get(f"{address}api/gallery", headers=headers).status_code == 200
             assert httpx.get(f"{address}api/gallery?token={'x' * 20}").status_code == 401
             _, out, err = end(process)
-        assert '"GET /api/gallery HTTP/1.1" 200' in err
-        assert '"GET /api/gallery?token=xxxxxxxxxxxxxxxxxxxx HTTP/1.1" 401' in err
-        assert TOKEN not in out + err
+        assert '"GET /api/gallery" 200 ' in err
+        assert '"GET /api/gallery" 401 ' in err
+        assert "xxxx" not in out + err
+
+    def test_no_token_is_ever_written_wherever_it_was_put(self, gallery):
+        wrong = "staple-battery-horse"
+        environment = {"MSEDGE_TOKEN": TOKEN, "MSEDGE_DEBUG": "1", "PYTHONASYNCIODEBUG": "1"}
+        with serving(gallery, "--log", environment=environment) as (process, address):
+            host = httpx.URL(address)
+            for token in (TOKEN, wrong):
+                body = json.dumps({"folder": token, token: token, "strokes": token}).encode()
+                json_body = (
+                    f"Content-Type: application/json\nContent-Length: {len(body)}\n"
+                    f"Authorization: Bearer {TOKEN}"
+                )
+                for head, content in [
+                    ("GET /api/gallery HTTP/1.1\nAuthorization: Bearer {}", b""),
+                    ("GET /api/gallery HTTP/1.1\nAuthorization: Basic {}", b""),
+                    ("GET /api/photos/1 HTTP/1.1\nCookie: msedge_token={}", b""),
+                    ("GET /api/gallery?token={} HTTP/1.1", b""),
+                    ("GET /{} HTTP/1.1", b""),
+                    ("GET /api/photos/{} HTTP/1.1", b""),
+                    ("GET /page/{} HTTP/1.1", b""),
+                    ("GET http://{}/ HTTP/1.1", b""),
+                    ("GET / HTTP/1.1\n{} {}", b""),
+                    ("GET /{} HTTP/9", b""),
+                    ("{} / HTTP/1.1", b""),
+                    (f"POST /api/search HTTP/1.1\n{json_body}", body),
+                    (f"POST /api/session HTTP/1.1\n{json_body}", body),
+                ]:
+                    said = head.replace("{}", token) + "\nHost: localhost\nConnection: close"
+                    assert ask(host, said, content)[0] < 500
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            figures = httpx.get(f"{address}metrics", headers=headers).text
+            status, out, err = end(process)
+        assert status == 0
+        assert err.count("127.0.0.1") >= 20  # so much was logged
+        for secret in (TOKEN, wrong):
+            assert secret not in out + err + figures
 
     def test_other_machines_with_a_token(self, gallery):
         with serving(gallery, "--host", "0.0.0.0", "--token", TOKEN, "--allow-host", "box.lan") as (
@@ -208,18 +145,6 @@ def raw_address(gallery: Path) -> Iterator[httpx.URL]:
     """Where a server answers."""
     with serving(gallery) as (_, address):
         yield httpx.URL(address)
-
-
-def ask(address: httpx.URL, head: str, body: bytes = b"") -> tuple[int, bytes]:
-    """Send bytes as they are; the answer's status and all of it."""
-    with socket.create_connection((address.host, address.port), timeout=20) as connection:
-        with suppress(OSError):  # answered and closed before all was sent
-            connection.sendall(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body)
-        answer = b""
-        with suppress(OSError):
-            while piece := connection.recv(65536):
-                answer += piece
-    return int(answer.split()[1]), answer
 
 
 class TestRawRequests:
@@ -283,6 +208,32 @@ class TestRawRequests:
         assert status == 200
         assert b'{"status":"ok"}' in answer
         assert b"server: uvicorn" not in answer.lower()
+
+
+class TestRate:
+    def test_it_can_be_given(self, gallery):
+        with (
+            serving(gallery, "--rate", "1") as (_, address),
+            httpx.Client(base_url=address) as asks,
+        ):
+            statuses = [asks.post("api/similar", json={"id": 1}).status_code for _ in range(4)]
+        assert statuses[:3] == [200, 200, 200]
+        assert set(statuses) <= {200, 429}
+
+    def test_where_other_machines_reach_it_there_is_one(self, gallery):
+        with (
+            serving(gallery, "--host", "0.0.0.0", "--token", TOKEN) as (_, address),
+            ThreadPoolExecutor(8) as threads,
+        ):
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+
+            def ask_once(_number: int) -> int:
+                body = {"id": 99}
+                return httpx.post(f"{address}api/similar", json=body, headers=headers).status_code
+
+            statuses = Counter(threads.map(ask_once, range(40)))
+        assert statuses[404] >= 30
+        assert statuses.keys() <= {404, 429}
 
 
 class TestRefusals:

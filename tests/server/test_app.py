@@ -10,20 +10,27 @@ from msedge.server.app import create_app
 from served import STROKES
 
 ROUTES = {
-    ("post", "/api/search"): {200, 400, 401, 403, 404, 413, 415, 422, 503},
-    ("post", "/api/similar"): {200, 400, 401, 403, 404, 413, 415, 422, 503},
+    ("post", "/api/search"): {200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503},
+    ("post", "/api/similar"): {200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503},
     ("post", "/api/session"): {204, 400, 401, 403, 404},
-    ("get", "/api/photos/{id}"): {200, 304, 400, 401, 403, 404, 410, 415, 422, 503},
-    ("get", "/api/photos/{id}/thumbnail"): {200, 304, 400, 401, 403, 404, 410, 415, 422, 503},
+    ("get", "/api/photos/{id}"): {200, 304, 400, 401, 403, 404, 410, 415, 422, 429, 503},
+    ("get", "/api/photos/{id}/thumbnail"): {
+        *(200, 304, 400, 401, 403, 404, 410, 415, 422, 429, 503),
+    },
     ("get", "/api/gallery"): {200, 400, 401, 403, 503},
     ("get", "/healthz"): {200, 400, 403},
     ("get", "/metrics"): {200, 400, 401, 403},
 }
 
 
+TOKEN = "correct-horse-battery"
+
+
 @pytest.fixture
-def described(client):
-    answer = client.get("/openapi.json")
+def described(connect):
+    """The document of a server with a token."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = connect(token=TOKEN).get("/openapi.json", headers=headers)
     assert answer.status_code == 200
     return answer.json()
 
@@ -80,6 +87,17 @@ class TestDescription:
     def test_the_token(self, described):
         for (_, path), operation in operations(described).items():
             assert ("security" in operation) == (path != "/healthz"), path
+
+    def test_of_a_server_without_a_token(self, client):
+        document = client.get("/openapi.json").json()
+        found = {
+            place: {int(status) for status in operation["responses"]}
+            for place, operation in operations(document).items()
+        }
+        expected = {place: statuses - {401} for place, statuses in ROUTES.items()}
+        del expected["post", "/api/session"]
+        assert found == expected
+        assert not any("security" in operation for operation in operations(document).values())
 
     def test_examples_are_true(self, described, client):
         for example in described["components"]["schemas"]["SearchRequest"]["examples"]:

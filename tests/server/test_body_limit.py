@@ -8,18 +8,28 @@ import json
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
 
-from msedge.server.body_limit import BodyLimit
+from msedge.server.body_limit import FREE_BYTES, BodyLimit
 from msedge.server.problems import install_problems
+from msedge.server.settings import ServerSettings
 
 MOST = 1000
+
+
+def limit(app, refused=lambda _reason: None, **settings):
+    return BodyLimit(app, ServerSettings(max_body_bytes=MOST, **settings), refused)
 
 
 @pytest.fixture
 def app():
     application = FastAPI()
     install_problems(application)
-    application.add_middleware(BodyLimit, most=MOST)
+    application.add_middleware(
+        BodyLimit,
+        settings=ServerSettings(max_body_bytes=MOST, body_seconds=0.5),
+        refused=lambda _reason: None,
+    )
 
     @application.post("/length")
     async def length(request: Request) -> int:
@@ -65,7 +75,7 @@ class TestHeader:
 
         sent = []
         scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"1001")]}
-        asyncio.run(BodyLimit(app, MOST)(scope, receive, send))
+        asyncio.run(limit(app)(scope, receive, send))
         assert sent[0]["status"] == 413
         assert read == []
         assert json.loads(sent[1]["body"]).keys() == {"detail"}
@@ -82,7 +92,7 @@ class TestHeader:
             "method": "POST",
             "headers": [(b"content-length", length.encode("latin-1"))],
         }
-        asyncio.run(BodyLimit(app, MOST)(scope, None, send))
+        asyncio.run(limit(app)(scope, None, send))
         assert sent[0]["status"] == (413 if length.startswith("9") else 400)
 
 
@@ -117,3 +127,95 @@ class TestStream:
         asyncio.run(app(scope, receive, send))
         assert sent[0]["status"] == 413
         assert given == 4  # and no more of it is read
+
+
+class TestPacked:
+    @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "identity, gzip", ""])
+    def test_is_refused_unread(self, app, encoding):
+        read, sent = [], []
+
+        async def receive():
+            read.append(1)
+            return {"type": "http.request", "body": b"x", "more_body": False}
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"content-encoding", encoding.encode())]
+        scope = {"type": "http", "method": "POST", "headers": headers}
+        asyncio.run(limit(app)(scope, receive, send))
+        assert (sent[0]["status"], read) == (415, [])
+
+    @pytest.mark.parametrize("encoding", ["identity", " Identity "])
+    def test_but_not_what_is_not_packed(self, app, encoding):
+        assert post(app, b"x", **{"content-encoding": encoding}).json() == 1
+
+
+class TestSlow:
+    def test_who_stops_is_given_up(self, app):
+        async def stops():
+            yield b"x"
+            await asyncio.sleep(30)
+
+        answer = post(app, stops())
+        assert answer.status_code == 408
+        assert answer.headers["connection"] == "close"
+        assert "too slowly" in answer.json()["detail"]
+
+    def test_who_goes_on_is_not(self, app):
+        async def slow():
+            for _ in range(8):  # 0.8 s in all
+                await asyncio.sleep(0.1)
+                yield b"x" * 100  # which earn 0.2 s
+
+        application = FastAPI()
+        install_problems(application)
+        application.add_middleware(
+            BodyLimit,
+            settings=ServerSettings(body_seconds=0.5, bytes_per_second=500),
+            refused=lambda _reason: None,
+        )
+        application.router.routes.extend(app.router.routes)
+        assert post(application, slow()).json() == 800
+
+
+class TestAllTogether:
+    SIZE = FREE_BYTES + 600
+
+    def test_large_bodies_are_counted_and_small_ones_are_not(self):
+        told = []
+
+        async def run():
+            settings = ServerSettings(max_bodies_bytes=1000)
+            go, held = asyncio.Event(), asyncio.Event()
+
+            async def app(scope, receive, _send):
+                await receive()
+                if scope["hold"]:
+                    held.set()
+                    await go.wait()
+
+            guarded = BodyLimit(app, settings, told.append)
+
+            def asked(size, *, hold=False):
+                async def receive():
+                    return {"type": "http.request", "body": b"x" * size, "more_body": False}
+
+                scope = {"type": "http", "headers": [], "hold": hold}
+                return guarded(scope, receive, None)
+
+            first = asyncio.create_task(asked(self.SIZE, hold=True))
+            await held.wait()
+            assert guarded.held == 600
+            with pytest.raises(HTTPException) as refused:
+                await asked(self.SIZE)
+            assert (refused.value.status_code, refused.value.headers["Retry-After"]) == (429, "1")
+            assert guarded.held == 600
+            await asked(FREE_BYTES)  # as a drawing's is
+            go.set()
+            await first
+            assert guarded.held == 0
+            await asked(self.SIZE)
+
+        asyncio.run(run())
+        assert told == ["bodies"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import os
 import tarfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -16,6 +19,7 @@ from PIL import ExifTags, Image
 
 from msedge.search.gallery_file import GalleryFile
 from msedge.server import photo_routes
+from msedge.server.app import create_app
 from served import add, new_photo, picture
 
 OPEN_FILES = Path("/proc/self/fd")
@@ -155,10 +159,13 @@ class TestThumbnail:
 @pytest.mark.parametrize("end", ["", "/thumbnail"])
 class TestGone:
     def test_no_such_photo(self, client, end):
-        for number in (0, 7, 2**63 - 1):
+        for number in (0, 7, 2**53 - 1):
             assert str(number) in gone(client.get(f"/api/photos/{number}{end}"), 404)
 
-    @pytest.mark.parametrize("number", ["-1", "x", "1e3", str(2**63), "9" * 5000, "%00", "1;2"])
+    @pytest.mark.parametrize(
+        "number",
+        ["-1", "+1", "1_0", "1.0", "%201", "x", "1e3", str(2**53), "9" * 5000, "%00", "1;2"],
+    )
     def test_what_is_no_number(self, client, end, number):
         answer = client.get(f"/api/photos/{number}{end}")
         assert answer.status_code == 422
@@ -267,3 +274,68 @@ class TestPhotosInATar:
     def test_their_folder_is_the_tar(self, own_client, shard):
         folders = {each["folder"] for each in own_client.get("/api/gallery").json()["folders"]}
         assert str(shard) in folders
+
+
+class TestClosing:
+    """A photo's file is closed with its answer, without the garbage collector's help."""
+
+    def test_when_the_client_goes_in_the_middle(self, gallery):
+        opened = []
+
+        async def run():
+            app = create_app(gallery)
+
+            async def receive():
+                await asyncio.sleep(0.05)
+                return {"type": "http.disconnect"}
+
+            async def send(message):
+                if message["type"] == "http.response.body":
+                    opened.append(True)
+                    await asyncio.sleep(30)
+
+            headers = [(b"host", b"localhost")]
+            scope = {
+                "type": "http",
+                "asgi": {"version": "3.0", "spec_version": "2.3"},
+                "http_version": "1.1",
+                "method": "GET",
+                "scheme": "http",
+                "path": "/api/photos/1",
+                "raw_path": b"/api/photos/1",
+                "query_string": b"",
+                "root_path": "",
+                "headers": headers,
+                "client": ("127.0.0.1", 1),
+                "server": ("127.0.0.1", 80),
+            }
+            async with asyncio.timeout(20):
+                await app(scope, receive, send)
+            app.state.service.close()
+
+        gc.disable()
+        try:
+            asyncio.run(run())
+            assert opened
+            assert not self._open(gallery.photo(1).path)
+        finally:
+            gc.enable()
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    def test_when_all_went_well(self, client, gallery, method):
+        gc.disable()
+        try:
+            for _ in range(3):
+                client.request(method, "/api/photos/1")
+            assert not self._open(gallery.photo(1).path)
+        finally:
+            gc.enable()
+
+    def _open(self, path):
+        if not Path("/proc/self/fd").exists():
+            pytest.skip("this machine does not tell which files are open")
+        links = []
+        for link in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):
+                links.append(link.readlink())
+        return path in links

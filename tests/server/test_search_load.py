@@ -59,9 +59,9 @@ class TestManyAtATime:
             return answers, figures, after
 
         answers, figures, after = asyncio.run(run())
-        assert sorted(answer.status_code for answer in answers) == [200] * 5 + [503] * 3
+        assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 3
         for answer in answers:
-            if answer.status_code == 503:
+            if answer.status_code == 429:
                 assert answer.headers["retry-after"] == "1"
                 assert list(answer.json()) == ["detail"]
         assert (encoder.most, encoder.asked) == (2, 5)

@@ -10,7 +10,16 @@ import pytest
 
 from msedge.search.thumbnail_cache import MOST_BYTES
 from msedge.search.thumbnails import THUMBNAIL_SIDE
-from msedge.server.settings import SHORTEST_TOKEN, ServerSettings
+from msedge.server.body_limit import FREE_BYTES
+from msedge.server.connections import MOST_CONNECTIONS
+from msedge.server.protocol import MAX_HEAD_BYTES, MAX_HEAD_LINES
+from msedge.server.settings import (
+    PICTURES_PER_CLIENT,
+    SEARCHES_PER_CLIENT,
+    SEARCHES_PER_SECOND,
+    SHORTEST_TOKEN,
+    ServerSettings,
+)
 from served import encoded, picture
 
 PAGE = (Path(__file__).parents[2] / "docs/serve.md").read_text()
@@ -53,8 +62,10 @@ def test_every_route_is_named(client):
         assert path.replace("{id}", "3") in PAGE, path
 
 
-def test_every_refusal_is_explained(client):
-    described = client.get("/openapi.json").json()["paths"]
+def test_every_refusal_is_explained(connect):
+    token = "correct-horse-battery"
+    headers = {"Authorization": f"Bearer {token}"}
+    described = connect(token=token).get("/openapi.json", headers=headers).json()["paths"]
     statuses = {
         status
         for methods in described.values()
@@ -79,6 +90,22 @@ def test_figures():
     assert f"{settings.max_body_bytes // 2**20} MiB" in TEXT
     assert f"{settings.max_pixels // 10**6} Mpx" in TEXT
     assert f"{settings.searches_waiting} more may wait" in TEXT
+    assert (
+        f"{settings.max_bodies_bytes // 2**20} MiB, of each the first {FREE_BYTES // 1024} KiB"
+        in TEXT
+    )
+    assert f"{MOST_CONNECTIONS:,}, or half of the files" in TEXT
+    assert f"{MAX_HEAD_BYTES // 1024} KiB or {MAX_HEAD_LINES} lines" in TEXT
+    assert f"complete {settings.header_seconds:g} s after" in TEXT
+    assert f"closed {settings.idle_seconds:g} s after" in TEXT
+    assert f"may stop for {settings.body_seconds:g} s" in TEXT
+    assert f"each {settings.bytes_per_second // 1000} kB" in TEXT
+    assert f"takes nothing for {settings.reader_seconds:g} s" in TEXT
+    assert f"have {settings.finish_seconds:g} seconds to finish" in TEXT
+    assert f"after at most {settings.finish_seconds + 5:g} seconds" in TEXT
+    assert f"{SEARCHES_PER_SECOND:g} a second" in TEXT
+    assert f"{SEARCHES_PER_CLIENT} that run or wait" in TEXT
+    assert f"thumbnails and conversions {PICTURES_PER_CLIENT}." in TEXT
     assert f"at least {SHORTEST_TOKEN} characters" in TEXT
     assert f"at most {MOST_BYTES // 2**20} MiB" in TEXT
     assert f"at most {THUMBNAIL_SIDE} pixels" in TEXT

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from msedge.errors import ConfigError
-from msedge.server.settings import ServerSettings, cores, host_name, is_loopback
+from msedge.server.settings import (
+    ServerSettings,
+    cores,
+    host_and_port,
+    host_name,
+    is_loopback,
+    settings_for,
+)
 
 TOKEN = "0123456789abcdef"
 
@@ -61,15 +68,76 @@ class TestToken:
 
 
 class TestLimits:
-    @pytest.mark.parametrize("name", ["max_body_bytes", "max_pixels", "searches_at_once"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "max_body_bytes",
+            "max_bodies_bytes",
+            "max_pixels",
+            "searches_at_once",
+            "searches_per_client",
+            "pictures_per_client",
+            "most_connections",
+            "bytes_per_second",
+        ],
+    )
     def test_at_least_one(self, name):
         with pytest.raises(ConfigError, match=name):
             ServerSettings(**{name: 0})
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "searches_per_second",
+            "header_seconds",
+            "idle_seconds",
+            "body_seconds",
+            "reader_seconds",
+            "finish_seconds",
+        ],
+    )
+    @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
+    def test_above_zero(self, name, value):
+        with pytest.raises(ConfigError, match=name):
+            ServerSettings(**{name: value})
 
     def test_none_may_wait(self):
         assert ServerSettings(searches_waiting=0).searches_waiting == 0
         with pytest.raises(ConfigError, match="searches_waiting"):
             ServerSettings(searches_waiting=-1)
+
+
+class TestLimitsOfAnAddress:
+    def test_on_this_machine_alone_a_client_has_none(self):
+        settings = settings_for("127.0.0.1", token=None, allowed_hosts=("x.org",), rate=None)
+        assert settings == ServerSettings(allowed_hosts=("x.org",))
+        assert settings.searches_per_second is settings.searches_per_client is None
+
+    def test_where_other_machines_reach_it_there_are_some(self):
+        settings = settings_for("0.0.0.0", token=TOKEN, allowed_hosts=(), rate=None)
+        assert settings.searches_per_second == 10
+        assert settings.searches_per_client == 16
+        assert settings.pictures_per_client == 64
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+    def test_the_rate_can_be_said(self, host):
+        def rate(given):
+            return settings_for(host, token=TOKEN, allowed_hosts=(), rate=given).searches_per_second
+
+        assert rate(0.5) == 0.5
+        assert rate(0) is None
+        with pytest.raises(ConfigError, match="searches_per_second"):
+            rate(-1)
+
+    def test_so_many_may_wait_that_64_clients_are_never_refused(self):
+        assert ServerSettings().searches_waiting >= 64
+
+
+def test_ports():
+    assert host_and_port("Box.lan:80") == ("box.lan", 80)
+    assert host_and_port("[::1]:8765") == ("::1", 8765)
+    assert host_and_port("localhost:") == ("localhost", None)
+    assert host_and_port("[::1]evil") is None
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from msedge.server.work_queue import CLIENT_GONE, WorkQueue
 class Asker:
     """A request whose client stays until told otherwise."""
 
-    def __init__(self):
+    def __init__(self, address="192.0.2.1"):
         self.left = asyncio.Event()
+        self.scope = {"client": (address, 5000)}
 
     async def receive(self):
         await self.left.wait()
@@ -98,11 +99,47 @@ class TestWorkQueue:
         await waiting(queue, 1)
         with pytest.raises(HTTPException) as told:
             await queue.run(Asker(), Work())
-        assert told.value.status_code == 503
+        assert told.value.status_code == 429
         assert told.value.headers == {"Retry-After": "1"}
         first.go.set()
         second.go.set()
         assert await asyncio.gather(*tasks) == ["done"] * 2
+        queue.close()
+
+    @in_a_loop
+    async def test_a_client_has_a_limit_of_its_own(self):
+        told = []
+        queue, work = WorkQueue(1, 9, per_client=2, refused=told.append), Work()
+        tasks = [asyncio.create_task(queue.run(Asker("2001:db8::1"), work)) for _ in range(2)]
+        await work.has_begun()
+        await waiting(queue, 1)
+        with pytest.raises(HTTPException) as refused:  # a neighbour of it in the same network
+            await queue.run(Asker("2001:db8::2"), Work())
+        assert refused.value.status_code == 429
+        assert refused.value.headers == {"Retry-After": "1"}
+        assert told == ["client"]
+        other = asyncio.create_task(queue.run(Asker("2001:db8:0:1::1"), lambda: "other"))
+        work.go.set()
+        assert await asyncio.gather(*tasks, other) == ["done", "done", "other"]
+        assert await queue.run(Asker("2001:db8::2"), lambda: "free again") == "free again"
+        assert not queue._clients  # nobody is remembered
+        queue.close()
+
+    @in_a_loop
+    async def test_a_body_that_goes_wrong_while_one_waits_is_told(self):
+        class Broken(Asker):
+            async def receive(self):
+                raise HTTPException(408, "too slow")
+
+        queue, first = WorkQueue(1, 9), Work()
+        running = asyncio.create_task(queue.run(Asker(), first))
+        await first.has_begun()
+        with pytest.raises(HTTPException) as told:
+            await queue.run(Broken(), Work())
+        assert told.value.status_code == 408
+        first.go.set()
+        assert await running == "done"
+        assert await queue.run(Asker(), lambda: "free again") == "free again"
         queue.close()
 
     @in_a_loop

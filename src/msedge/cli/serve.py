@@ -44,6 +44,15 @@ Recall = Annotated[
         "index for that is built in the background. 1 searches exactly.",
     ),
 ]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        help="Searches a second that one client may ask, on average over three; 0 for no limit. "
+        "Without it none on this machine alone, and 10 where other machines can reach it.",
+        show_default=False,
+    ),
+]
 Log = Annotated[bool, typer.Option("--log", help="Write a line for each request.")]
 
 
@@ -56,6 +65,7 @@ def serve_command(
     open_page: Open = False,
     log: Log = False,
     recall: Recall = 0.99,
+    rate: Rate = None,
 ) -> None:
     """Serve a gallery: a page to draw on, and an HTTP API.
 
@@ -65,10 +75,11 @@ def serve_command(
     from msedge.search.gallery import Gallery
     from msedge.search.onnx_encoder import OnnxEncoder
     from msedge.search.open_store import open_store
-    from msedge.server.app import ServerSettings, create_app
+    from msedge.server.app import create_app
     from msedge.server.running import address_of, bind, serve
+    from msedge.server.settings import settings_for
 
-    settings = ServerSettings(host=host, token=token, allowed_hosts=tuple(allow_host or ()))
+    settings = settings_for(host, token=token, allowed_hosts=tuple(allow_host or ()), rate=rate)
     with closing(open_store(gallery)) as store:
         # As many searches run at a time as there are cores, so each needs no more than one thread:
         # with more they get in each other's way, and take longer.

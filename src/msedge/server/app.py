@@ -1,7 +1,8 @@
 """The HTTP API and the page, put together.
 
-A request passes, from the outside in: what counts it, the guard (who may ask), the body's limit,
-and a route. Tested in ``tests/server/test_app.py``.
+A request passes, from the outside in: what counts it, the guard (who may ask), what makes a ``GET``
+of a ``HEAD``, how often one may ask, the body's limit, and a route. Tested in
+``tests/server/test_app.py``.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from msedge.search.gallery import Gallery
 from msedge.search.thumbnail_cache import ThumbnailCache
 from msedge.server import gallery_routes, page_routes, photo_routes, search_routes
 from msedge.server.body_limit import BodyLimit
+from msedge.server.clients import Rate, RateLimit
+from msedge.server.description import describe
 from msedge.server.folder_names import FolderNames
 from msedge.server.guard import Guard
+from msedge.server.head import HeadAsGet
 from msedge.server.metrics import Measured, Metrics
 from msedge.server.page_files import read_page
 from msedge.server.problems import install_problems
@@ -48,13 +52,26 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         An application with no state beside its own: any number may live in one process.
     """
     settings = settings or ServerSettings()
-    searches = WorkQueue(settings.searches_at_once, settings.searches_waiting)
+    metrics = Metrics(gallery)
+    searches = WorkQueue(
+        settings.searches_at_once,
+        settings.searches_waiting,
+        per_client=settings.searches_per_client,
+        refused=metrics.refused,
+    )
+    pictures = WorkQueue(
+        cores(),
+        _PICTURES_WAITING,
+        per_client=settings.pictures_per_client,
+        refused=metrics.refused,
+    )
+    metrics.watch_searches(searches)
     service = Service(
         gallery=gallery,
         settings=settings,
         searches=searches,
-        pictures=WorkQueue(cores(), _PICTURES_WAITING),
-        metrics=Metrics(gallery, searches),
+        pictures=pictures,
+        metrics=metrics,
         folders=FolderNames(gallery),
         thumbnails=ThumbnailCache.beside(gallery.path),
         page=read_page(),
@@ -77,14 +94,24 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
     )
     app.state.service = service
     # The guard has checked the token by then: these lines document it.
-    asks_token = [Depends(HTTPBearer(auto_error=False, description="The server's token."))]
+    bearer = HTTPBearer(auto_error=False, description="The server's token.")
+    asks_token = [] if settings.token is None else [Depends(bearer)]
     app.include_router(search_routes.router, dependencies=asks_token)
     app.include_router(photo_routes.router, dependencies=asks_token)
     app.include_router(gallery_routes.router, dependencies=asks_token)
     app.include_router(gallery_routes.open_router)
     app.include_router(page_routes.router)
+    app.openapi = describe(app, token=settings.token is not None)  # type: ignore[method-assign]
     install_problems(app)
-    app.add_middleware(BodyLimit, most=settings.max_body_bytes)
+    per_second = settings.searches_per_second
+    app.add_middleware(BodyLimit, settings=settings, refused=metrics.refused)
+    app.add_middleware(
+        RateLimit,
+        rate=None if per_second is None else Rate(per_second),
+        paths=frozenset({search_routes.SEARCH_PATH, search_routes.SIMILAR_PATH}),
+        refused=metrics.refused,
+    )
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Measured, metrics=service.metrics)
     return app

@@ -12,14 +12,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from msedge.server.problems import problem
-from msedge.server.settings import ServerSettings, host_name
+from msedge.server.settings import ServerSettings, host_and_port, host_name
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -141,14 +140,9 @@ def _is_from_here(headers: Headers, host: str, *, safe: bool, public: bool) -> b
 
 def _is_own(origin: str, host: str) -> bool:
     """Whether an origin is this host, by either scheme, as a proxy may end TLS."""
-    try:
-        own, other = urlsplit(f"//{host}"), urlsplit(origin)
-        usual = {"http": 80, "https": 443}.get(other.scheme)
-        return (
-            usual is not None
-            and not other.username
-            and other.hostname == own.hostname
-            and (other.port or usual) == (own.port or usual)
-        )
-    except ValueError:  # a port that is no number, an address that is none
+    scheme, _, rest = origin.partition("://")
+    usual = {"http": 80, "https": 443}.get(scheme)
+    own, other = host_and_port(host), host_and_port(rest)
+    if usual is None or own is None or other is None:
         return False
+    return (own[0], own[1] or usual) == (other[0], other[1] or usual)

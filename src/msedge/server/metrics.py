@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -31,8 +32,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"
 class Metrics:
     """The figures of one application."""
 
-    def __init__(self, gallery: Gallery, searches: WorkQueue) -> None:
-        """Take what the gauges look at."""
+    def __init__(self, gallery: Gallery) -> None:
+        """Take what is served."""
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "msedge_requests",
@@ -61,10 +62,42 @@ class Metrics:
         )
         photos = Gauge("msedge_photos", "Photos in the gallery.", registry=registry)
         photos.set_function(lambda: _count(gallery))
-        running = Gauge("msedge_searches_in_flight", "Searches that run.", registry=registry)
+        self._refused = Counter(
+            "msedge_refused",
+            "Requests turned away because too much was asked.",
+            ("reason",),
+            registry=registry,
+        )
+        self._connections = Gauge(
+            "msedge_connections", "Connections that are open.", registry=registry
+        )
+        self._dropped = Counter(
+            "msedge_connections_dropped",
+            "Connections that the server closed or turned away.",
+            ("reason",),
+            registry=registry,
+        )
+
+    def watch_searches(self, searches: WorkQueue) -> None:
+        """Show how many run and wait."""
+        running = Gauge("msedge_searches_in_flight", "Searches that run.", registry=self._registry)
         running.set_function(lambda: searches.running)
-        waiting = Gauge("msedge_searches_waiting", "Searches in the queue.", registry=registry)
+        waiting = Gauge(
+            "msedge_searches_waiting", "Searches in the queue.", registry=self._registry
+        )
         waiting.set_function(lambda: searches.waiting)
+
+    def watch_connections(self, connections: Callable[[], int]) -> None:
+        """Show how many are open."""
+        self._connections.set_function(connections)
+
+    def refused(self, reason: str) -> None:
+        """Count a request that was turned away."""
+        self._refused.labels(reason).inc()
+
+    def dropped(self, reason: str) -> None:
+        """Count a connection that was given up."""
+        self._dropped.labels(reason).inc()
 
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""

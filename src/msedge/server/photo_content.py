@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO
 
 from starlette.exceptions import HTTPException
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from msedge.data.images import one_line
 from msedge.errors import MSEdgeError
 from msedge.search.gallery_rows import Photo
 from msedge.search.photo_bytes import is_within, open_location
 from msedge.search.photo_reading import hash_of
+from msedge.server.head import wants_headers_only
 
 _CHUNK = 256 * 1024
 _OPENING = 16  # bytes that tell a format
@@ -39,12 +42,33 @@ class PhotoContent:
     media_type: str | None
 
     def chunks(self) -> Iterator[bytes]:
-        """The whole file in pieces, and no more than :attr:`size`; closes the stream."""
-        with self.stream:
-            left = self.size
-            while left and (piece := self.stream.read(min(left, _CHUNK))):
-                left -= len(piece)
-                yield piece
+        """The whole file in pieces, and no more than :attr:`size`."""
+        left = self.size
+        while left and (piece := self.stream.read(min(left, _CHUNK))):
+            left -= len(piece)
+            yield piece
+
+
+class PhotoResponse(StreamingResponse):
+    """A photo as it is; its stream is closed however that ends."""
+
+    def __init__(self, content: PhotoContent, headers: Mapping[str, str]) -> None:
+        """Take the open photo, and headers beside its length and type."""
+        length = {"Content-Length": str(content.size)}
+        super().__init__(
+            content.chunks(), headers={**headers, **length}, media_type=content.media_type
+        )
+        self._content = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; of ``HEAD`` the headers alone."""
+        try:
+            if wants_headers_only(scope):
+                await Response(headers=self.headers)(scope, receive, send)
+            else:
+                await super().__call__(scope, receive, send)
+        finally:  # a client that went away would leave it open until the garbage is collected
+            self._content.stream.close()
 
 
 def open_photo(photo: Photo) -> PhotoContent:

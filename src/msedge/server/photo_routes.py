@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
+from pydantic import BeforeValidator
 from starlette.exceptions import HTTPException
 
 from msedge.errors import DataError
@@ -18,16 +18,26 @@ from msedge.search.gallery_file import Photo
 from msedge.search.thumbnails import THUMBNAIL_SIDE, thumbnail
 from msedge.server.conditional import not_modified
 from msedge.server.folder_names import spelt
-from msedge.server.photo_content import PhotoContent, open_photo
+from msedge.server.photo_content import PhotoContent, PhotoResponse, open_photo
 from msedge.server.problems import refused
+from msedge.server.requests import MAX_ID
 from msedge.server.service import Served, Service
 
 _CONVERTED_SIDE = 2560
 _PHOTO_CACHING = "private, no-cache"
 _THUMBNAIL_CACHING = "private, max-age=600"
 
+
+def _number(text: object) -> object:
+    if isinstance(text, str) and not (text.isascii() and text.isdigit()):
+        raise ValueError("a photo's id is a whole number")  # nor "+1", "1_0", "1.0"
+    return text
+
+
 PhotoId = Annotated[
-    int, Path(alias="id", ge=0, le=2**63 - 1, description="As hits name it.", examples=[5])
+    int,
+    BeforeValidator(_number),
+    Path(alias="id", ge=0, le=MAX_ID, description="As hits name it.", examples=[5]),
 ]
 
 router = APIRouter(tags=["photos"])
@@ -38,7 +48,7 @@ def _pictures(*types: str) -> dict[int | str, dict[str, Any]]:
     return {
         200: {"description": "The picture.", "content": {kind: dict(binary) for kind in types}},
         304: {"description": "It is still what `If-None-Match` named."},
-        **refused(401, 404, 410, 415, 422, 503),
+        **refused(401, 404, 410, 415, 422, 429, 503),
     }
 
 
@@ -60,8 +70,7 @@ async def photo_file(photo_id: PhotoId, request: Request, service: Served) -> Re
         content.stream.close()
         return Response(status_code=304, headers=headers)
     if content.media_type is not None:
-        headers["Content-Length"] = str(content.size)
-        return StreamingResponse(content.chunks(), headers=headers, media_type=content.media_type)
+        return PhotoResponse(content, headers)
     content.stream.close()
     picture = await service.pictures.run(request, lambda: _jpeg(photo, _CONVERTED_SIDE))
     return Response(picture, headers=headers, media_type="image/jpeg")

@@ -23,11 +23,13 @@ _MEANINGS = {
     401: "The server wants its token: `Authorization: Bearer TOKEN`.",
     403: "The host name is not this server's, or the request comes from another site's page.",
     404: "There is no such photo, or no such page.",
+    408: "The body came too slowly.",
     410: "The photo's file has gone or changed since it was indexed.",
     413: "The body has too many bytes, or the image too many pixels.",
-    415: "The body must be `application/json`, or the photo cannot be shown.",
+    415: "The body must be `application/json` and not compressed, or the photo cannot be shown.",
     422: "What is asked cannot be answered; the line says why.",
-    503: "Too many searches are waiting; `Retry-After` says when to come again.",
+    429: "Too much is asked, by this client or by all; `Retry-After` says when to come again.",
+    503: "The gallery cannot be read any more.",
 }
 _ALWAYS = (400, 403)
 

@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     JsonValue,
     StrictInt,
@@ -22,11 +23,14 @@ from pydantic import (
 )
 
 MAX_STROKES, MAX_POINTS, MAX_HITS, MAX_EXAMPLES = 1_000, 100_000, 500, 100
+MAX_ID = 2**53 - 1
+"""What every reader of JSON can hold exactly; galleries count their photos from 1."""
 
-Id = Annotated[StrictInt, Field(ge=0, le=2**63 - 1)]
+Id = Annotated[StrictInt, Field(ge=0, le=MAX_ID)]
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
-Axis = Annotated[list[Coordinate], Field(max_length=MAX_POINTS)]
-Examples = Annotated[list[Id], Field(max_length=MAX_EXAMPLES)]
+# Without FailFast each wrong value would be an error of its own, and a body has room for millions.
+Axis = Annotated[list[Coordinate], Field(max_length=MAX_POINTS), FailFast()]
+Examples = Annotated[list[Id], Field(max_length=MAX_EXAMPLES), FailFast()]
 
 
 def _decoded(text: object) -> bytes:
@@ -45,6 +49,19 @@ Base64 = Annotated[
     bytes,
     BeforeValidator(_decoded),
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+
+
+def _text(day: object) -> object:
+    if isinstance(day, str | datetime.date):
+        return day
+    raise ValueError("a day is a text such as 2020-01-31")  # a number would be seconds since 1970
+
+
+Day = Annotated[
+    datetime.date,
+    BeforeValidator(_text),
+    WithJsonSchema({"type": "string", "format": "date"}),
 ]
 
 _CAT: list[JsonValue] = [
@@ -70,12 +87,8 @@ class _Asked(BaseModel):
             description="Only photos in this folder and below, as `GET /api/gallery` spells it.",
         ),
     ] = None
-    after: Annotated[
-        datetime.date | None, Field(description="Only photos of this day and later.")
-    ] = None
-    before: Annotated[
-        datetime.date | None, Field(description="Only photos of this day and earlier.")
-    ] = None
+    after: Annotated[Day | None, Field(description="Only photos of this day and later.")] = None
+    before: Annotated[Day | None, Field(description="Only photos of this day and earlier.")] = None
     orientation: Annotated[
         Literal["landscape", "portrait", "square"] | None, Field(description="Only such photos.")
     ] = None
@@ -97,6 +110,7 @@ class SearchRequest(_Asked):
             description="The drawing: for each stroke its x and its y, y downwards, in any unit; "
             f"at most {MAX_POINTS} points in all.",
         ),
+        FailFast(),
     ] = []
     image: Annotated[
         Base64 | None,

@@ -1,26 +1,38 @@
 """A server as a process: its socket, its address, and how it ends.
 
-Tested in ``tests/cli/test_serve.py``, with real processes.
+Tested in ``tests/cli/test_serve.py`` and ``test_serve_ending.py``, with real processes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError
+from msedge.server.connections import Connections
+from msedge.server.protocol import LimitedProtocol
+from msedge.server.request_log import RequestLog, log_requests
+from msedge.server.service import Service
 
-_SECONDS_TO_FINISH = 10
 _BACKLOG = 256
+_SECONDS_MORE = 5.0
+"""After answers had their time: for searches that run, and what else the program ends."""
+_SECONDS_WHEN_FORCED = 1.0
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -66,35 +78,47 @@ def address_of(listening: socket.socket) -> str:
 
 
 def serve(app: FastAPI, listening: socket.socket, *, log: bool, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM; answers that have begun are finished first.
+    """Serve until SIGINT or SIGTERM, and then end the program.
+
+    Answers that have begun are finished first, for as long as the settings say; a second signal
+    ends it at once. Whatever still runs or hangs then, a few seconds later the process is gone.
 
     Args:
-        app: what answers.
+        app: what answers, from :func:`~msedge.server.app.create_app`.
         listening: where.
         log: whether to write a line for each request to standard error.
         ready: called once, when requests are answered.
+
+    Raises:
+        SystemExit: it was asked to end: status 0, or 1 after a second signal.
     """
-    if log:
-        _log_requests()
+    service: Service = app.state.service
+    connections = Connections(service.settings, service.metrics.dropped)
+    service.metrics.watch_connections(lambda: len(connections))
+    _say_defects_only()
     config = uvicorn.Config(
-        app,
+        RequestLog(app) if log else app,
         loop="asyncio",
-        http="h11",
+        http=cast(type[asyncio.Protocol], partial(LimitedProtocol, connections)),
         ws="none",
         lifespan="on",
         log_config=None,
-        access_log=log,
+        access_log=False,  # uvicorn's would write what follows the "?"
         proxy_headers=False,  # nothing here depends on who a proxy says it speaks for
         server_header=False,
-        timeout_graceful_shutdown=_SECONDS_TO_FINISH,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=service.settings.finish_seconds,  # type: ignore[arg-type]
     )
+    if log:
+        log_requests()
+    server = _Server(config, ready)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)  # uvicorn raises the signal again after its own ending
-    _Server(config, ready).run(sockets=[listening])
+        signal.signal(number, server.leave)  # uvicorn raises it again after its own ending
+    server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers."""
+    """Tells when it answers, and ends in time."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -104,15 +128,43 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn leaves the application out then, which tells of it at length
+            await self.lifespan.shutdown()
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; at once if it was told before."""
+        self.force_exit = self.should_exit
+        super().handle_exit(sig, frame)
+        if self.force_exit:
+            _end_after(_SECONDS_WHEN_FORCED, status=1)
+        else:
+            finish = float(self.config.timeout_graceful_shutdown or 0)
+            _end_after(finish + _SECONDS_MORE, status=0)
+
+    def leave(self, _number: int, _frame: FrameType | None) -> None:
+        """End the program, by the signal that uvicorn raises once more."""
+        raise SystemExit(int(self.force_exit))
 
 
-def _log_requests() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logger = logging.getLogger("uvicorn.access")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+def _end_after(seconds: float, status: int) -> None:
+    """Have the process end even if a thread hangs, such as on a file of a network that is gone."""
+    timer = threading.Timer(seconds, os._exit, [status])
+    timer.daemon = True
+    with suppress(RuntimeError, MemoryError):  # no memory for a thread: nor does the ending need it
+        timer.start()
+
+
+def _say_defects_only() -> None:
+    """Keep out of the log what a client can cause at will, or what is no defect."""
+    logger = logging.getLogger("uvicorn.error")
+    logger.setLevel(logging.ERROR)
+    if _is_defect not in logger.filters:
+        logger.addFilter(_is_defect)
+
+
+def _is_defect(record: logging.LogRecord) -> bool:
+    """False for what tells that an answer was cut off because the server ends."""
+    cancelled = bool(record.exc_info and record.exc_info[0] is asyncio.CancelledError)
+    return not (cancelled or str(record.msg).startswith("Cancel "))

@@ -27,7 +27,7 @@ class Service:
         gallery: what is searched.
         settings: the limits.
         searches: where searches run.
-        pictures: where thumbnails are made.
+        pictures: where thumbnails are made, and photos converted.
         metrics: what is counted.
         folders: the gallery's folders by their spelling.
         thumbnails: those made before.

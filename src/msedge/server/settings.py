@@ -6,19 +6,50 @@ Tested in ``tests/server/test_settings.py``.
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 from dataclasses import dataclass, field
 
-from msedge.data.images import MAX_PIXELS, one_line
+from msedge.data.images import one_line
 from msedge.errors import ConfigError
 
 SHORTEST_TOKEN = 16
 """Characters; shorter ones can be guessed by trying."""
 
+SEARCHES_PER_SECOND = 10.0
+"""Of one client where other machines can reach the server; a page asks less while one draws."""
+
+SEARCHES_PER_CLIENT = 16
+"""That run or wait, likewise. A page has one at a time, so this is for sixteen people behind one
+address, and leaves most places in the queue to all others."""
+
+PICTURES_PER_CLIENT = 64
+"""Likewise; a browser asks for six at a time."""
+
 _OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _WILDCARDS = frozenset({"", "0.0.0.0", "::"})
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?))(:[0-9]{0,5})?")
+
+
+_AT_LEAST_ONE = (
+    "max_body_bytes",
+    "max_bodies_bytes",
+    "max_pixels",
+    "searches_at_once",
+    "searches_per_client",
+    "pictures_per_client",
+    "most_connections",
+    "bytes_per_second",
+)
+_ABOVE_ZERO = (
+    "searches_per_second",
+    "header_seconds",
+    "idle_seconds",
+    "body_seconds",
+    "reader_seconds",
+    "finish_seconds",
+)
 
 
 def cores() -> int:
@@ -48,22 +79,49 @@ def host_name(header: str) -> str | None:
     >>> host_name("Photos.example.org:8765"), host_name("[::1]:80"), host_name("a/b")
     ('photos.example.org', '::1', None)
     """
+    found = host_and_port(header)
+    return found[0] if found else None
+
+
+def host_and_port(header: str) -> tuple[str, int | None] | None:
+    """The same, with the port if there is one.
+
+    >>> host_and_port("[::1]:80"), host_and_port("localhost:"), host_and_port("[::1]x")
+    (('::1', 80), ('localhost', None), None)
+    """
     found = _HOST.fullmatch(header.lower())
-    return (found[1] or found[2]) if found else None
+    if found is None:
+        return None
+    port = (found[3] or ":")[1:]
+    return found[1] or found[2], int(port) if port else None
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """A server's address, who may ask it, and how much at a time.
+    """A server's address, who may ask it, how much at a time, and how long it waits for a client.
 
     Attributes:
         host: the address to bind to. One that other machines reach needs a token.
         token: what a request must prove to know; None lets every local process ask.
         allowed_hosts: further names that a ``Host`` header may hold, such as a proxy's.
         max_body_bytes: longest body of a request.
+        max_bodies_bytes: of all bodies that are in memory at a time, beyond the first 64 KiB of
+            each, so that drawings go on being answered when large images do not.
         max_pixels: largest image of a request, in pixels.
         searches_at_once: searches that run at the same time.
         searches_waiting: searches that may wait for their turn; more are turned away.
+        searches_per_second: of one client, on average over three seconds; None for no limit.
+        searches_per_client: that run or wait at a time; None for no limit.
+        pictures_per_client: thumbnails and conversions, likewise.
+        most_connections: open at a time; None for half of the files that this process may open, at
+            most 1,000.
+        header_seconds: in which a request's header must arrive, and a new connection begin to ask.
+        idle_seconds: that a connection is kept after an answer.
+        body_seconds: that a client may be slow with a body; see ``bytes_per_second``.
+        reader_seconds: that a client may be slow to take an answer, likewise.
+        bytes_per_second: give back one of these seconds, so that whoever is at least so fast is
+            waited for however long it takes.
+        finish_seconds: that answers which have begun may take when the server ends.
 
     Raises:
         ConfigError: the address needs a token, or a value cannot be used.
@@ -73,14 +131,30 @@ class ServerSettings:
     token: str | None = field(default=None, repr=False)
     allowed_hosts: tuple[str, ...] = ()
     max_body_bytes: int = 16 * 2**20
-    max_pixels: int = MAX_PIXELS
+    max_bodies_bytes: int = 128 * 2**20
+    max_pixels: int = 24_000_000
     searches_at_once: int = field(default_factory=cores)
-    searches_waiting: int = 32
+    searches_waiting: int = 128
+    searches_per_second: float | None = None
+    searches_per_client: int | None = None
+    pictures_per_client: int | None = None
+    most_connections: int | None = None
+    header_seconds: float = 10.0
+    idle_seconds: float = 10.0
+    body_seconds: float = 10.0
+    reader_seconds: float = 30.0
+    bytes_per_second: int = 16_000
+    finish_seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "max_pixels", "searches_at_once"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in _AT_LEAST_ONE:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+        for name in _ABOVE_ZERO:
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{name} must be a number above 0, got {value}")
         if self.searches_waiting < 0:
             raise ConfigError(f"searches_waiting must not be negative: {self.searches_waiting}")
         for name in self.allowed_hosts:
@@ -109,3 +183,33 @@ class ServerSettings:
         """Names that a ``Host`` header may hold, in lower case."""
         bound = frozenset() if self.host in _WILDCARDS else {self.host.lower()}
         return _OWN_NAMES | bound | {name.lower().strip("[]") for name in self.allowed_hosts}
+
+
+def settings_for(
+    host: str, *, token: str | None, allowed_hosts: tuple[str, ...], rate: float | None
+) -> ServerSettings:
+    """The settings that suit an address: limits for each client where there can be several.
+
+    On this machine alone all clients have one address, a reverse proxy's with all behind it
+    included, so there a limit for each would be one for all.
+
+    Args:
+        host: the address to bind to.
+        token: as of :class:`ServerSettings`.
+        allowed_hosts: likewise.
+        rate: searches a second of one client; 0 for no limit, None for what suits the address.
+
+    Raises:
+        ConfigError: as :class:`ServerSettings`.
+    """
+    alone = is_loopback(host)
+    if rate is None:
+        rate = 0.0 if alone else SEARCHES_PER_SECOND
+    return ServerSettings(
+        host=host,
+        token=token,
+        allowed_hosts=allowed_hosts,
+        searches_per_second=rate if rate != 0 else None,
+        searches_per_client=None if alone else SEARCHES_PER_CLIENT,
+        pictures_per_client=None if alone else PICTURES_PER_CLIENT,
+    )

@@ -1,17 +1,23 @@
 """Work in threads: so much at a time, so much waiting, and the rest turned away at once.
 
+The line is one for all, so a client may have a limit of its own besides.
+
 Tested in ``tests/server/test_work_queue.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+
+from msedge.server.clients import client_of
 
 T = TypeVar("T")
 
@@ -22,11 +28,26 @@ CLIENT_GONE = 499
 class WorkQueue:
     """Threads for one kind of work, and a short line before them."""
 
-    def __init__(self, at_once: int, waiting: int) -> None:
-        """Take how many run at a time, and how many may wait for that."""
+    def __init__(
+        self,
+        at_once: int,
+        waiting: int,
+        *,
+        per_client: int | None = None,
+        refused: Callable[[str], None] = lambda _reason: None,
+    ) -> None:
+        """Take the limits; None for no such limit.
+
+        Args:
+            at_once: how many run at a time.
+            waiting: how many may wait for that.
+            per_client: how many of one client may run or wait.
+            refused: hears why one is turned away: ``"client"`` or ``"queue"``.
+        """
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="msedge-serve")
         self._free = asyncio.Semaphore(at_once)
-        self._most_waiting = waiting
+        self._most_waiting, self._per_client, self._refused = waiting, per_client, refused
+        self._clients: Counter[str] = Counter()
         self.waiting = 0
         self.running = 0
 
@@ -42,13 +63,32 @@ class WorkQueue:
             What `work` returns; its exceptions are passed on.
 
         Raises:
-            HTTPException: 503 when too many wait already; :data:`CLIENT_GONE` when the client went.
+            HTTPException: 429 when too many wait already, or too many of this client's;
+                :data:`CLIENT_GONE` when the client went.
         """
+        with self._counted(client_of(request.scope)):
+            return await self._run(request, work)
+
+    @contextmanager
+    def _counted(self, client: str) -> Iterator[None]:
+        if self._per_client is not None and self._clients[client] >= self._per_client:
+            raise self._refusal("client", "your address asks too much at a time")
+        self._clients[client] += 1
+        try:
+            yield
+        finally:
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]  # or there would be one for every client there ever was
+
+    def _refusal(self, reason: str, line: str) -> HTTPException:
+        self._refused(reason)
+        return HTTPException(429, f"{line}: try again in a second", {"Retry-After": "1"})
+
+    async def _run(self, request: Request, work: Callable[[], T]) -> T:
         if self._free.locked():
             if self.waiting >= self._most_waiting:
-                raise HTTPException(
-                    503, "too much is asked at a time: try again in a second", {"Retry-After": "1"}
-                )
+                raise self._refusal("queue", "too much is asked at a time")
             self.waiting += 1
             try:
                 await self._turn(request)
@@ -76,6 +116,7 @@ class WorkQueue:
             gone.cancel()
         if not turn.done():
             self._give_up(turn)
+            gone.result()  # or it went wrong in another way, such as with too long a body
             raise HTTPException(CLIENT_GONE, "the client went away")
 
     def _give_up(self, turn: asyncio.Future[Any]) -> None:
