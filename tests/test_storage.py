@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +17,19 @@ from msedge.storage import atomic_path, remove_leftovers
 
 def entries(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
+
+
+def killed_in_the_middle(path: Path) -> None:
+    """Begin a file in a process of its own, which is killed before the end."""
+    program = (
+        "import os, sys; from pathlib import Path\n"
+        "from msedge.storage import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as new:\n"
+        "    new.write_text('half')\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60)
+    assert done.returncode == -9
 
 
 class TestSmoke:
@@ -122,6 +137,19 @@ class TestExceptions:
         assert entries(tmp_path) == ["a"]
         assert entries(tmp_path / "a") == []
 
+    @pytest.mark.parametrize("length", [200, 251, 255])
+    def test_a_name_as_long_as_the_system_allows(self, tmp_path, length):
+        path = tmp_path / ("n" * (length - 4) + ".txt")
+        with atomic_path(path) as temporary:
+            temporary.write_text("new")
+        assert path.read_text() == "new"
+
+    def test_an_odd_name_is_told_on_one_line(self, tmp_path):
+        (tmp_path / "a\nb").mkdir()
+        with pytest.raises(DataError) as caught, atomic_path(tmp_path / "a\nb"):
+            pass
+        assert "\n" not in str(caught.value)
+
 
 class TestNumbers:
     @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
@@ -180,6 +208,34 @@ class TestLeftovers:
         remove_leftovers(path)
         (left,) = {*entries(tmp_path)} - others - {path.name, "b.txt"}
         assert left.startswith(".b-")
+
+    def test_the_next_writer_removes_what_a_killed_one_left(self, tmp_path):
+        killed_in_the_middle(tmp_path / "a.txt")
+        assert len(entries(tmp_path)) == 1
+        with atomic_path(tmp_path / "b.txt") as temporary:
+            temporary.touch()
+        assert len(entries(tmp_path)) == 2
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.touch()
+        assert entries(tmp_path) == ["a.txt", "b.txt"]
+
+    def test_what_is_being_written_stays(self, tmp_path):
+        path = tmp_path / "a.txt"
+        with atomic_path(path) as first:
+            with atomic_path(path) as second:
+                second.write_text("second")
+                assert first.exists()
+            remove_leftovers(path)
+            first.write_text("first")
+        assert path.read_text() == "first"
+        assert entries(tmp_path) == ["a.txt"]
+
+    @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("a")])
+    def test_what_is_no_file_is_left_alone(self, tmp_path, make):
+        make(tmp_path / ".a-12345678.txt")
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.touch()
+        assert entries(tmp_path) == [".a-12345678.txt", "a.txt"]
 
     def test_where_there_is_nothing(self, tmp_path):
         remove_leftovers(tmp_path / "gone" / "a.txt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,49 @@ class TestErrors:
             read_plan(path)
         assert str(raised.value).startswith(f"{path}: ")
         assert "\n" not in str(raised.value)
+
+    @pytest.mark.parametrize(
+        "name", ["../../b", "/b", "a/b", "a\\b", "..", ".b", "a\0b", "a\nb", ""]
+    )
+    def test_a_dataset_that_lies_elsewhere(self, write_plan, name):
+        path = write_plan(**(SOUND | {"datasets": [{"data_name": name}]}))
+        with pytest.raises(ConfigError, match="cannot be the name of a folder") as raised:
+            read_plan(path)
+        assert str(raised.value).isprintable()
+
+    def test_more_runs_than_a_lifetime_has(self, write_plan):
+        values = list(range(1, 300))
+        axes = {"dim": values, "epochs": values, "lora_rank": values}
+        with pytest.raises(ConfigError, match="it holds 53461798 runs, and more than 10,000 are"):
+            read_plan(write_plan(**(SOUND | {"axes": axes, "seeds": [0, 1]})))
+
+    def test_as_many_runs_as_can_be_are_read(self, write_plan):
+        axes = {"dim": list(range(1, 101))}
+        blocks = [{"axes": {"epochs": list(range(1, 48))}}, {"variants": {"a": {}, "b": {}}}]
+        plan = read_plan(write_plan(**(SOUND | {"axes": axes, "blocks": blocks, "seeds": [0, 1]})))
+        assert len(expand(plan, Path("out"))) == 2 * (100 * 47 + 100 * 2) == 9_800
+
+    def test_many_seeds_are_held_against_each_other_soon(self, write_plan):
+        begun = time.process_time()
+        with pytest.raises(ConfigError, match="seeds: 5 stands there twice"):
+            read_plan(write_plan(**(SOUND | {"seeds": [*range(9_000), 5]})))
+        assert time.process_time() - begun < 10
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"seeds": [10**400]}, r"seeds\[0\]: <a number of 1,329 bits> cannot be used"),
+            ({"baselines": ["a" * 9_000]}, r"no variant is named 'a+\.\.\.; add it"),
+            ({"baselines": ["a\nb"]}, r"no variant is named 'a\\nb'; add it"),
+            ({"a" * 9_000: 1}, r"no entry is named 'a+\.\.\.'; there are name"),
+            ({"config": "a\0"}, "config: 'a.x00' cannot be used: .* null character"),
+        ],
+    )
+    def test_what_is_repeated_is_short_and_on_one_line(self, write_plan, changes, message):
+        with pytest.raises(ConfigError, match=message) as raised:
+            read_plan(write_plan(**(SOUND | changes)))
+        assert str(raised.value).isprintable()
+        assert len(str(raised.value)) < 1_000
 
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(ConfigError, match="cannot read the configuration"):

@@ -108,6 +108,30 @@ class TestBadInput:
         assert message in answer.err
         assert len(answer.err.splitlines()) == 1
 
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a" * 131_073 + "\nb\n", "field larger than field limit"),
+            ("a" * 90_000 + "\nb\n", "no metric column"),
+            ("mAP " * 20_000 + "\nb\n", "no metric column"),
+            ("mAP@" + "0" * 90_000 + "\nb\n", "no metric column"),
+            ("x" + "," * 50_000 + "\n" + "a," * 50_000 + "\n", "'' and 49989 more"),
+            ("S21_P200\n" + "1\n" * 10_000, "has more than 10,000 rows"),
+            ("S21_P200,gallery\n1," + "9" * 9_000 + "\n", "row 1: gallery is '9999"),
+            ("S21_P200,convention\n1," + "a" * 9_000 + "\n", "unknown convention 'aaa"),
+            ("S21_P200,protocol\n1," + "a" * 9_000 + "\n", "unknown protocol 'aaa"),
+            ("a\x1b[31m_P200,b\n1,2\n", "unknown split, expected one of"),
+            (b"a," + b"b" * 10_000_000, "more than 10 MB"),
+        ],
+        ids=lambda value: value[:20],
+    )
+    def test_what_is_repeated_is_short_and_on_one_line(self, table, text, message):
+        result = lint(table(text))
+        assert isinstance(result.exception, DataError)
+        assert message in str(result.exception)
+        assert str(result.exception).isprintable()
+        assert len(str(result.exception)) < 2_000
+
     @pytest.mark.parametrize("name", ["gone.csv", "."])
     def test_no_file(self, tmp_path, name):
         result = lint(tmp_path / name)

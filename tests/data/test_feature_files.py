@@ -111,7 +111,8 @@ class TestOthers:
         )
         save_vectors(tmp_path / "f.safetensors", saved)
         with pytest.raises(
-            DataError, match=r"row 2 of .*f\.safetensors has label 2, but there are 2"
+            DataError,
+            match=r"f\.safetensors are damaged \(row 2 has label 2, and there are 2 names",
         ):
             read_stored(tmp_path / "f.safetensors")
 

@@ -176,7 +176,7 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("msedge.data.image_file.os.open", refuse)
     with pytest.raises(DataError, match=r"a\.png: permission denied"):
         open_image(path)
 

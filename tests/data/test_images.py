@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from hostile_formats import png
 from msedge.data.images import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
@@ -19,6 +22,8 @@ from msedge.data.images import (
     is_image_name,
     open_image,
     open_image_bytes,
+    picture_size,
+    read_picture,
     read_pixels,
 )
 from msedge.errors import DataError
@@ -268,3 +273,54 @@ def test_the_limit_itself_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("msedge.data.images.MAX_PIXELS", 40 * 20 - 1)
     with pytest.raises(DataError, match="40 x 20 pixels are more than"):
         open_image(path)
+
+
+# what else a picture says
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIC"])
+def test_a_size_is_told_by_the_header_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = BytesIO()
+    if kind == "HEIC":
+        stream.write(as_heic(halves(RED, BLUE)))
+    else:
+        halves(RED, BLUE).save(stream, format=kind)
+    monkeypatch.setattr(Image.Image, "load", None)
+    assert picture_size(stream.getvalue(), "it") == (40, 20)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"hello", "its content is not a JPEG"),
+        (b"\xff\xd8" + b"\xff" * 70_000, "more than 65,536 bytes between its segments"),
+        (png(8_001, 8_000, pixels=b""), "8001 x 8000 pixels are more than 64 Mpx"),
+        (png(100_001, 1, pixels=b""), "have a side of more than 100,000"),
+    ],
+)
+def test_a_size_beyond_a_limit_is_refused_by_both_readers(content: bytes, reason: str) -> None:
+    for read in (picture_size, read_picture):
+        with pytest.raises(DataError, match=f"^cannot read image the upload: .*{reason}"):
+            read(content, "the upload")
+
+
+def test_a_picture_tells_its_upright_size_and_the_camera_s_date() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "a camera"
+    exif.get_ifd(0x8769)[0x9003] = "2020:01:02 03:04:05"
+    stream = BytesIO()
+    halves(RED, BLUE).save(stream, "JPEG", exif=exif)
+    picture = read_picture(stream.getvalue(), "it", size=8)
+    assert (picture.width, picture.height) == (20, 40)
+    assert picture.taken == "2020:01:02 03:04:05"
+    assert picture_size(stream.getvalue(), "it") == (40, 20)
+
+
+def test_damaged_metadata_says_nothing_and_the_picture_shows() -> None:
+    stream = BytesIO()
+    halves(RED, BLUE).save(stream, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x69\x87\4\0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture = read_picture(stream.getvalue(), "it")
+    assert (picture.taken, picture.image.size) == (None, (40, 20))

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -145,6 +146,43 @@ def test_malformed_file_is_one_clear_line(tmp_path: Path, text: str, problem: st
         load_protocol(str(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a = " + "[" * 10_000, "nested too deep; write it flat"),
+        ("id = " + "{a = " * 3_000, "nested too deep; write it flat"),
+        ("a." * 10_000 + "a = 1", "a name of more than 20 parts"),
+        ("[" + " . ".join("a" * 10_000) + "]", "a name of more than 20 parts"),
+        ("a = " + "9" * 5_000, "cannot read protocol"),
+        ("# " + "a" * 1_000_000, "it has more than 1,000,000 bytes"),
+        ("id = [" + "1, " * 10_000 + "]", "`id` must be a text, got [1, 1, 1, "),
+        (
+            MINIMAL + "[expected]\nqueries = 0x" + "f" * 5_000,
+            "must be a whole number, at most 1,000,000,000,000, got <a number of 20,000 bits>",
+        ),
+        (MINIMAL + "[expected]\nqueries = -0xf", "cannot read protocol"),
+        (MINIMAL.replace('"cat"', f'"{"a" * 9_000}", "{"A" * 9_000}"'), "AAA... twice (also as"),
+        (MINIMAL + '"' + "a" * 10_000 + '" = 1\n', "aaa...`: expected id, dataset,"),
+    ],
+)
+def test_hostile_file_is_one_short_line_and_soon(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    begun = time.process_time()
+    with pytest.raises(ConfigError, match=re.escape(problem)) as caught:
+        load_protocol(str(path))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600 + len(str(path))
+    assert time.process_time() - begun < 10
+
+
+def test_initials_and_ellipses_are_no_names_of_many_parts(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    said = "A. B. C. Smith, D.-E. F. Jones ......................... et al. " * 9
+    path.write_text(MINIMAL.replace('title = "t"', f'title = "{said}"'))
+    assert load_protocol(str(path)).title == said
 
 
 def test_file_that_is_not_text(tmp_path: Path) -> None:

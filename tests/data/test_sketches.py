@@ -71,6 +71,36 @@ def read(path: Path, size: int) -> np.ndarray:
     return decode(read_content(path), record, size=size, frame_sketches=True)
 
 
+class TestLargeSheets:
+    @pytest.mark.parametrize("band", [1, 700, 10**9])
+    @pytest.mark.parametrize("box", [(0, 0, 5, 5), (20, 30, 120, 90), (250, 1, 255, 255)])
+    def test_bands_find_the_same_ink(self, box, band, monkeypatch):
+        sheet = sheet_with(box)
+        whole = frame_sketch(sheet).tobytes()
+        monkeypatch.setattr("msedge.data.sketches._BAND", band)
+        assert frame_sketch(sheet).tobytes() == whole
+
+    @pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (30_000, 20)])
+    @pytest.mark.parametrize("paper", ["white", "black"])
+    def test_a_long_strip_gets_a_frame_of_bounded_size(self, size, paper):
+        sheet = Image.new("RGB", size, paper)
+        width, height = size
+        ink = (width // 4, height // 4, width // 2 + 1, height // 2 + 1)
+        sheet.paste("red", ink)
+        framed = frame_sketch(sheet)
+        assert framed.size[0] == framed.size[1] <= 4_000
+        assert np.asarray(framed.convert("L")).min() < 200
+
+    def test_a_large_sheet_that_is_no_strip_keeps_every_pixel(self):
+        sheet = sheet_with((100, 100, 4_900, 1_500), size=(5_000, 1_600))
+        x0, y0, x1, y1 = ink_box(frame_sketch(sheet))
+        assert (x1 - x0, y1 - y0) == (4_801, 1_401)
+
+    def test_the_limit_of_a_large_sheet_is_ten_thousand(self, monkeypatch):
+        monkeypatch.setattr("msedge.data.sketches._LARGEST_SIDE", 100)
+        assert 80 < frame_sketch(sheet_with((10, 10, 250, 250))).size[0] <= 100
+
+
 class TestRead:
     def test_pixels_are_framed(self, tmp_path):
         path = tmp_path / "drawing.png"

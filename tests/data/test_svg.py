@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from msedge.data import svg
-from msedge.data.svg import MAX_BYTES, draw_svg, looks_like_svg
+from msedge.data.svg import MAX_BYTES, draw_svg, harmless_svg, looks_like_svg
 from msedge.errors import DataError
 
 pytest.importorskip("resvg_py")
@@ -119,6 +119,65 @@ def test_what_is_refused(content, message):
     with pytest.raises(DataError, match=message) as caught:
         draw_svg(content.encode("latin-1") if content[:1] == "\xff" else content.encode(), "it")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "idna",
+        "punycode",
+        "rot13",
+        "unicode_escape",
+        "undefined",
+        "utf-7",
+        "hex",
+        "cp037",
+        "a" * 150,
+    ],
+)
+def test_encodings_that_are_not_of_text_are_refused(encoding):
+    content = f"<?xml version='1.0' encoding='{encoding}'?>{OPEN}{STROKE}</svg>".encode()
+    with pytest.raises(DataError, match="expected an SVG in UTF-8, not ") as caught:
+        harmless_svg(content, "it")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "utf8", "us-ascii", "ISO-8859-15", "windows-1252"])
+def test_encodings_of_text_are_read(encoding):
+    content = f"<?xml version='1.0' encoding=\"{encoding}\" ?>{OPEN}{STROKE}</svg>".encode()
+    assert b"M10 50H90" in harmless_svg(content, "it")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize(
+    "head", ["", '<?xml version="1.0"?>', '<?xml version="1.0" encoding="x"?>']
+)
+def test_entities_do_not_hide_in_another_encoding(encoding, head):
+    text = f'{head}<!DOCTYPE svg [<!ENTITY a "{"b" * 99}">]>{OPEN}<desc>{"&a;" * 99}</desc></svg>'
+    with pytest.raises(DataError, match="expected an SVG in UTF-8; save it as plain SVG"):
+        harmless_svg(text.encode(encoding), "it")
+
+
+class TestHarmless:
+    def test_links_to_itself_stay_and_all_others_go(self):
+        body = (
+            '<use href="#a"/><use href="file:///etc/passwd"/><use xlink:href=" http://a.b/c"/>'
+            '<image href="#a"/><feImage/><script/><foreignObject/><g href="//a.b">'
+            '<use href=""/></g>'
+        )
+        page = harmless_svg(f"{OPEN}{body}</svg>".encode(), "it").decode()
+        assert page.count("href=") == 1
+        assert 'href="#a"' in page
+        assert not any(word in page for word in ("image", "Image", "script", "foreign", "passwd"))
+
+    def test_what_is_harmless_stays_as_it_is(self):
+        once = harmless_svg(f"{OPEN}{STROKE}</svg>".encode(), "it")
+        assert harmless_svg(once, "it") == once
+
+    def test_an_error_names_the_document_on_one_line(self):
+        with pytest.raises(DataError, match=r"cannot read drawing a\\nb: it is no well-formed SVG"):
+            harmless_svg(b"<svg", "a\nb")
 
 
 def test_references_that_multiply_or_never_end_are_refused():

@@ -115,6 +115,14 @@ class TestShare:
         assert rows.tolist() == share_of(labels, 0.2, seed=1).tolist()
         assert rows.tolist() != share_of(labels, 0.2, seed=2).tolist()
         assert rows[:10].tolist() != (rows[10:] - 50).tolist()
+        assert share_of(labels, 0.2).tolist() == share_of(labels, 0.2, seed=0).tolist()
+
+    def test_all_seen_photos_where_no_share_is_given_and_the_draw_of_seed_0(self):
+        sets = numbered(1), np.array([0]), 100 + numbered(30), np.repeat([1, 2], 15)
+        assert with_seen(*sets)[0].tolist() == with_seen(*sets, share=1.0)[0].tolist()
+        drawn = with_seen(*sets, share=0.4)[0].tolist()
+        assert drawn == with_seen(*sets, share=0.4, seed=0)[0].tolist()
+        assert drawn != with_seen(*sets, share=0.4, seed=1)[0].tolist()
 
     def test_every_photo_is_drawn_as_often(self):
         drawn = np.zeros(20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from threading import Barrier
 
 import numpy as np
@@ -107,10 +108,17 @@ class TestExceptions:
             map_hits(together, **(arguments | change))  # not iterated
         assert "\n" not in str(caught.value)
 
-    @pytest.mark.parametrize(("k", "message"), [(0, "k must be at least 1"), (4, "has 3 photos")])
+    @pytest.mark.parametrize(
+        ("k", "message"),
+        [(0, "^k must be at least 1"), (4, "^k is 4 but the gallery has 3 photos")],
+    )
     def test_k_outside_the_gallery(self, k, message):
         with pytest.raises(ShapeError, match=message):
             top_k(self.good, self.good, k)
+
+    def test_a_chunk_of_nothing(self):
+        with pytest.raises(ShapeError, match=r"^chunk must be at least 1, got 0"):
+            top_k(self.good, self.good, 1, chunk=0)
 
 
 class TestCardinality:
@@ -207,6 +215,16 @@ class TestNumbers:
             similarity, np.take_along_axis(scores, positions, axis=1).astype(np.float32)
         )
 
+    @pytest.mark.parametrize("metric", METRICS)
+    @pytest.mark.parametrize("k", [1, 39, 40])
+    def test_top_k_by_every_metric(self, metric, k):
+        asked, kept, *_ = problem(queries=9, gallery=40, metric=metric)
+        scores = scored(asked, kept, metric).exact(slice(None))
+        found, positions = top_k(asked, kept, k, metric=metric, chunk=4)
+        np.testing.assert_array_equal(positions, np.argsort(-scores, axis=1, kind="stable")[:, :k])
+        exact = np.take_along_axis(scores, positions, axis=1)
+        np.testing.assert_array_equal(found, exact.astype(np.float32))
+
     def test_ties_of_top_k_fall_by_gallery_order(self):
         """A gallery of 5 distinct vectors, each at many places, with float32 BLAS's worst sizes."""
         which = np.random.default_rng(4).integers(0, 5, size=203)
@@ -225,6 +243,7 @@ class TestNumbers:
         for dim in range(2, 600):
             similarity = top_k(np.ones((1, dim)), np.ones((1, dim)), 1)[0].item()
             assert 1 - 1e-6 < similarity <= 1
+            assert top_k(np.ones((1, dim)), -np.ones((1, dim)), 1)[0].item() == -similarity
 
     @pytest.mark.parametrize("metric", METRICS)
     def test_the_way_over_the_gpu_ranks_alike(self, metric, monkeypatch):
@@ -251,6 +270,16 @@ class TestNumbers:
         assert ranks_of(asked, on_gpu, asked_ids, kept_ids, metric=metric) == ranks_of(
             asked, kept, asked_ids, kept_ids, metric=metric
         )
+
+
+class TestThreads:
+    def test_as_many_as_cores_that_may_be_used(self, monkeypatch):
+        assert ranking._threads() == len(os.sched_getaffinity(0))
+        monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS and Windows
+        monkeypatch.setattr(os, "cpu_count", lambda: 7)
+        assert ranking._threads() == 7
+        monkeypatch.setattr(os, "cpu_count", lambda: None)
+        assert ranking._threads() == 1
 
 
 class TestInvariance:

@@ -59,11 +59,12 @@ class TestExceptions:
             scored(queries, gallery, metric)
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.filterwarnings("error")
     @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     def test_the_first_row_that_is_not_finite_is_named(self, metric, value):
         rows = np.ones((9000, 2))
-        rows[[5000, 8000], 1] = value
+        rows[[5000, 5001, 8000], 1] = value, -value, value
         with pytest.raises(ShapeError, match="gallery row 5000 holds NaN or infinity; remove it"):
             scored(rows[:1], rows, metric)
         with pytest.raises(ShapeError, match="vectors row 5000 holds NaN"):
@@ -84,6 +85,29 @@ class TestExceptions:
     def test_what_is_no_code_is_named(self, code):
         with pytest.raises(ShapeError, match="gallery row 1 is no binary code; hamming wants 0"):
             scored(np.array([[1, 0]]), np.array([[1, 0], code]), "hamming")
+
+    def test_what_is_no_code_is_named_far_down(self):
+        codes = np.ones((1500, 2))
+        codes[1100, 0] = 7
+        with pytest.raises(ShapeError, match="queries row 1100 is no binary code"):
+            scored(codes, codes[:9], "hamming")
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("rows", [2, 700])
+    def test_lengths_beyond_the_largest_number(self, rows):
+        huge = np.ones((rows, 9))
+        huge[-1] = 1e308
+        for queries, gallery, name in ((huge, np.eye(9), "queries"), (np.eye(9), huge, "gallery")):
+            with pytest.raises(ShapeError, match=f"{name} hold values too large to measure; scale"):
+                scored(queries, gallery, "euclidean")
+
+    def test_unit_vectors_and_signs_name_what_they_refuse(self):
+        with pytest.raises(ShapeError, match="vectors row 0 is all zeros"):
+            unit_vectors(np.zeros((2, 2)))
+        with pytest.raises(ShapeError, match="photos must be a non-empty"):
+            unit_vectors(np.ones(2), "photos")
+        with pytest.raises(ShapeError, match="vectors must be a non-empty"):
+            sign_codes(np.ones(2))
 
     def test_unknown_metric(self):
         with pytest.raises(ConfigError, match="unknown metric 'dot': expected one of cosine, eu"):
@@ -198,6 +222,28 @@ class TestNumbers:
         scores = scored(queries, gallery, "euclidean").exact(ALL) * np.square(gallery[7]).sum()
         others = np.arange(40) != 7
         np.testing.assert_allclose(scores[:, others], expected[:, others], rtol=0, atol=0.05)
+
+    def test_the_longest_may_be_65536_times_as_long(self):
+        gallery = np.eye(3)
+        gallery[1] *= 2.0**16
+        scores = scored(np.eye(3), gallery, "euclidean").exact(ALL)
+        assert scores[0].tolist() == [2.0**-33, -0.5, -(2.0**-33)]
+        gallery[1] *= 1 + 2.0**-20
+        with pytest.raises(ShapeError, match=r"gallery row 1 is 7e\+04 times as long as the med"):
+            scored(np.eye(3), gallery, "euclidean")
+        with pytest.raises(ShapeError, match=r"queries row 1 is 7e\+04 times as long as the med"):
+            scored(gallery, np.eye(3), "euclidean")
+
+    def test_vectors_that_are_all_zero_are_equally_near(self):
+        assert scored(np.zeros((2, 3)), np.zeros((4, 3)), "euclidean").exact(ALL).tolist() == (
+            np.zeros((2, 4)).tolist()
+        )
+
+    def test_one_row_with_a_few_photos(self):
+        for metric in ("cosine", "euclidean"):
+            pair = scored(vectors(5, 8, 0), vectors(9, 8, 1), metric)
+            few = np.array([7, 0, 3])
+            np.testing.assert_array_equal(pair.exact_row(2, few), pair.exact([2], few)[0])
 
     def test_plain_leaves_integers_integers(self):
         assert plain(torch.arange(3)).dtype == np.int64

@@ -90,6 +90,18 @@ class TestExceptions:
 
 
 class TestReproducibility:
+    def test_options_that_are_left_out(self):
+        one, two = {"AP": skewed(40, 0)}, {"AP": skewed(40, 1)}
+        assert bootstrap(one) == bootstrap(one, resamples=2000, seed=0, level=0.95)
+        assert compare(one, two) == compare(one, two, resamples=10_000, seed=0, level=0.95)
+
+    def test_signs_are_not_those_by_which_queries_were_drawn(self):
+        """Else p-value and interval of one seed would err together."""
+        one, two = {"AP": skewed(12, 0)}, {"AP": skewed(12, 1)}
+        found = [compare(one, two, seed=seed, resamples=200)["AP"] for seed in range(40)]
+        correlation = np.corrcoef([each.p_value for each in found], [each.low for each in found])
+        assert abs(correlation[0, 1]) < 0.5
+
     def test_the_seed_decides(self):
         one, two = {"AP": skewed(80, 0)}, {"AP": skewed(80, 1)}
         assert bootstrap(one, seed=3) == bootstrap(one, seed=3)

@@ -73,10 +73,17 @@ class TestWhatCounts:
         root = make("g.jpg", "g.jpg.thumbnails/a.jpg", "g.jpg-rebuild.jpg", "gg.jpg")
         assert names(root, without=root / "g.jpg") == ["gg.jpg"]
 
-    def test_a_pipe_is_not_a_photo(self, make):
+    def test_a_pipe_is_not_a_photo_and_is_told(self, make):
         root = make("a.jpg")
         os.mkfifo(root / "b.jpg")
+        os.mkfifo(root / "notes")
+        (root / "c.jpg").symlink_to("/dev/zero")
         assert names(root) == ["a.jpg"]
+        walk = walk_folders([root])
+        assert sorted(walk.odd) == [str(root / "b.jpg"), str(root / "c.jpg")]
+        assert set(walk.odd.values()) == {"it is not a regular file"}
+        assert walk.unread == {}
+        assert walk.covers(str(root / "b.jpg"))  # a photo that was there has gone
 
     def test_names_that_are_not_utf_8(self, make):
         root = make(os.fsdecode(b"\xff\n.jpg"))

@@ -15,15 +15,52 @@ from encoders import ColourEncoder
 from galleries import COLOURS, make_gallery, new_photo, photo
 from msedge.data.drawings import open_drawing
 from msedge.errors import ConfigError, DataError, WeightsError
+from msedge.search.approximate.build import build
+from msedge.search.approximate_view import folder_of
+from msedge.search.candidates import unit_vectors
 from msedge.search.filters import Filters
 from msedge.search.gallery import Gallery
-from msedge.search.gallery_file import GalleryFile
+from msedge.search.gallery_file import GalleryFile, Model, NewPhoto
+from msedge.search.queries import Query
 
 CROSS = [([0, 10], [0, 10]), ([0, 10], [10, 0])]
 PICTURES = {
     "red.png": photo("red"), "green.png": photo("green"), "more/blue.png": photo("blue"),
     "more/copy of red.png": photo("red", (120, 80)), "tall yellow.png": photo("yellow", (40, 60)),
 }  # fmt: skip
+
+
+ASKED = unit_vectors(np.random.default_rng(0).standard_normal((20, 32)))
+
+
+def random_gallery(folder: Path, count: int, *, index: bool = False) -> Path:
+    """Photos that are not there, whose vectors stand for nothing; ids from 1.
+
+    The index beside it, where asked for, takes each photo for the one before it: whoever uses it
+    can be told from its answers.
+    """
+    path, rng = folder / "random.msedge", np.random.default_rng(1)
+    vectors = unit_vectors(rng.standard_normal((count, 32))).astype(np.float16)
+    model = Model("colours", "colours-1", 32)
+    with GalleryFile.create(path, model) as file:
+        file.put(
+            [
+                NewPhoto(folder / f"{place:04}.jpg", 1, 1, f"{place:064}", 4, 3, 0.0, vector)
+                for place, vector in enumerate(vectors)
+            ]
+        )
+        if index:
+            known = {"version": file.version(), "gallery": file.identity(), "count": count}
+            ids = np.arange(1, count + 1)
+            build(
+                folder_of(path),
+                [(ids, np.roll(vectors, 1, axis=0))],
+                model=model,
+                recall=0.9,
+                kind="ivf-sq",
+                **known,
+            )
+    return path
 
 
 @pytest.fixture
@@ -49,12 +86,27 @@ class TestOpen:
             assert other.photos == 5
 
     def test_an_unknown_photo(self, gallery):
-        with pytest.raises(DataError, match="no photo 99 in"):
+        with pytest.raises(DataError, match=r"no photo 99 in .*/photos\.msedge: give the id"):
             gallery.photo(99)
 
     def test_no_such_file(self, tmp_path):
         with pytest.raises(DataError, match=r"none\.msedge"):
             Gallery.open(tmp_path / "none.msedge")
+
+    def test_exactly_or_through_the_index_beside_it(self, tmp_path):
+        path = random_gallery(tmp_path, 600, index=True)
+        with GalleryFile.open(path) as file:
+            _, vectors = file.vectors()
+        order = np.argsort(-(ASKED @ unit_vectors(vectors).T), axis=1, kind="stable")
+        true = (order[:, :20] + 1).tolist()
+
+        def found(**how):
+            with Gallery.open(path, **how) as opened:
+                hits = [opened.find(Query(one, ()), collapse=False) for one in ASKED]
+            return [[hit.photo.id for hit in each] for each in hits]
+
+        assert found(exact=True) == true
+        assert found() == found(exact=False) != true
 
     def test_photos_of_the_gallery_need_no_encoder(self, gallery):
         with Gallery.open(gallery.path) as other:  # no model is called "colours"
@@ -102,6 +154,7 @@ class TestSearch:
         assert [copy.path.name for copy in hits[0].copies] == ["copy of red.png"]
         assert len(hits) == 4
         assert len(gallery.similar(1, collapse=False)) == 5
+        assert gallery.search(like=[1]) == gallery.find(gallery.query(like=[1])) == hits
 
     def test_what_is_not_wanted_is_gone_with_its_copies(self, gallery):
         assert set(names(gallery.search(CROSS, unlike=[4]))) == {
@@ -129,6 +182,13 @@ class TestSearch:
         assert found(folder=folder, before=datetime.date(1970, 1, 3)) == {"blue.png"}
         assert found(folder=gallery.path.parent / "nowhere") == set()
 
+    def test_a_photo_may_be_asked_for_less_some_and_among_some(self, gallery):
+        assert names(gallery.similar(1, unlike=[2])) == names(gallery.search(like=[1], unlike=[2]))
+        assert "green.png" not in names(gallery.similar(1, unlike=[2]))
+        assert names(gallery.similar(1, filters=Filters(orientation="portrait"))) == [
+            "tall yellow.png"
+        ]
+
     def test_a_relative_folder_follows_the_working_directory(self, gallery, monkeypatch):
         def found():
             return len(gallery.search(CROSS, filters=Filters(Path("more")), collapse=False))
@@ -140,6 +200,17 @@ class TestSearch:
 
     def test_more_than_there_are(self, gallery):
         assert len(gallery.search(CROSS, k=1000, collapse=False)) == 5
+
+    def test_twenty_where_no_number_is_given(self, tmp_path):
+        with Gallery.open(random_gallery(tmp_path, 30)) as many:
+            query = many.query(like=[1])
+            for ask in (
+                lambda **how: many.search(like=[1], **how),
+                lambda **how: many.similar(1, **how),
+                lambda **how: many.find(query, **how),
+            ):
+                assert len(ask()) == 20
+                assert ask() == ask(k=20)
 
     @pytest.mark.parametrize("k", [0, -3])
     def test_fewer_than_one(self, gallery, k):
@@ -164,8 +235,11 @@ class TestChange:
     def test_new_photos_are_found(self, gallery):
         assert not gallery.refresh()
         self.put(gallery, "grey.png", "grey")
+        assert gallery.refresh()
+        assert not gallery.refresh()
+        self.put(gallery, "more/grey.png", "grey", mark=5)
         assert "grey.png" in names(gallery.search(CROSS))
-        assert gallery.photos == 6
+        assert gallery.photos == 7
         assert not gallery.refresh()
 
     def test_removed_photos_are_not(self, gallery):

@@ -276,7 +276,7 @@ class TestWhatCannotBeRead:
         def fail(*_, **__):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(Path, "open", fail)
+        monkeypatch.setattr("msedge.search.photo_reading.read_image_file", fail)
         summary = run(root, gallery)
         monkeypatch.undo()
         assert [skipped.reason for skipped in summary.skipped] == ["permission denied"]

@@ -97,7 +97,7 @@ class TestWhatCannotBeRead:
         (file,) = walk_folders([write_photo(tmp_path / "a.jpg")]).files
         os.unlink(file.path)  # noqa: PTH108
         found = read_photo(file, 16, lambda _: False)
-        assert (found.reason, found.is_damaged) == ("no such file or directory", False)
+        assert (found.reason, found.is_damaged) == ("no such file", False)
 
     def test_a_file_too_large_to_be_read_whole(self, tmp_path, monkeypatch):
         monkeypatch.setattr(photo_reading, "MAX_BYTES", 100)
@@ -107,6 +107,6 @@ class TestWhatCannotBeRead:
         def fail(*_, **__):
             raise MemoryError
 
-        monkeypatch.setattr(photo_reading, "open_image_bytes", fail)
+        monkeypatch.setattr(photo_reading, "read_picture", fail)
         found = read(write_photo(tmp_path / "a.jpg"))
         assert ("memory" in found.reason, found.is_damaged) == (True, False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,87 @@ class TestExceptions:
     def test_missing_file(self, tmp_path):
         with pytest.raises(ConfigError, match=r"cannot read .*gone\.yaml \(No such file"):
             read_yaml(tmp_path / "gone.yaml")
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, after in pairwise("abcdefgh")
+)
+MERGES = "a: &a {x: 1}\n" + "".join(
+    f"{after}: &{after} {{<<: [{', '.join([f'*{before}'] * 9)}]}}\n"
+    for before, after in pairwise("abcdefgh")
+)
+
+
+class TestHostileFiles:
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            pytest.param("[" * 60_000, "nested too deep", id="brackets"),
+            pytest.param("[" * 30_000 + "]" * 30_000, "nested too deep", id="closed brackets"),
+            pytest.param('{"a":' * 10_000, "nested too deep", id="braces"),
+            pytest.param("- " * 20_000, "nested too deep", id="dashes"),
+            pytest.param("dim: " + "9" * 5_000, "is not YAML: Exceeds the limit", id="a number"),
+            pytest.param("dim: !!timestamp x", "is not YAML", id="a time that is none"),
+            pytest.param("dim: 2020-99-99", "is not YAML: month must be in", id="month 99"),
+            pytest.param("dim: !!int ''", "is not YAML: string index", id="an empty number"),
+            pytest.param("dim: !!int '1:'", "is not YAML: invalid literal", id="half a time"),
+            pytest.param("epochs: !!int 0b", "is not YAML: invalid literal", id="no digits"),
+            pytest.param("dim: !!float a", "is not YAML: could not convert", id="no float"),
+            pytest.param("dim: !!bool x", "is not YAML: 'x'", id="neither true nor false"),
+            pytest.param("&a [*a]", "its aliases make more than 100,000 values", id="itself"),
+            pytest.param("dim: &a {b: *a}", "its aliases make more than", id="itself below"),
+            pytest.param(LAUGHS + "dim: *h", "its aliases make more than", id="a billion laughs"),
+            pytest.param(MERGES, "its aliases make more than", id="a billion merges"),
+            pytest.param("a: " + "b" * 70_000, "it has more than 65,536 bytes", id="long"),
+            pytest.param("{a\u074c: b: c", r"is not YAML: .*a\\u074c", id="an odd character"),
+        ],
+    )
+    def test_one_short_line_and_soon(self, text, reason, tmp_path):
+        path = tmp_path / "run.yaml"
+        path.write_text(text)
+        begun = time.process_time()
+        with pytest.raises(ConfigError, match=reason) as caught:
+            read_yaml(path)
+        assert time.process_time() - begun < 10
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 600 + len(str(path))
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("dim: 0x" + "f" * 5_000, "dim: <a number of 20,000 bits> cannot be used"),
+            ("precision: 0x" + "f" * 5_000, "precision: <a number of 20,000 bits> cannot be used"),
+            ("0x" + "f" * 1_000 + ": 1", "no setting is named '<a number of 4,000 bits>'"),
+            ("dim: " + "a" * 50_000, "dim: 'aaaaaa.*[.]{3} cannot be used"),
+            ('"a\\nb": 1', r"no setting is named 'a\\nb'"),
+            ("x" * 1_000 + ": 1", "no setting is named 'xxxx"),
+            ("learning_rate: .inf", "learning_rate: inf cannot be used"),
+            ('save_root: "a\\0"', "save_root holds a null character"),
+            ('data_name: "a\\0"', "data_name holds a null character"),
+            ("image_size: 4096", "image_size: 4096 cannot be used"),
+            ("dim: 100000", "dim: 100000 cannot be used"),
+            ("seed: 9223372036854775808", "seed: 9223372036854775808 cannot be used"),
+        ],
+    )
+    def test_values_that_would_break_what_comes_after(self, text, reason, tmp_path):
+        path = tmp_path / "run.yaml"
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=reason) as caught:
+            resolve(read_yaml(path))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 2_000
+
+    def test_aliases_of_a_sensible_size_are_read(self, tmp_path):
+        path = tmp_path / "run.yaml"
+        path.write_text("a: &a {epochs: 3, dim: 8}\nb: {<<: *a, dim: 9}\nc: [*a, *a]\n")
+        a = {"epochs": 3, "dim": 8}
+        assert read_yaml(path) == {"a": a, "b": {"epochs": 3, "dim": 9}, "c": [a, a]}
+
+    def test_a_name_with_a_line_break(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"cannot read .*go\\nne\.yaml") as caught:
+            read_yaml(tmp_path / "go\nne.yaml")
+        assert str(caught.value).isprintable()
 
 
 class TestYaml:

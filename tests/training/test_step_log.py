@@ -194,7 +194,18 @@ class TestResume:
 
     @pytest.mark.parametrize(
         "line",
-        [b"", b"null", b"[1]", b"{}", b"\xff\xfe", b'{"kind": "step", "epoch": 1}', b"\0" * 9],
+        [
+            b"",
+            b"null",
+            b"[1]",
+            b"{}",
+            b"\xff\xfe",
+            b'{"kind": "step", "epoch": 1}',
+            b"\0" * 9,
+            b'{"kind": "epoch", "epoch": ' + b"9" * 4000 + b"}",
+            b"[" * 100_000,
+        ],
+        ids=range(9),
     )
     def test_lines_that_are_none_are_dropped(self, tmp_path, line):
         path = tmp_path / "log.jsonl"

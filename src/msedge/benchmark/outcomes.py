@@ -15,11 +15,13 @@ from typing import Any, Literal
 from msedge.benchmark.cells import Cell
 from msedge.benchmark.locks import is_taken
 from msedge.data.images import one_line
+from msedge.quoting import plain
 from msedge.storage import atomic_path
 from msedge.training.config import recorded_settings
 
 State = Literal["done", "running", "killed", "to do", "failed", "other settings"]
 FAILURE = "failure.txt"
+_LONGEST_FAILURE = 400  # characters
 _WHOLE = ("results.csv", "model.safetensors", "vectors.safetensors")
 
 
@@ -140,15 +142,19 @@ def forget_failure(cell: Cell) -> None:
 
 def _failure(cell: Cell) -> str | None:
     try:
+        if not (cell.folder / FAILURE).is_file():
+            return None
         text = (cell.folder / FAILURE).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    return one_line(text.strip()) or None
+    return plain(text.strip(), _LONGEST_FAILURE) or None
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
     """A run's record; None where there is none that can be used."""
     try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return None
         record = json.loads(path.read_text(encoding="utf-8"))
         epochs = [row["epoch"] for row in record["epochs"]]
         usable = (
@@ -156,10 +162,26 @@ def _read_record(path: Path) -> dict[str, Any] | None:
             and isinstance(record["finished"], bool)
             and isinstance(record["data"]["fingerprint"], str)
             and record["selected_epoch"] in epochs
+            and (not record["finished"] or _is_whole(record))
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if usable else None
+
+
+def _is_whole(record: Mapping[str, Any]) -> bool:
+    """Whether the record of a finished run holds what a table is made of.
+
+    Raises:
+        KeyError: something is missing.
+        TypeError: something is of another kind; also AttributeError.
+    """
+    data, figures = record["data"], [*record["before_training"].values()]
+    for row in record["epochs"]:
+        figures += [row["selection_value"], row["seconds"], *row["metrics"].values()]
+    return all(type(value) in (int, float) for value in figures) and all(
+        isinstance(name, str) for name in data["held_out_classes"]
+    )
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -170,4 +192,4 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     how = "with another" if names else "of a version without"
     told = names or lacking
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-    return f"{how} {', '.join(told[:3])}{more}"
+    return f"{how} {', '.join(plain(name, 60) for name in told[:3])}{more}"

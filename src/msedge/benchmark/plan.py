@@ -6,14 +6,16 @@ only whole runs can be. Tested in ``tests/benchmark/test_plan.py``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from msedge.data.images import one_line
 from msedge.errors import ConfigError
+from msedge.quoting import named, plain, quoted
 from msedge.training.config import read_yaml
 
 Settings = Annotated[dict[str, Any], BeforeValidator(lambda given: {} if given is None else given)]
@@ -22,7 +24,16 @@ Settings = Annotated[dict[str, Any], BeforeValidator(lambda given: {} if given i
 Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
 """Training settings, each with the values that it takes in turn."""
 
+MOST_RUNS = 10_000
+"""Of a plan; each takes minutes at least."""
+
 _SHOWN = 60  # characters of a value that cannot be used
+
+
+def _openable(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("it holds a null character")
+    return path
 
 
 class _Part(BaseModel):
@@ -39,7 +50,7 @@ class DatasetPlan(_Part):
     """
 
     data_root: Path = Path("data")
-    data_name: str
+    data_name: str = Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")
     protocol: str | None = None
 
 
@@ -67,10 +78,10 @@ class Plan(_Part):
     """
 
     name: str = Field(pattern=r"^\w[\w .+-]*$")
-    config: Path | None = None
+    config: Annotated[Path, AfterValidator(_openable)] | None = None
     settings: Settings = {}
     datasets: list[DatasetPlan] = Field(min_length=1)
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(min_length=1)
     axes: Axes = {}
     variants: dict[str, Settings] = {}
     blocks: list[Block] = Field([Block()], min_length=1)
@@ -91,10 +102,10 @@ def read_plan(path: Path) -> Plan:
     try:
         plan = Plan(**given)
     except ValidationError as error:
-        raise ConfigError(f"{one_line(path)}: {_told(error)}") from error
-    problem = _repeated(plan) or _baseline_missing(plan)
+        raise ConfigError(f"{named(path)}: {_told(error)}") from error
+    problem = _repeated(plan) or _too_many(plan) or _baseline_missing(plan)
     if problem:
-        raise ConfigError(f"{one_line(path)}: {problem}")
+        raise ConfigError(f"{named(path)}: {problem}")
     if plan.config is None:
         return plan
     return plan.model_copy(update={"config": path.parent / plan.config})
@@ -107,13 +118,12 @@ def entry(place: Sequence[str | int]) -> str:
     'blocks[1].axes.dim'
     """
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
-    return one_line(text.removeprefix("."))
+    return plain(text.removeprefix("."))
 
 
 def shown(value: object) -> str:
     """A value for a message, on one line and not too long."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return quoted(value, _SHOWN)
 
 
 def _told(error: ValidationError) -> str:
@@ -127,7 +137,7 @@ def _told(error: ValidationError) -> str:
         return f"{place} is missing; give it a value"
     if first["type"] == "string_pattern_mismatch":
         return f"{place}: {shown(first['input'])} cannot be the name of a folder; use plain words"
-    return f"{place}: {shown(first['input'])} cannot be used: {first['msg']}"
+    return f"{place}: {shown(first['input'])} cannot be used: {plain(first['msg'])}"
 
 
 def _repeated(plan: Plan) -> str | None:
@@ -138,11 +148,21 @@ def _repeated(plan: Plan) -> str | None:
         "baselines": plan.baselines,
     }
     for place, listed in given.items():
-        values: list[object] = list(listed)
-        twice = next((value for value in values if values.count(value) > 1), None)
+        twice = next((value for value, count in Counter[object](listed).items() if count > 1), None)
         if twice is not None:
             return f"{place}: {shown(twice)} stands there twice; keep one"
     return None
+
+
+def _too_many(plan: Plan) -> str | None:
+    rows = 0
+    for block in plan.blocks:
+        axes = {**plan.axes, **block.axes}.values()
+        rows += max(1, len({**plan.variants, **block.variants})) * prod(map(len, axes))
+    runs = rows * len(plan.seeds) * len(plan.datasets)
+    if runs <= MOST_RUNS:
+        return None
+    return f"it holds {quoted(runs)} runs, and more than {MOST_RUNS:,} are no plan; take out values"
 
 
 def _baseline_missing(plan: Plan) -> str | None:
@@ -150,5 +170,5 @@ def _baseline_missing(plan: Plan) -> str | None:
     unknown = next((name for name in plan.baselines if name not in known), None)
     if unknown is None:
         return None
-    there = f"there are {', '.join(known)}" if known else "add it to variants"
-    return f"baselines: no variant is named {unknown!r}; {there}"
+    there = f"there are {plain(', '.join(known))}" if known else "add it to variants"
+    return f"baselines: no variant is named {shown(unknown)}; {there}"

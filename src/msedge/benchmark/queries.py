@@ -81,9 +81,22 @@ def _read(path: Path, stamp: str) -> QueryValues | None:
         with safe_open(path, framework="numpy") as opened:
             if (opened.metadata() or {}).get("vectors") != stamp:
                 return None
-            return QueryValues(*(opened.get_tensor(n) for n in QueryValues.__dataclass_fields__))
-    except (OSError, SafetensorError):
+            found = QueryValues(*(opened.get_tensor(n) for n in QueryValues.__dataclass_fields__))
+    except (OSError, SafetensorError, TypeError, AttributeError):  # damaged: ranked again
         return None
+    return found if _is_whole(found) else None
+
+
+def _is_whole(found: QueryValues) -> bool:
+    precision, relevant, labels = found.average_precision, found.relevant, found.labels
+    return (
+        precision.dtype == np.float64
+        and relevant.dtype == np.int64
+        and labels.dtype == np.int64
+        and precision.ndim == 1
+        and precision.shape == relevant.shape == labels.shape
+        and bool(np.isfinite(precision).all())
+    )
 
 
 def _judge(path: Path) -> QueryValues:

@@ -25,7 +25,9 @@ from msedge.cli.models import models_app
 from msedge.cli.protocols import protocols_app
 from msedge.cli.search import search_command
 from msedge.cli.serve import serve_command
+from msedge.cli.streams import as_refusal, steady_streams
 from msedge.errors import MSEdgeError
+from msedge.memory import as_out_of_memory
 
 DEBUG_VARIABLE = "MSEDGE_DEBUG"
 
@@ -86,16 +88,27 @@ def options(
 def run(application: typer.Typer) -> None:
     """Run an application; a user's error becomes its message and exit status 2."""
     try:
-        _run_knowing_extras(application)
-    except MSEdgeError as error:
-        if os.environ.get(DEBUG_VARIABLE):
-            raise
-        for line in str(error).splitlines():
-            print(f"msedge: {line}", file=sys.stderr)
-        raise SystemExit(error.exit_status) from None
+        with steady_streams():
+            _run_knowing_extras(application)
     except KeyboardInterrupt:
         print("msedge: stopped", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception as error:
+        told = _as_told(error)
+        if told is None or os.environ.get(DEBUG_VARIABLE):
+            raise
+        for line in str(told).splitlines():
+            print(f"msedge: {line}", file=sys.stderr)
+        raise SystemExit(told.exit_status) from None
+
+
+def _as_told(error: Exception) -> MSEdgeError | None:
+    """What a person is told of an error; None where it is a defect of ours."""
+    if isinstance(error, MSEdgeError):
+        return error
+    if (out_of_memory := as_out_of_memory(error)) is not None:
+        return out_of_memory
+    return as_refusal(error) if isinstance(error, OSError) else None
 
 
 def _run_knowing_extras(application: typer.Typer) -> None:

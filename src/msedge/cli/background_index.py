@@ -1,13 +1,15 @@
 """A large gallery's approximate index, kept up to date while the gallery is served.
 
 It is built by a process of its own, ``msedge gallery approximate``, which gives way to the server;
-until it is there, and while it is built anew, searches go on with what there is. Tested in
-``tests/cli/test_background_index.py``.
+until it is there, and while it is built anew, searches go on with what there is. It ends with the
+server, also where that is killed. Tested in ``tests/cli/test_background_index.py`` and
+``tests/faults/test_killed_servers.py``.
 """
 
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,15 +75,29 @@ class BackgroundIndex:
                     due = is_due(file, least=self._least)
             except MSEdgeError:  # the server itself says what is wrong with the gallery
                 continue
-            if due and not self._build():
+            if due and not self._is_built():
                 wait = max(self._pause, _SECONDS_AFTER_FAILURE)
 
-    def _build(self) -> bool:
+    def _is_built(self) -> bool:
         """Have it built; whether that worked."""
         self._say("building the approximate index in the background; searches go on meanwhile")
+        try:
+            status, last_line = self._build()
+        except (OSError, MemoryError, RuntimeError) as error:  # no process, no memory, no thread
+            status, last_line = 1, f"cannot start a process for it ({error})"
+        if self._ended.is_set():
+            return True
+        if status < 0:
+            name = signal.Signals(-status).name
+            last_line = f"its process was killed ({name}; out of memory?), another tries later"
+        self._say(last_line if status == 0 else f"no approximate index: {last_line}")
+        return status == 0
+
+    def _build(self) -> tuple[int, str]:
+        """Have it built; how its process ended, and what it said last."""
         gentle = ["nice", "-n", "10"] if shutil.which("nice") else []
-        command = [*gentle, sys.executable, "-m", "msedge", "gallery", "approximate"]
-        command += [str(self._gallery), "--recall", str(self._recall), "--force"]
+        command = [*gentle, sys.executable, "-m", "msedge.cli.with_parent", "gallery"]
+        command += ["approximate", str(self._gallery), "--recall", str(self._recall), "--force"]
         # A group of its own, so that Ctrl+C in a terminal reaches it through this thread alone.
         with subprocess.Popen(
             command,
@@ -95,10 +111,7 @@ class BackgroundIndex:
             said = Thread(target=self._ends_with_server, args=(process,), daemon=True)
             said.start()
             lines = process.communicate()[0].strip().splitlines() or ["it said nothing"]
-        if self._ended.is_set():
-            return True
-        self._say(lines[-1] if process.returncode == 0 else f"no approximate index: {lines[-1]}")
-        return process.returncode == 0
+        return process.returncode, lines[-1]
 
     def _ends_with_server(self, process: subprocess.Popen[str]) -> None:
         while process.poll() is None:

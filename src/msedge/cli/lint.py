@@ -6,6 +6,7 @@ Tested in ``tests/cli/test_lint.py``.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter
 from dataclasses import asdict
@@ -14,8 +15,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from msedge.quoting import quoted
+
 if TYPE_CHECKING:
     from msedge.evaluation.tables.findings import Finding
+
+MAX_BYTES, MAX_ROWS = 10_000_000, 10_000
+"""Of a table, as people publish them."""
+
+_LONGEST_PATH = 16_384
 
 
 def lint_command(
@@ -37,7 +45,7 @@ def lint_command(
     from msedge.evaluation.tables.lint import lint
     from msedge.evaluation.tables.results_table import read_entries
 
-    header, rows = _read(table)
+    header, rows = read_table(table)
     findings = lint(read_entries(header, rows))
     if as_json:
         typer.echo(json.dumps(_document(table, len(rows), findings), indent=2))
@@ -47,24 +55,35 @@ def lint_command(
         raise typer.Exit(1)
 
 
-def _read(table: Path) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows below it; lines without anything in them are passed over."""
+def read_table(table: Path) -> tuple[list[str], list[list[str]]]:
+    """The header of a CSV file and the rows below it; empty lines are passed over.
+
+    Raises:
+        DataError: the file is missing or is no CSV of a header and at least one row.
+    """
     from msedge.errors import DataError
 
+    name = quoted(str(table), _LONGEST_PATH)
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            lines = [row for row in csv.reader(file, strict=True) if any(map(str.strip, row))]
+        with table.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise csv.Error(f"more than {MAX_BYTES // 1_000_000} MB")
+        text = io.StringIO(content.decode("utf-8-sig"), newline="")
+        lines = [row for row in csv.reader(text, strict=True) if any(map(str.strip, row))]
     except OSError as error:
-        raise DataError(f"cannot read {str(table)!r} ({error.strerror}); name a CSV file") from None
+        raise DataError(f"cannot read {name} ({error.strerror}); name a CSV file") from None
     except (UnicodeDecodeError, csv.Error) as error:
         reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
-        raise DataError(f"cannot read {str(table)!r} ({reason}); save it as CSV anew") from None
+        raise DataError(f"cannot read {name} ({reason}); save it as CSV anew") from None
+    if len(lines) > MAX_ROWS:
+        raise DataError(f"{name} has more than {MAX_ROWS:,} rows; name a table of results")
     if len(lines) < 2:
         found = "only a header" if lines else "nothing"
-        raise DataError(f"{str(table)!r} holds {found}; expected a header and a row a method")
+        raise DataError(f"{name} holds {found}; expected a header and a row a method")
     if len(lines[0]) == 1 and (found := next((mark for mark in ";\t" if mark in lines[0][0]), "")):
         parted = {";": "semicolons", "\t": "tabs"}[found]
-        raise DataError(f"{str(table)!r} is parted by {parted}; save it as CSV, parted by commas")
+        raise DataError(f"{name} is parted by {parted}; save it as CSV, parted by commas")
     return lines[0], lines[1:]
 
 

@@ -8,7 +8,6 @@ the pixel. Tested in ``tests/data/test_drawings.py``.
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from msedge.data.grounds import on_visible_ground
-from msedge.data.images import MAX_PIXELS, as_pixels, one_line, open_image_bytes
+from msedge.data.image_file import read_image_file
+from msedge.data.images import MAX_PIXELS, MAX_SIDE, as_pixels, cause_of, one_line, open_image_bytes
 from msedge.data.line_width import even_lines
 from msedge.data.paper import is_clean, lift_ink
 from msedge.data.sketches import INK, Strokes, draw_strokes, frame_sketch, resize_framed
@@ -57,7 +57,7 @@ def open_drawing(source: Drawing, *, name: str = "the drawing") -> Image.Image:
         return _from_bytes(source, one_line(name))
     if isinstance(source, Image.Image):
         width, height = source.size
-        if not 0 < width * height <= MAX_PIXELS:
+        if not (0 < width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE):
             raise DataError(f"cannot read image {one_line(name)}: it is {width} x {height} pixels")
         return _framed(on_visible_ground(source), one_line(name))
     return draw_strokes(source)
@@ -80,21 +80,10 @@ def drawing_pixels(framed: Image.Image, size: int) -> npt.NDArray[np.uint8]:
 
 
 def _read(path: Path) -> bytes:
-    name = one_line(path)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-            raise DataError(f"cannot read drawing {name}: it is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise DataError(
-                f"cannot read drawing {name}: it is larger than {MAX_BYTES // 1_000_000} MB"
-            )
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"cannot read drawing {name}: no such file") from error
-    except (OSError, ValueError) as error:  # the latter: a path that holds a null
-        cause = (getattr(error, "strerror", None) or str(error)).lower()
-        raise DataError(f"cannot read drawing {name}: {one_line(cause)}") from error
+        return read_image_file(path, MAX_BYTES)[0]
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read drawing {one_line(path)}: {cause_of(error)}") from error
 
 
 def _from_bytes(content: bytes, name: str) -> Image.Image:

@@ -1,13 +1,16 @@
 """The files that hold features: which array in them is which. Nothing is ever unpickled.
 
-:mod:`msedge.data.features` makes sense of what is read here. Tested in
-``tests/data/test_feature_files.py``.
+An archive is never unpacked to the disk, and what says of itself that it unpacks to many times its
+size is refused. :mod:`msedge.data.features` makes sense of what is read here. Tested in
+``tests/data/test_feature_files.py`` and ``tests/artefacts/test_features.py``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,9 @@ PATH_NAMES = ("paths", "filenames", "names", "files")
 DOMAIN_NAMES = ("domains", "domain")
 """``sketch`` or ``photo``, or 0 or 1, one a row."""
 
+_MOST_UNPACKED = 2**28  # bytes of an array, whatever it was packed into
+_MOST_PACKED = 20  # times that a larger one may shrink: measured features shrink to a half
+_SHOWN = 200  # characters of another's words
 _WHOLE = re.compile(r"[+-]?\d{1,4000}", re.ASCII)  # Python refuses to read 4,301 digits
 
 
@@ -121,16 +127,26 @@ def _plain(path: Path) -> Stored:
 
 
 def _archive(path: Path) -> Stored:
-    try:
-        opened = np.load(path, allow_pickle=False)
-    except Exception as error:  # NumPy raises whatever a damaged file brings about
-        raise DataError(
-            f"{one_line(path)} is no .npz archive ({_cause(error)}); save it anew"
-        ) from error
-    if not isinstance(opened, NpzFile):
-        raise DataError(f"{one_line(path)} is no .npz archive but a single array: name it .npy")
-    with opened:
-        return _Archive(path, opened).stored()
+    with path.open("rb") as file:
+        try:
+            with _quiet():
+                opened = np.load(file, allow_pickle=False)
+        except Exception as error:  # NumPy raises whatever a damaged file brings about
+            raise DataError(
+                f"{one_line(path)} is no .npz archive ({_cause(error)}); save it anew"
+            ) from error
+        if not isinstance(opened, NpzFile):
+            raise DataError(f"{one_line(path)} is no .npz archive but a single array: name it .npy")
+        with opened:
+            return _Archive(path, opened).stored()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without NumPy's warnings of old or odd headers, which nobody can do anything about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 _READERS: dict[str, Callable[[Path], Stored]] = {
@@ -187,7 +203,9 @@ class _Archive:
 
     def _array(self, name: str) -> NDArray[Any]:
         try:
-            array = self._opened[name]
+            self._check_size(name)
+            with _quiet():
+                array = self._opened[name]
         except Exception as error:  # NumPy raises whatever a damaged file brings about
             raise _unreadable(self._path, one_line(name), error) from error
         if not isinstance(array, np.ndarray):
@@ -195,6 +213,19 @@ class _Archive:
                 f"{one_line(self._path)} holds {one_line(name)}, which is no array; use np.savez"
             )
         return array
+
+    def _check_size(self, name: str) -> None:
+        """Refuse what unpacks to far more than it takes on the disk."""
+        archive = self._opened.zip
+        if archive is None:  # it has been closed
+            return
+        whole = name if name in archive.namelist() else f"{name}.npy"  # as NumPy looks it up
+        packed = archive.getinfo(whole)
+        if packed.file_size > max(_MOST_UNPACKED, _MOST_PACKED * packed.compress_size):
+            raise ValueError(
+                f"{packed.compress_size:,} bytes claim to hold {packed.file_size:,}; if that is "
+                "so, use np.savez, which does not pack"
+            )
 
 
 def _checked(path: Path, vectors: NDArray[Any]) -> NDArray[Any]:
@@ -212,7 +243,8 @@ def _checked(path: Path, vectors: NDArray[Any]) -> NDArray[Any]:
 
 def _mapped(path: Path) -> NDArray[Any]:
     try:
-        return open_memmap(path, mode="r")
+        with _quiet():
+            return open_memmap(path, mode="r")
     except Exception as error:  # NumPy raises whatever a damaged file brings about
         raise _unreadable(path, "its array", error) from error
 
@@ -297,4 +329,4 @@ def _expect_file(path: Path, what: str) -> None:
 
 def _cause(error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) else None
-    return one_line(reason or str(error).strip() or type(error).__name__)
+    return one_line(reason or str(error).strip() or type(error).__name__)[:_SHOWN]

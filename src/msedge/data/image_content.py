@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from msedge.data.images import one_line, open_image_bytes
+from msedge.data.image_file import read_image_file
+from msedge.data.images import cause_of, one_line, open_image_bytes
 from msedge.data.layouts import Record
 from msedge.data.sketches import frame_sketch, resize_framed
 from msedge.errors import DataError
@@ -37,7 +38,7 @@ def file_state(path: Path) -> FileState:
     try:
         found = path.stat()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise DataError(f"cannot read image {one_line(path)}: {cause_of(error)}") from error
     if not stat.S_ISREG(found.st_mode):
         raise DataError(f"cannot read image {one_line(path)}: it is not a regular file")
     return FileState(found.st_size, found.st_mtime_ns)
@@ -47,13 +48,13 @@ def read_content(path: Path) -> bytes:
     """The bytes of an image's file.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: it cannot be read, or is larger than
+            :data:`~msedge.data.image_file.MAX_BYTES`.
     """
-    file_state(path)
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
+        return read_image_file(path)[0]
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read image {one_line(path)}: {cause_of(error)}") from error
 
 
 def content_hash(content: bytes) -> bytes:
@@ -88,8 +89,3 @@ def decode(
     else:
         image = open_image_bytes(content, name, size=size)
     return np.asarray(image, dtype=np.uint8)
-
-
-def _unreadable(path: Path, error: OSError) -> DataError:
-    reason = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror).lower()
-    return DataError(f"cannot read image {one_line(path)}: {reason}")

@@ -4,22 +4,27 @@ Sketches and photos arrive as palette PNGs, CMYK JPEGs, 16-bit scans, drawings o
 telephone photos lying on their side; some are cut short and a few are hostile. Everything that
 reads an image in this package goes through :func:`open_image` (or :func:`open_image_bytes`, for
 what is not a file), so that training, evaluation and search see the same pixels and a bad file
-always ends as one :class:`~msedge.errors.DataError` that names it. Tested in
-``tests/data/test_images.py``.
+always ends as one :class:`~msedge.errors.DataError` that names it, in bounded time and memory: a
+picture of :data:`MAX_PIXELS` takes about a gigabyte while it is read, most take a few megabytes.
+Tested in ``tests/data/test_image*.py`` and ``tests/hostile/``.
 """
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePath
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from msedge.data.grounds import on_white
+from msedge.data.image_file import read_image_file
+from msedge.data.image_structure import excess
+from msedge.data.quiet_decoders import keep_libtiff_quiet, keep_pillow_quiet
 from msedge.errors import ConfigError, DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
@@ -38,11 +43,35 @@ HEIC and HEIF files need the extra ``heic``.
 MAX_PIXELS = 64_000_000
 """Larger images are refused: a few kB of PNG can claim to unpack into gigabytes."""
 
+MAX_SIDE = 100_000
+"""Images with a longer side are refused: resizing one takes memory by its side, whatever its area.
+"""
+
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )  # ISO/IEC 23008-12, annex B: what stands behind "ftyp" at the head of the file
-_SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_LYING = range(5, 9)  # EXIF orientations that exchange width and height
+
+keep_pillow_quiet()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as it was read.
+
+    Attributes:
+        image: mode ``RGB``, as of :func:`open_image`.
+        width: pixels of the whole picture held upright, whatever size was asked for.
+        height: likewise.
+        taken: when, in the camera's own words (EXIF's ``DateTimeOriginal``); None where it says
+            nothing that is text.
+    """
+
+    image: Image.Image
+    width: int
+    height: int
+    taken: str | None
 
 
 def open_image(path: Path, *, size: int | None = None) -> Image.Image:
@@ -61,20 +90,19 @@ def open_image(path: Path, *, size: int | None = None) -> Image.Image:
 
     Raises:
         DataError: the file is missing, unreadable, not one of these formats, damaged, empty,
-            larger than :data:`MAX_PIXELS`, or a HEIC file where the extra ``heic`` is missing.
+            larger than :data:`MAX_PIXELS`, :data:`MAX_SIDE` or
+            :data:`~msedge.data.image_file.MAX_BYTES`, of a structure
+            that nothing decodes in good time (:mod:`~msedge.data.image_structure`), or a HEIC
+            file where the extra ``heic`` is missing.
         ConfigError: ``size`` is smaller than 1.
     """
     name = one_line(path)
     _check_size(size)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
-            raise DataError(f"cannot read image {name}: it is not a regular file")
-        with path.open("rb") as stream:
-            return _decode(stream, name, size, on_white)
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # decoders raise whatever damaged bytes lead them to
-        raise DataError(f"cannot read image {name}: {_cause(error)}") from error
+        content, _ = read_image_file(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read image {name}: {cause_of(error)}") from error
+    return open_image_bytes(content, name, size=size)
 
 
 def open_image_bytes(
@@ -106,14 +134,56 @@ def open_image_bytes(
         >>> open_image_bytes(stream.getvalue(), "the upload").size
         (30, 20)
     """
+    return read_picture(content, name, size=size, flatten=flatten).image
+
+
+def read_picture(
+    content: bytes,
+    name: str,
+    *,
+    size: int | None = None,
+    flatten: Callable[[Image.Image], Image.Image] | None = None,
+) -> Picture:
+    """Open an image that lies in memory, and keep what else it says of itself.
+
+    Arguments and errors are those of :func:`open_image_bytes`.
+
+    Example:
+        >>> stream = BytesIO()
+        >>> Image.new("1", (30, 20)).save(stream, "TIFF")
+        >>> picture = read_picture(stream.getvalue(), "the upload", size=8)
+        >>> picture.width, picture.height, picture.image.size
+        (30, 20, (8, 8))
+    """
     name = one_line(name)
     _check_size(size)
     try:
-        return _decode(BytesIO(content), name, size, flatten or on_white)
+        return _decode(content, name, size, flatten or on_white)
     except (DataError, MemoryError):
         raise
-    except Exception as error:  # as above
-        raise DataError(f"cannot read image {name}: {_cause(error)}") from error
+    except Exception as error:  # decoders raise whatever damaged bytes lead them to
+        raise DataError(f"cannot read image {name}: {cause_of(error)}") from error
+
+
+def picture_size(content: bytes, name: str) -> tuple[int, int]:
+    """Width and height of an image that lies in memory, by its header: as it lies, not upright.
+
+    Args:
+        content: the bytes of a file, in any format of :func:`open_image`.
+        name: what an error calls it.
+
+    Raises:
+        DataError: the header is of no such image, or of one beyond a limit.
+    """
+    name = one_line(name)
+    try:
+        with _opened(content, name) as image:
+            _check_sides(*image.size, name)
+            return image.size
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # as of read_picture
+        raise DataError(f"cannot read image {name}: {cause_of(error)}") from error
 
 
 def read_pixels(path: Path, size: int) -> npt.NDArray[np.uint8]:
@@ -157,18 +227,15 @@ def one_line(value: object) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def on_white(image: Image.Image) -> Image.Image:
-    """A loaded image of any mode as ``RGB``: transparency on white, 16-bit greys in 8 bits."""
-    if image.mode in _SIXTEEN_BIT_MODES:  # Pillow's own conversion clips at 255
-        return _grey(np.asarray(image).astype(np.float32) / 257.0)
-    if image.mode == "F":  # a scan or a map: 0 to 1, or grey levels
-        levels = np.nan_to_num(np.asarray(image))
-        return _grey(levels * 255.0 if levels.max(initial=0.0) <= 1.0 else levels)
-    if image.has_transparency_data:
-        drawn = image.convert("RGBA")
-        white = Image.new("RGBA", drawn.size, "white")
-        return Image.alpha_composite(white, drawn).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+def cause_of(error: Exception) -> str:
+    """Why a file cannot be read, in a few words on one line."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is not a JPEG, PNG, WebP, GIF, BMP, TIFF or HEIC image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return one_line(str(error).strip() or type(error).__name__)
 
 
 def _check_size(size: int | None) -> None:
@@ -177,37 +244,53 @@ def _check_size(size: int | None) -> None:
 
 
 def _decode(
-    stream: BinaryIO,
+    content: bytes,
     name: str,
     size: int | None,
     flatten: Callable[[Image.Image], Image.Image],
-) -> Image.Image:
-    # Pillow warns of bombs between 89 and 179 Mpx. The limit here is lower and does not depend on
-    # warning filters, which cannot be changed for one thread alone.
-    with Image.open(stream, formats=_formats(stream, name)) as image:
+) -> Picture:
+    with _opened(content, name) as image:
         width, height = image.size
-        if width < 1 or height < 1:
-            raise DataError(f"cannot read image {name}: it is {width} x {height} pixels")
-        if width * height > MAX_PIXELS:
-            raise DataError(
-                f"cannot read image {name}: {width} x {height} pixels are more than "
-                f"{MAX_PIXELS // 1_000_000} Mpx: scale it down or leave it out"
-            )
+        _check_sides(width, height, name)
         if size is not None:
             image.draft(None, (size, size))
         image.load()
-        orientation = _orientation(image)
+        orientation, taken = _exif(image)
         pixels = flatten(image)
         resized = (
             pixels.copy() if size is None else pixels.resize((size, size), Image.Resampling.BICUBIC)
         )
-    return _upright(resized, orientation)
+    if orientation in _LYING:
+        width, height = height, width
+    return Picture(_upright(resized, orientation), width, height, taken)
 
 
-def _formats(stream: BinaryIO, name: str) -> tuple[str, ...]:
-    head = stream.read(12)
-    stream.seek(0)
-    if head[4:8] != b"ftyp" or head[8:12] not in _HEIF_BRANDS:
+def _opened(content: bytes, name: str) -> Image.Image:
+    """An image of which the header alone was read."""
+    if (reason := excess(content, MAX_PIXELS)) is not None:
+        raise DataError(f"cannot read image {name}: it has {reason}: save it anew or leave it out")
+    if content.startswith((b"II", b"MM")):
+        keep_libtiff_quiet()
+    return Image.open(BytesIO(content), formats=_formats(content, name))
+
+
+def _check_sides(width: int, height: int, name: str) -> None:
+    if width < 1 or height < 1:
+        raise DataError(f"cannot read image {name}: it is {width} x {height} pixels")
+    if max(width, height) > MAX_SIDE:
+        raise DataError(
+            f"cannot read image {name}: {width} x {height} pixels have a side of more than "
+            f"{MAX_SIDE:,}: cut it up or leave it out"
+        )
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"cannot read image {name}: {width} x {height} pixels are more than "
+            f"{MAX_PIXELS // 1_000_000} Mpx: scale it down or leave it out"
+        )
+
+
+def _formats(content: bytes, name: str) -> tuple[str, ...]:
+    if content[4:8] != b"ftyp" or content[8:12] not in _HEIF_BRANDS:
         return _FORMATS
     try:
         import pillow_heif
@@ -220,15 +303,15 @@ def _formats(stream: BinaryIO, name: str) -> tuple[str, ...]:
     return ("HEIF",)
 
 
-def _grey(levels: npt.NDArray[np.float32]) -> Image.Image:
-    return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).convert("RGB")
-
-
-def _orientation(image: Image.Image) -> object:
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a damaged EXIF block says nothing, and its picture can still be seen
-        return 1
+def _exif(image: Image.Image) -> tuple[object, str | None]:
+    """Orientation and time of a photo; a damaged block says nothing, and its picture shows."""
+    orientation: object = 1
+    with suppress(Exception):
+        exif = image.getexif()
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        taken = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal)
+        return orientation, taken if isinstance(taken, str) else None
+    return orientation, None
 
 
 def _upright(image: Image.Image, orientation: object) -> Image.Image:
@@ -241,13 +324,3 @@ def _upright(image: Image.Image, orientation: object) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     upright.info.clear()
     return upright
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, UnidentifiedImageError):
-        return "its content is not a JPEG, PNG, WebP, GIF, BMP, TIFF or HEIC image"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return one_line(str(error).strip() or type(error).__name__)

@@ -119,7 +119,7 @@ def read_marker(root: Path) -> dict[str, Any]:
     """What :func:`prepare_dataset` noted in a dataset; empty where it did not make it."""
     try:
         marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return marker if isinstance(marker, dict) else {}
 

@@ -17,10 +17,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from msedge.data.images import one_line
 from msedge.errors import ConfigError
+from msedge.quoting import named, plain, quoted
+from msedge.written_files import read_written
 
 _FOLDER = Path(__file__).parent / "protocols"
+MAX_BYTES = 1_000_000
+"""Of a protocol's file."""
+
+_MOST_COUNTED = 10**12
+# Python's reader takes minutes for a name of some ten thousand parts.
+_MANY_DOTS = re.compile(r"(?<![^\s.=])(?:[^\s.=]{1,80}[ \t]*\.[ \t]*){20}")
 _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015\u2212]+")
 
 
@@ -119,7 +126,7 @@ def load_protocol(id_or_path: str) -> Protocol:
     if id_or_path.endswith(".toml"):
         return _read(Path(id_or_path))
     raise ConfigError(
-        f"unknown protocol {id_or_path!r}: expected one of {', '.join(list_protocols())}, "
+        f"unknown protocol {quoted(id_or_path)}: expected one of {', '.join(list_protocols())}, "
         "or the path of a .toml file"
     )
 
@@ -158,15 +165,22 @@ def _pick(names: Mapping[str, str], keys: Iterable[str]) -> tuple[str, ...]:
 
 def _read(path: Path) -> Protocol:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_written(path, MAX_BYTES)
+        if _MANY_DOTS.search(text):
+            raise ValueError("it holds a name of more than 20 parts; write it flat")
+        table = tomllib.loads(text)
     except FileNotFoundError as error:
-        raise ConfigError(f"protocol file {one_line(path)} does not exist") from error
+        raise ConfigError(f"protocol file {named(path)} does not exist") from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"cannot read protocol {named(path)}: it is nested too deep; write it flat"
+        ) from error
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read protocol {one_line(path)}: {one_line(error)}") from error
+        raise ConfigError(f"cannot read protocol {named(path)}: {plain(error)}") from error
     try:
         return _parse(table)
     except ValueError as error:
-        raise ConfigError(f"protocol {one_line(path)}: {error}") from error
+        raise ConfigError(f"protocol {named(path)}: {error}") from error
 
 
 def _parse(table: Mapping[str, object]) -> Protocol:
@@ -194,7 +208,7 @@ def _parse(table: Mapping[str, object]) -> Protocol:
 def _check_classes(protocol: Protocol) -> None:
     for text in (protocol.id, protocol.dataset, *protocol.unseen, *protocol.seen):
         if not text.isprintable():  # they stand in messages of one line, and in paths
-            raise ValueError(f"{text!r} is not a name on one line: remove its odd characters")
+            raise ValueError(f"{quoted(text)} is not a name on one line: remove its odd characters")
     expected = protocol.expected
     for key, names in (("unseen", protocol.unseen), ("seen", protocol.seen)):
         _refuse_repeats(key, names)
@@ -202,7 +216,8 @@ def _check_classes(protocol: Protocol) -> None:
     for spelling, name in _by_spelling(protocol.seen).items():
         if spelling in unseen:
             raise ValueError(
-                f"{name!r} is in `seen` and in `unseen` (as {unseen[spelling]!r}): keep it in one"
+                f"{quoted(name)} is in `seen` and in `unseen` (as {quoted(unseen[spelling])}): "
+                "keep it in one"
             )
     for key, names, count in (
         ("unseen", protocol.unseen, expected.unseen_classes),
@@ -220,11 +235,11 @@ def _check_photos(protocol: Protocol) -> None:
     unseen = _by_spelling(protocol.unseen)
     for name, count in protocol.class_photos:
         if normalise_class_name(name) not in unseen:
-            raise ValueError(f"`class_photos` counts {name!r}, which is not in `unseen`")
+            raise ValueError(f"`class_photos` counts {quoted(name)}, which is not in `unseen`")
         if (fewest is not None and count < fewest) or (most is not None and count > most):
             raise ValueError(
-                f"`class_photos` gives {name!r} {count}, outside `expected.fewest_photos` and "
-                "`most_photos`: correct one of them"
+                f"`class_photos` gives {quoted(name)} {count}, outside "
+                "`expected.fewest_photos` and `most_photos`: correct one of them"
             )
 
 
@@ -233,17 +248,21 @@ def _refuse_repeats(key: str, names: Iterable[str]) -> None:
     for name in names:
         first = by_spelling.setdefault(normalise_class_name(name), name)
         if first is not name:
-            raise ValueError(f"`{key}` holds {name!r} twice (also as {first!r}): keep one")
+            raise ValueError(
+                f"`{key}` holds {quoted(name)} twice (also as {quoted(first)}): keep one"
+            )
 
 
 def _counts(table: Mapping[str, object], key: str) -> dict[str, int]:
     counts = table.get(key, {})
     if not isinstance(counts, dict):
-        raise ValueError(f"`{key}` must be a table of counts, got {counts!r}")
+        raise ValueError(f"`{key}` must be a table of counts, got {quoted(counts)}")
     for name, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        counted = isinstance(value, int) and not isinstance(value, bool)
+        if not counted or not 0 <= value <= _MOST_COUNTED:
+            limit = f"at most {_MOST_COUNTED:,}" if counted and value > 0 else "0 or more"
             raise ValueError(
-                f"`{key}.{one_line(name)}` must be a whole number, 0 or more, got {value!r}"
+                f"`{key}.{plain(name, 80)}` must be a whole number, {limit}, got {quoted(value)}"
             )
     return counts
 
@@ -253,21 +272,21 @@ def _refuse_unknown(table: Mapping[str, object], kind: type, prefix: str) -> Non
     for key in table:
         if key not in known:
             raise ValueError(
-                f"unknown field `{prefix}{one_line(key)}`: expected {', '.join(known)}"
+                f"unknown field `{prefix}{plain(key, 80)}`: expected {', '.join(known)}"
             )
 
 
 def _text(table: Mapping[str, object], key: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"`{key}` must be a text, got {value!r}")
+        raise ValueError(f"`{key}` must be a text, got {quoted(value)}")
     return value
 
 
 def _texts(table: Mapping[str, object], key: str) -> tuple[str, ...]:
     value = table.get(key)
     if not isinstance(value, list):
-        raise ValueError(f"`{key}` must be a list of texts, got {value!r}")
+        raise ValueError(f"`{key}` must be a list of texts, got {quoted(value)}")
     texts = tuple(item for item in value if isinstance(item, str) and item.strip())
     if len(texts) != len(value):
         raise ValueError(f"`{key}` must hold texts only, none of them empty")

@@ -9,7 +9,6 @@ instance than any photo, so only shape connects the two. Tested in ``tests/data/
 from __future__ import annotations
 
 import json
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from msedge.data.aside import folder_aside
 from msedge.data.sample_objects import OBJECTS
 from msedge.data.sample_photo import render_photo
 from msedge.data.sample_sketch import render_sketch
@@ -132,9 +132,7 @@ def write_sample(
         return target
     try:
         data_root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=data_root) as scratch:
-            # A folder inside, since the temporary one itself is closed to other users.
-            whole = Path(scratch) / name
+        with folder_aside(target) as whole:
             for done, _ in enumerate(_write_images(whole, seed, photos, sketches), start=1):
                 if progress:
                     progress(done, total)
@@ -197,7 +195,7 @@ def _is_there(target: Path, marker: dict[str, Any]) -> bool:
         return False
     try:
         found = json.loads((target / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise DataError(
             f"{target} exists and was not written as a sample set, so it is left as it is: "
             "choose another data root, or move it away"

@@ -9,6 +9,7 @@ search frame with the same function. What it adds is measured in ``docs/results.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,9 @@ FILL = 0.86
 INK = 55
 """Grey levels from the sheet's own; fainter marks are smudges and the ringing of JPEG."""
 _LEAST_SIDE = 0.25  # of the sheet: a dot is not blown up without end
+_LARGEST_SIDE = 10_000  # of a frame in pixels
+_STRIPS_SIDE = 4_000  # of one around a long strip; a square of its length would take gigabytes
+_BAND = 2_000_000  # pixels looked at together
 _FARTHEST = 1e12  # a coordinate; sums and quotients of those within it are finite
 _OVERSAMPLING = 4  # strokes are drawn so much larger and then reduced, for smooth lines
 
@@ -41,7 +45,8 @@ def frame_sketch(sheet: Image.Image) -> Image.Image:
     Returns:
         A square ``RGB`` image whose side is the longer side of the ink over :data:`FILL`, but at
         least a quarter of the sheet's longer side; a sheet without ink comes back padded to a
-        square.
+        square. Where the frame would have more than 10,000 pixels a side, or be far larger than
+        the sheet (a strip), it is that of the sheet made smaller.
 
     Example:
         >>> sheet = Image.new("RGB", (200, 100), "white")
@@ -49,26 +54,47 @@ def frame_sketch(sheet: Image.Image) -> Image.Image:
         >>> frame_sketch(sheet).size
         (50, 50)
     """
-    pixels = np.asarray(sheet, dtype=np.int16)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    width, height = sheet.size
+    edges = [(0, 0, width, 1), (0, height - 1, width, height)]
+    edges += [(0, 0, 1, height), (width - 1, 0, width, height)]
+    border = np.concatenate([np.asarray(sheet.crop(edge)).reshape(-1, 3) for edge in edges])
     paper = np.median(border, axis=0).astype(np.int16)
+    box = _inked(sheet, paper)
     if paper.mean() < 128:
         sheet, paper = ImageOps.invert(sheet), 255 - paper
-        pixels = 255 - pixels
-    rows, columns = np.nonzero(np.abs(pixels - paper).max(axis=2) > INK)
-    width, height = sheet.size
-    if len(rows) == 0:
+    if box is None:
         left, top, right, bottom = 0, 0, width, height
         side = max(width, height)
     else:
-        left, right = int(columns.min()), int(columns.max()) + 1
-        top, bottom = int(rows.min()), int(rows.max()) + 1
+        left, top, right, bottom = box
         side = round(max(right - left, bottom - top) / FILL)
         side = max(side, round(_LEAST_SIDE * max(width, height)))
+    most = min(_LARGEST_SIDE, max(_STRIPS_SIDE, 2 * math.isqrt(width * height)))
+    if side > most:
+        scale = 0.9 * most / side
+        smaller = max(1, round(scale * width)), max(1, round(scale * height))
+        return frame_sketch(sheet.resize(smaller, Image.Resampling.BOX))
     framed = Image.new("RGB", (side, side), tuple(int(level) for level in paper))
     corner = (round((side - left - right) / 2), round((side - top - bottom) / 2))
     framed.paste(sheet, corner)
     return framed
+
+
+def _inked(sheet: Image.Image, paper: npt.NDArray[np.int16]) -> tuple[int, int, int, int] | None:
+    """Left, top, right and bottom of what is not paper; None where all is."""
+    width, height = sheet.size
+    rows, columns = np.zeros(height, bool), np.zeros(width, bool)
+    step = max(1, _BAND // width)
+    for top in range(0, height, step):
+        bottom = min(height, top + step)
+        pixels = np.asarray(sheet.crop((0, top, width, bottom)), dtype=np.int16)
+        ink = np.abs(pixels - paper).max(axis=2) > INK
+        rows[top:bottom] = ink.any(axis=1)
+        columns |= ink.any(axis=0)
+    if not rows.any():
+        return None
+    (down,), (across,) = np.nonzero(rows), np.nonzero(columns)
+    return int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1
 
 
 def resize_framed(framed: Image.Image, size: int) -> Image.Image:

@@ -14,8 +14,8 @@ import json
 import math
 from typing import Any, NoReturn
 
-from msedge.data.images import one_line
 from msedge.errors import DataError
+from msedge.quoting import named, plain
 
 MAX_BYTES = 5_000_000
 MAX_STROKES = 1_000
@@ -48,7 +48,7 @@ def read_strokes(content: bytes, name: str) -> list[tuple[list[float], list[floa
         >>> read_strokes(b'[[[0, 7], [255, 3], [9, 8]]]', "a cat")
         [([0.0, 255.0, 9.0], [7.0, 3.0, 8.0])]
     """
-    name = one_line(name)
+    name = named(name)
     if len(content) > MAX_BYTES:
         raise DataError(
             f"cannot read strokes of {name}: more than {MAX_BYTES // 1_000_000} MB of JSON"
@@ -159,4 +159,4 @@ def _cause(error: Exception) -> str:
         return "its lists are nested too deep"
     if isinstance(error, OverflowError):
         return "a coordinate is no finite number"
-    return one_line(error)
+    return plain(error)

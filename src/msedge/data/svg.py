@@ -18,8 +18,8 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
-from msedge.data.images import one_line
 from msedge.errors import DataError
+from msedge.quoting import named, plain
 
 MAX_BYTES = 5_000_000
 MAX_ELEMENTS = 50_000
@@ -31,6 +31,10 @@ _MEMORY = 2 << 30
 _OUTSIDE = frozenset({"image", "feImage", "script", "foreignObject"})
 _UNITS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}
 _LENGTH = re.compile(r"\s*([0-9]{0,20}\.?[0-9]{1,20}(?:e[+-]?[0-9]{1,3})?)\s*([a-z]*)\s*", re.I)
+_DECLARED = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*<\?xml\b[^>]{0,200}?\bencoding\s*=\s*[\"']([^\"'>]{0,200})"
+)
+_ENCODINGS = re.compile(rb"utf-?8|us-ascii|ascii|latin-?1|iso-8859-\d\d?|windows-125\d", re.I)
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
 
 _RENDERER = f"""
@@ -70,18 +74,34 @@ def draw_svg(content: bytes, name: str) -> Image.Image:
         DataError: the document is damaged, beyond a limit or takes longer than
             :data:`MAX_SECONDS`, or the extra ``svg`` is missing.
     """
-    name = one_line(name)
+    name = named(name)
     if importlib.util.find_spec("resvg_py") is None:
         raise DataError(
             f"cannot read drawing {name}: SVG needs a renderer: pip install 'msedge[svg]'"
         )
+    return _render(harmless_svg(content, name), name)
+
+
+def harmless_svg(content: bytes, name: str) -> bytes:
+    """The same document without what reaches outside of it, its page of a fixed size.
+
+    Args:
+        content: as of :func:`draw_svg`.
+        name: what an error calls it.
+
+    Returns:
+        A document in UTF-8.
+
+    Raises:
+        DataError: the document is damaged or beyond a limit.
+    """
+    name = named(name)
     try:
-        page = _harmless(content)
+        return _harmless(content)
     except ElementTree.ParseError as error:
         raise DataError(f"cannot read drawing {name}: it is no well-formed SVG") from error
     except (ValueError, LookupError) as error:
-        raise DataError(f"cannot read drawing {name}: {one_line(error)}") from error
-    return _render(page, name)
+        raise DataError(f"cannot read drawing {name}: {plain(error)}") from error
 
 
 def _render(page: bytes, name: str) -> Image.Image:
@@ -100,9 +120,9 @@ def _render(page: bytes, name: str) -> Image.Image:
     except subprocess.CalledProcessError as error:
         words = error.stderr.decode(errors="replace").strip().splitlines()
         last = words[-1] if words else "the renderer failed"
-        raise DataError(f"cannot read drawing {name}: {one_line(last)}") from error
+        raise DataError(f"cannot read drawing {name}: {plain(last)}") from error
     except OSError as error:
-        raise DataError(f"cannot read drawing {name}: {one_line(error)}") from error
+        raise DataError(f"cannot read drawing {name}: {plain(error)}") from error
 
 
 def _darkened(sheet: Image.Image) -> Image.Image:
@@ -119,8 +139,13 @@ def _harmless(content: bytes) -> bytes:
         raise ValueError(f"more than {MAX_BYTES // 1_000_000} MB of SVG")
     if b"<!ENTITY" in content:
         raise ValueError("it defines entities, which are not followed; save it as plain SVG")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if b"\0" in content or content.startswith((b"\xff\xfe", b"\xfe\xff")):  # entities would hide
         raise ValueError("expected an SVG in UTF-8; save it as plain SVG")
+    declared = _DECLARED.match(content)
+    if declared and not _ENCODINGS.fullmatch(declared[1]):  # Python has stranger ones than text's
+        raise ValueError(
+            f"expected an SVG in UTF-8, not {plain(declared[1].decode('latin-1'), 40)}"
+        )
     root = _parse(content)
     if root.tag not in (f"{_NAMESPACE}svg", "svg"):
         raise ValueError("its outermost element is not <svg>")

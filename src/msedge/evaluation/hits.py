@@ -52,7 +52,7 @@ class Hits:
             )
         queries, gallery = relevance.shape
         query, column = np.nonzero(relevance)
-        found = np.bincount(query, minlength=queries)
+        found = np.bincount(query)
         ranks = np.full((queries, int(found.max(initial=0))), gallery + 1, np.int32)
         # `nonzero` walks row by row: an entry's place after its row's first is its column here.
         ranks[query, np.arange(len(query)) - np.repeat(np.cumsum(found) - found, found)] = (

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import importlib
 import logging
+import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from msedge.errors import ConfigError, WeightsError
+from msedge.memory import as_out_of_memory
 from msedge.models.torchvision_cure import ensure_torchvision
+from msedge.quoting import named, plain
 
 ensure_torchvision()
 
@@ -259,25 +263,38 @@ def _packaged_weights(name: str) -> dict[str, Tensor]:
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(
-            f"no weights at {path}; --weights takes 'imagenet', 'none', or the path of a file"
+            f"no weights at {named(path)}; --weights takes 'imagenet', 'none', or the path of a "
+            "file"
         )
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # how to trust the file more, which nobody should
+            if path.suffix == ".safetensors":
+                return load_file(path)
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch, zipfile and safetensors each raise their own
+        if (full := as_out_of_memory(error)) is not None:
+            raise full from error
+        # PyTorch's own words tell how to run what is in the file.
+        if isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
+            raise WeightsError(
+                f"the weights in {named(path)} hold more than tensors, which is never loaded since "
+                "it can run code, or are damaged; save a state_dict, best as .safetensors"
+            ) from error
         raise WeightsError(
-            f"the weights in {path} cannot be read ({_first_line(error)}); "
+            f"the weights in {named(path)} cannot be read ({_first_line(error)}); "
             "expected a .safetensors file, or a .pth file of tensors alone"
         ) from error
     if not isinstance(tensors, dict) or not all(torch.is_tensor(t) for t in tensors.values()):
-        raise WeightsError(f"{path} does not hold a dictionary of tensors; save a state_dict")
+        raise WeightsError(
+            f"{named(path)} does not hold a dictionary of tensors; save a state_dict"
+        )
     return tensors
 
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()  # an empty file's EOFError has no message at all
-    return lines[0][:160] if lines else type(error).__name__
+    return plain(lines[0], 160) if lines else type(error).__name__
 
 
 def load_weights(network: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:

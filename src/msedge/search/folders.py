@@ -18,6 +18,8 @@ from pathlib import Path
 from msedge.data.images import PHOTO_SUFFIXES, one_line
 from msedge.errors import DataError
 
+_LAST_NS = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
@@ -26,12 +28,16 @@ class FoundFile:
     Attributes:
         path: absolute.
         size: bytes.
-        mtime_ns: when it was last changed, in nanoseconds of Unix time.
+        mtime_ns: when it was last changed, in nanoseconds of Unix time; at most what galleries
+            hold, which ends in the year 2262, as a file may claim any time.
     """
 
     path: str
     size: int
     mtime_ns: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mtime_ns", max(-_LAST_NS, min(self.mtime_ns, _LAST_NS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +48,13 @@ class Walk:
         roots: what was walked, absolute; folders, or single files.
         files: the photos, by path.
         unread: folders and links below a root that cannot be read, with the reason.
+        odd: what is named like a photo and is no file (a pipe, a device), with the reason.
     """
 
     roots: tuple[str, ...]
     files: list[FoundFile]
     unread: dict[str, str]
+    odd: dict[str, str] = field(default_factory=dict)
 
     def covers(self, path: str) -> bool:
         """Whether a photo of this path would have been found if it were there and wanted."""
@@ -68,6 +76,7 @@ class _Walker:
     wanted: Callable[[str, str], bool]
     files: dict[str, FoundFile] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
+    odd: dict[str, str] = field(default_factory=dict)
     seen: set[tuple[int, int]] = field(default_factory=set)
 
     def walk(self, roots: Sequence[str]) -> None:
@@ -110,7 +119,7 @@ class _Walker:
         folders += below[::-1]
 
     def add(self, path: str) -> None:
-        """Note a file; a pipe or a device is passed over."""
+        """Note a file, or why it is none."""
         try:
             status = os.stat(path)
         except OSError as error:
@@ -118,8 +127,12 @@ class _Walker:
             if os.path.islink(path) or not isinstance(error, FileNotFoundError):
                 self.unread[path] = (error.strerror or str(error)).lower()
             return
-        if stat.S_ISREG(status.st_mode) and is_photo_name(path):
+        if not is_photo_name(path):
+            return
+        if stat.S_ISREG(status.st_mode):
             self.files[path] = FoundFile(path, status.st_size, status.st_mtime_ns)
+        else:  # opening a pipe would wait for ever
+            self.odd[path] = "it is not a regular file"
 
 
 def walk_folders(
@@ -165,7 +178,7 @@ def walk_folders(
         if not os.path.isdir(root):
             walker.add(root)
     files = sorted(walker.files.values(), key=lambda file: os.fsencode(file.path))
-    return Walk(roots, files, walker.unread)
+    return Walk(roots, files, walker.unread, walker.odd)
 
 
 def is_photo_name(name: str) -> bool:

@@ -35,6 +35,7 @@ from msedge.search.gallery_reads import (
     Changes,
     count_changes,
     decoded,
+    joined,
     read_blocks,
     read_changes,
     read_folders,
@@ -48,6 +49,7 @@ from msedge.search.gallery_rows import (
     Photo,
     Place,
     new_photo_of_row,
+    path_of,
     row_of_photo,
     stored_path,
 )
@@ -115,9 +117,13 @@ class GalleryFile:
             new.parent.mkdir(parents=True, exist_ok=True)
             remove_database(new)
             new.touch(exist_ok=False)
-            with told(new), closing(open_to_write(new)) as connection:
-                write_schema(connection, model)
-            new.replace(path)
+            try:
+                with told(path), closing(open_to_write(new)) as connection:
+                    write_schema(connection, model)
+                new.replace(path)
+            except BaseException:
+                remove_database(new)
+                raise
         except OSError as error:
             raise DataError(
                 f"cannot write {one_line(path)} ({error.strerror}); choose a folder that can be "
@@ -248,7 +254,7 @@ class GalleryFile:
             rows = connection.execute(
                 "SELECT path, id, size, mtime_ns, content_hash FROM photos ORDER BY path"
             )
-            return {os.fsdecode(path): Place(*row) for path, *row in rows}
+            return {str(path_of(path)): Place(*row) for path, *row in rows}
 
     def with_content(self, content_hash: str) -> NewPhoto | None:
         """The first photo of some content, with its vector; None where there is none.
@@ -263,7 +269,7 @@ class GalleryFile:
             return (
                 None
                 if row is None
-                else new_photo_of_row(row[1:-1], decoded(row[0], 1, self.model.dim)[0])
+                else new_photo_of_row(row[1:-1], decoded(joined(row[:1]), 1, self.model.dim)[0])
             )
 
     def ids(self, filters: Filters) -> npt.NDArray[np.int64]:

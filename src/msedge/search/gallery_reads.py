@@ -21,7 +21,9 @@ from msedge.search.gallery_rows import (
     PHOTO_COLUMNS,
     STORED_VECTOR,
     Photo,
+    check_finite,
     new_photo_of_row,
+    path_of,
     photo_of_row,
 )
 from msedge.search.store import Block, Ids
@@ -55,6 +57,7 @@ def read_vectors(
     """Ids ``(N,)``, rising, and vectors ``(N, dim)`` of the photos put after a version."""
     where = "" if since < 0 else f"WHERE version > {since:d}"
     (count,) = connection.execute(f"SELECT count(*) FROM photos {where}").fetchone()
+    _check_room(connection, count, dim)
     ids = np.empty(count, dtype=np.int64)
     vectors = np.empty((count, dim), dtype=STORED_VECTOR)
     rows = connection.execute(f"SELECT id, vector FROM photos {where} ORDER BY id")
@@ -62,7 +65,8 @@ def read_vectors(
         numbers, blobs = zip(*rows.fetchmany(_ROWS_A_FETCH), strict=True)
         block = slice(start, start + len(numbers))
         ids[block] = numbers
-        vectors[block] = decoded(b"".join(blobs), len(numbers), dim)
+        vectors[block] = decoded(joined(blobs), len(numbers), dim)
+        check_finite(vectors[block], numbers)
     return ids, vectors.astype(np.float16, copy=False)
 
 
@@ -111,7 +115,8 @@ def read_blocks(connection: sqlite3.Connection, dim: int, rows: int) -> Iterator
     """All photos with their vectors, so many at a time, by rising id."""
     cursor = connection.execute(f"SELECT id, vector, {_PHOTO} FROM photos ORDER BY id")
     while some := cursor.fetchmany(rows):
-        vectors = decoded(b"".join(row[1] for row in some), len(some), dim).astype(np.float16)
+        blobs = [row[1] for row in some]
+        vectors = decoded(joined(blobs), len(some), dim).astype(np.float16)
         yield Block(
             [row[0] for row in some],
             [new_photo_of_row(row[2:], vectors[at]) for at, row in enumerate(some)],
@@ -128,8 +133,19 @@ def read_ids(connection: sqlite3.Connection, filters: Filters) -> Ids:
 def read_folders(connection: sqlite3.Connection) -> list[tuple[Path, int]]:
     """The folders that photos lie in, sorted, and how many lie directly in each."""
     paths = connection.execute("SELECT path FROM photos")
-    counts = Counter(os.path.dirname(path) for (path,) in paths)  # noqa: PTH120
-    return [(Path(os.fsdecode(folder)), count) for folder, count in sorted(counts.items())]
+    counts = Counter(os.path.dirname(os.fsencode(path_of(path))) for (path,) in paths)  # noqa: PTH120
+    return [(path_of(folder), count) for folder, count in sorted(counts.items())]
+
+
+def joined(blobs: Sequence[Any]) -> bytes:
+    """Vectors as they are stored, one after the other.
+
+    Raises:
+        sqlite3.DatabaseError: one is something else.
+    """
+    if not all(isinstance(blob, bytes) for blob in blobs):
+        raise sqlite3.DatabaseError("a vector is something else")
+    return b"".join(blobs)
 
 
 def decoded(content: bytes, count: int, dim: int) -> npt.NDArray[Any]:
@@ -141,6 +157,14 @@ def decoded(content: bytes, count: int, dim: int) -> npt.NDArray[Any]:
     if len(content) != count * dim * STORED_VECTOR.itemsize:
         raise sqlite3.DatabaseError("a vector is cut short")
     return np.frombuffer(content, STORED_VECTOR).reshape(count, dim)
+
+
+def _check_room(connection: sqlite3.Connection, count: int, dim: int) -> None:
+    """Refuse to make room for vectors that the file cannot hold."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    if count * dim * STORED_VECTOR.itemsize > pages * size:
+        raise sqlite3.DatabaseError("a vector is cut short")
 
 
 def _rows_of(connection: sqlite3.Connection, ids: Sequence[int]) -> Iterator[tuple[Any, ...]]:

@@ -1,16 +1,21 @@
-"""The tables of a gallery file, and how a file shows that it is one.
+"""The tables of a gallery file, and how a file shows that it is one, and nothing besides.
 
-Tested in ``tests/search/test_gallery_schema.py``.
+A database can hold views, triggers and tables that compute what they show: reading or writing one
+from a stranger would run what he wrote, for as long as he likes. So a gallery holds what this
+package makes and nothing else. Tested in ``tests/search/test_gallery_schema.py`` and
+``tests/artefacts/test_gallery_files.py``.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
+from msedge.quoting import plain, quoted
 from msedge.search.gallery_rows import Model
 
 APPLICATION_ID = 0x4D534547
@@ -57,6 +62,13 @@ _CHANGES = " ".join(
         *(words for name, words in _PARTS.items() if name != _BY_CONTENT),
     ]
 )
+_OF_SQLITE = "sqlite_sequence name seq sqlite_stat1 sqlite_stat4 tbl idx stat neq nlt ndlt sample"
+_OF_TABLES = frozenset(re.findall(r"\w+", f"{_TABLES} {_PARTS['removed']} DEFAULT 0 {_OF_SQLITE}"))
+_MOST_NAMED = 60  # characters
+
+WIDEST = 65_536
+"""Of a model's vectors: many times what any is trained with."""
+
 _IDENTITY = "INSERT INTO meta VALUES ('identity', lower(hex(randomblob(16))));"
 
 
@@ -69,13 +81,16 @@ def write_schema(connection: sqlite3.Connection, model: Model) -> None:
     """
     # Larger pages than usual, so that the vector of a wide model does not spill into another.
     connection.execute("PRAGMA page_size = 8192")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.executescript(_TABLES + _PARTS[_BY_CONTENT] + _CHANGES)
-    connection.execute("INSERT INTO meta VALUES ('version', 0)")
-    connection.execute(_IDENTITY)
+    connection.executescript(
+        f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+        f"{_TABLES} {_PARTS[_BY_CONTENT]} {_CHANGES}"
+        f"INSERT INTO meta VALUES ('version', 0); {_IDENTITY}"
+    )
     write_model(connection, model)
+    connection.execute("COMMIT")
+    # Last, so that all of it lies in the file: what a full disk keeps in the log when the file is
+    # closed would stay behind when the file is renamed.
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def bring_up_to_date(connection: sqlite3.Connection) -> None:
@@ -135,9 +150,12 @@ def read_meta(connection: sqlite3.Connection) -> tuple[Model, int]:
     meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
     try:
         model = Model(str(meta["model"]), str(meta["fingerprint"]), int(meta["dim"]))
-        return model, int(meta["version"])
-    except (KeyError, TypeError, ValueError) as error:
+        version = int(meta["version"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise sqlite3.DatabaseError("it does not say what made it") from error
+    if not 0 < model.dim <= WIDEST:
+        raise sqlite3.DatabaseError(f"its vectors are of width {model.dim}")
+    return model, version
 
 
 def read_identity(connection: sqlite3.Connection) -> str | None:
@@ -161,6 +179,35 @@ def check_header(connection: sqlite3.Connection, path: Path) -> None:
             f"gallery {one_line(path)} is of schema {version}, and this release knows "
             f"{SCHEMA_VERSION}: update msedge, or index into another file with --gallery"
         )
+
+
+def check_objects(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database that holds anything that this package does not make.
+
+    It reads the list of what there is, and nothing of it.
+
+    Raises:
+        DataError: there is a view, a trigger, a computed column or another table.
+        sqlite3.Error: the file cannot be read.
+    """
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+    for kind, name, sql in rows:
+        if not _is_ours(str(kind), str(name), str(sql)):
+            raise DataError(
+                f"gallery {one_line(path)} holds the {plain(kind, _MOST_NAMED)} "
+                f"{quoted(name, _MOST_NAMED)}, which msedge does not make, and is not opened: "
+                "have who gave it to you copy it with `msedge gallery copy`, or index again"
+            )
+
+
+def _is_ours(kind: str, name: str, sql: str) -> bool:
+    if kind == "table":  # columns may be missing, which a check finds; none may be computed
+        return set(re.findall(r"\w+", sql)) <= _OF_TABLES
+    return kind in ("index", "trigger") and _words(sql) == _words(_PARTS.get(name, ""))
+
+
+def _words(sql: str) -> list[str]:
+    return sql.rstrip(" ;").split()
 
 
 def not_a_gallery(path: Path) -> str:

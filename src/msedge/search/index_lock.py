@@ -67,7 +67,8 @@ def _take(lock: Path, gallery: Path) -> int:
 def _open(lock: Path, gallery: Path) -> int:
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        # A link beside a gallery from elsewhere must not make a file in another place.
+        return os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     except OSError as error:
         raise DataError(
             f"cannot write to the folder of {one_line(gallery)} ({error.strerror}): choose another "

@@ -92,4 +92,5 @@ def with_photos_elsewhere(walk: Walk, places: Mapping[str, Place]) -> Walk:
                 ) from error
             continue
         files.append(FoundFile(path, status.st_size, status.st_mtime_ns))
-    return Walk(walk.roots, sorted(files, key=lambda file: os.fsencode(file.path)), walk.unread)
+    files.sort(key=lambda file: os.fsencode(file.path))
+    return Walk(walk.roots, files, walk.unread, walk.odd)

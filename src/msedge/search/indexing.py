@@ -95,7 +95,8 @@ def index(
                 if not allow_empty:
                     check_not_emptied(walk, file.places())
                 summary = IndexRun(file, encoder, watcher, stop).run(walk, *pace)
-    summary.skipped += [Skipped(Path(path), why) for path, why in walk.unread.items()]
+    passed_over = walk.unread | walk.odd
+    summary.skipped += [Skipped(Path(path), why) for path, why in passed_over.items()]
     summary.skipped.sort(key=lambda skipped: os.fsencode(skipped.path))
     summary.seconds = time.monotonic() - begun
     return summary

@@ -23,9 +23,10 @@ def check_same_model(gallery: Path, model: Model, encoder: Encoder) -> None:
     if (encoder.fingerprint, encoder.dim) != (model.fingerprint, model.dim):
         raise WeightsError(
             f"gallery {one_line(location(gallery))} was made by other weights "
-            f"({model.name}, {model.fingerprint[:12]}) than these ({encoder.name}, "
-            f"{encoder.fingerprint[:12]}): use --model with those, index into another gallery "
-            "with `msedge index --gallery OTHER`, or embed it anew with `msedge index --rebuild`"
+            f"({one_line(model.name)}, {one_line(model.fingerprint[:12])}) than these "
+            f"({one_line(encoder.name)}, {encoder.fingerprint[:12]}): use --model with those, "
+            "index into another gallery with `msedge index --gallery OTHER`, or embed it anew with "
+            "`msedge index --rebuild`"
         )
 
 
@@ -38,5 +39,5 @@ def check_not_rebuilt(gallery: Path, before: Model, now: Model) -> None:
     if (now.fingerprint, now.dim) != (before.fingerprint, before.dim):
         raise WeightsError(
             f"gallery {one_line(location(gallery))} has been rebuilt with other weights "
-            f"({now.name}) while it was open: open it again"
+            f"({one_line(now.name)}) while it was open: open it again"
         )

@@ -12,9 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from msedge.errors import ConfigError, ShapeError, WeightsError
+from msedge.memory import as_out_of_memory
 from msedge.models.card import Card, read_card
-from msedge.models.onnx_file import INPUT, OUTPUT, SUFFIX, fingerprint, read_onnx_card
+from msedge.models.onnx_file import (
+    INPUT,
+    MOST_PIXELS,
+    OUTPUT,
+    SUFFIX,
+    check_graph,
+    fingerprint,
+    read_onnx_card,
+)
 from msedge.models.shipped import DEFAULT_MODEL, find_model, is_shipped
+from msedge.quoting import named, plain
 from msedge.search.cpus import usable_cpus
 from msedge.search.edge_view import edge_view
 from msedge.search.encoder import Embeddings, Pixels
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 _CHUNK = 8  # images that go through the network together
-_SHOWN = 160  # characters of ONNX Runtime's own words
+_FLOAT = "tensor(float)"
 _NO_GPU = (
     "this ONNX Runtime {}: pip install onnxruntime-gpu in place of onnxruntime, with the CUDA that "
     "it names, or leave the GPU out"
@@ -67,6 +77,7 @@ class OnnxEncoder:
         providers = providers_of(device)
         path = _graph(find_model(model))
         card, decides = read_onnx_card(path), fingerprint(path)  # before anything of it is run
+        check_graph(path)
         session = _session(path, threads or usable_cpus(), providers)
         _check(path, card, session)
         name = str(model) if is_shipped(model) else str(Path(model).resolve())
@@ -145,7 +156,20 @@ class OnnxEncoder:
 
     def _run(self, images: npt.NDArray[np.float32]) -> Embeddings:
         """What the network says of images ``(B, 3, S, S)`` in [0, 1]."""
-        (vectors,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
+        try:
+            (vectors,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
+        except Exception as error:  # ONNX Runtime's errors have no class of their own in common
+            if (full := as_out_of_memory(error)) is not None:
+                raise full from error
+            raise WeightsError(
+                f"{plain(self._name)} cannot be run by ONNX Runtime ({_words(error)}); write it "
+                "anew with msedge export"
+            ) from error
+        if vectors.shape != (len(images), self.dim) or not np.isfinite(vectors).all():
+            raise WeightsError(
+                f"{plain(self._name)} gives no vectors of {self.dim} finite numbers; its weights "
+                "are damaged, or of a run that failed: write it anew with msedge export"
+            )
         return vectors  # type: ignore[no-any-return]
 
 
@@ -154,11 +178,13 @@ def _graph(path: Path) -> Path:
     if path.suffix == SUFFIX:
         return path
     card, graph = read_card(path), path.with_suffix(SUFFIX)
-    way_out = f"write it with `msedge export {path} --out {graph}`"
+    way_out = f"write it with `msedge export {named(path)} --out {named(graph)}`"
     if not graph.is_file():
-        raise WeightsError(f"{path} has no ONNX file beside it; {way_out}")
+        raise WeightsError(f"{named(path)} has no ONNX file beside it; {way_out}")
     if read_onnx_card(graph).model_copy(update={"precision": card.precision}) != card:
-        raise WeightsError(f"{graph} was made from another model than {path}; {way_out}")
+        raise WeightsError(
+            f"{named(graph)} was made from another model than {named(path)}; {way_out}"
+        )
     return graph
 
 
@@ -173,8 +199,12 @@ def _session(path: Path, threads: int, providers: list[str]) -> onnxruntime.Infe
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's errors have no class of their own in common
-        reason = " ".join(str(error).split())[:_SHOWN]
-        raise WeightsError(f"{path} cannot be run by ONNX Runtime ({reason})") from error
+        if (full := as_out_of_memory(error)) is not None:
+            raise full from error
+        raise WeightsError(
+            f"{named(path)} cannot be run by ONNX Runtime ({_words(error)}); write it anew with "
+            "msedge export"
+        ) from error
     if providers[0] not in session.get_providers():  # it goes on with the CPU without a word
         raise ConfigError(_NO_GPU.format("cannot use the GPU of this machine"))
     return session
@@ -200,12 +230,22 @@ def providers_of(device: str) -> list[str]:
 def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> None:
     """Hold the graph against its card."""
     size, taken, given = card.image_size, session.get_inputs(), session.get_outputs()
-    wanted = [(INPUT, [3, size, size])], [(OUTPUT, [card.dim])]
-    found = [(x.name, x.shape[1:]) for x in taken], [(x.name, x.shape[1:]) for x in given]
-    if found != wanted:
+    if size > MOST_PIXELS:
         raise WeightsError(
-            f"{path} does not take and give what its card says: expected {wanted}, found {found}"
+            f"{named(path)} reads {size:,} pixels on a side; no model reads more than "
+            f"{MOST_PIXELS:,}"
         )
+    wanted = [(INPUT, _FLOAT, [3, size, size])], [(OUTPUT, _FLOAT, [card.dim])]
+    found = [[(x.name, x.type, x.shape[1:]) for x in values] for values in (taken, given)]
+    if found != list(wanted):
+        raise WeightsError(
+            f"{named(path)} does not take and give what its card says: expected {wanted}, found "
+            f"{plain(found)}"
+        )
+
+
+def _words(error: Exception) -> str:
+    return plain(" ".join(str(error).split()))
 
 
 def _unit(vectors: Embeddings) -> Embeddings:

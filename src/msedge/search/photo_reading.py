@@ -7,25 +7,20 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-from PIL import ExifTags, Image
-
-from msedge.data.images import as_pixels, one_line, open_image_bytes
+from msedge.data.image_file import MAX_BYTES as MAX_BYTES
+from msedge.data.image_file import read_image_file
+from msedge.data.images import as_pixels, cause_of, one_line, read_picture
 from msedge.errors import DataError
 from msedge.search.encoder import Pixels
 from msedge.search.folders import FoundFile
 
-MAX_BYTES = 256_000_000
-"""Larger files are passed over: a photo is read whole, by several threads at once."""
-
 _HASH_BYTES = 32
-_LYING = range(5, 9)  # EXIF orientations that exchange width and height
+_NO_MEMORY = "too large for the memory that is left"
 _DATE = re.compile(r"(\d{4})[:./-](\d\d)[:./-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
 
 
@@ -89,14 +84,13 @@ def read_photo(
     """
     try:
         # By the time before the reading, a change during it is seen by the next run.
-        with Path(file.path).open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            if status.st_size > MAX_BYTES:
-                reason = f"more than {MAX_BYTES // 1_000_000} MB: scale it down"
-                return Unreadable(file, reason, is_damaged=True)
-            content = stream.read()
+        content, status = read_image_file(Path(file.path), MAX_BYTES)
     except OSError as error:
-        return Unreadable(file, (error.strerror or str(error)).lower(), is_damaged=False)
+        return Unreadable(file, cause_of(error), is_damaged=False)
+    except ValueError as error:  # too large, or a pipe by now: what was there is there no longer
+        return Unreadable(file, str(error), is_damaged=True)
+    except MemoryError:
+        return Unreadable(file, _NO_MEMORY, is_damaged=False)
     file = FoundFile(file.path, status.st_size, status.st_mtime_ns)
     return photo_of(file, content, size, is_known)
 
@@ -114,7 +108,7 @@ def photo_of(
         reason = str(error).removeprefix(f"cannot read image {one_line(file.path)}: ")
         return Unreadable(file, reason, is_damaged=True)
     except MemoryError:
-        return Unreadable(file, "too large for the memory that is left", is_damaged=False)
+        return Unreadable(file, _NO_MEMORY, is_damaged=False)
 
 
 def hash_of(content: bytes) -> str:
@@ -123,21 +117,13 @@ def hash_of(content: bytes) -> str:
 
 
 def _look(content: bytes, name: str, size: int) -> Look:
-    pixels = as_pixels(open_image_bytes(content, name, size=size))
-    # The header once more, which costs little: what was decoded may be a smaller scale of it.
-    with Image.open(BytesIO(content)) as image:
-        width, height = image.size
-        try:
-            exif = image.getexif()
-            lying = exif.get(ExifTags.Base.Orientation) in _LYING
-            taken = _seconds(exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal))
-        except Exception:  # a damaged EXIF block says nothing, as in data/images.py
-            lying, taken = False, None
-    return Look(pixels, *((height, width) if lying else (width, height)), taken)
+    picture = read_picture(content, name, size=size)
+    taken = _seconds(picture.taken)
+    return Look(as_pixels(picture.image), picture.width, picture.height, taken)
 
 
-def _seconds(date: object) -> float | None:
-    found = _DATE.match(date) if isinstance(date, str) else None
+def _seconds(date: str | None) -> float | None:
+    found = None if date is None else _DATE.match(date)
     if found is None:
         return None
     try:

@@ -1,8 +1,9 @@
 """Thumbnails that were made before, in one SQLite file beside the gallery.
 
 A cache and no more: it may be deleted at any time, holds at most so many bytes, and where it cannot
-be written or is damaged, everything goes on without it. Tested in
-``tests/search/test_thumbnail_cache.py``.
+be written or is damaged, everything goes on without it. One that holds more than thumbnails, such
+as a view that computes them, is begun again. Tested in ``tests/search/test_thumbnail_cache.py`` and
+``tests/artefacts/test_caches.py``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ MOST_BYTES = 512 * 2**20
 _KEPT = 0.9  # share that stays when it is full, so that room is not made for one at a time
 _USE_COUNTS_AFTER = 86_400  # seconds; noting every use would make a write of every read
 _PATIENCE = 0.5  # seconds for another server on the same file
+_LONGEST = 2**24  # bytes of a value; a thumbnail takes some 20,000
 _APPLICATION = 0x4D535468  # "MSTh"
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION};
@@ -33,6 +35,11 @@ CREATE TABLE IF NOT EXISTS thumbnails (
 );
 CREATE INDEX IF NOT EXISTS thumbnails_by_use ON thumbnails (used, length(jpeg));
 """
+_OBJECTS = {
+    " ".join(words.replace("IF NOT EXISTS ", "").split())
+    for words in _SCHEMA.split(";")
+    if "CREATE" in words
+}
 
 
 class ThumbnailCache:
@@ -65,8 +72,10 @@ class ThumbnailCache:
             ).fetchone()
             if row is None:
                 return None
+            if not (isinstance(row[0], bytes) and isinstance(row[1], int)):
+                raise sqlite3.DatabaseError("a thumbnail is something else")
             now = int(time.time())
-            if now - row[1] > _USE_COUNTS_AFTER:
+            if abs(now - row[1]) > _USE_COUNTS_AFTER:  # clocks are also set back
                 connection.execute(
                     "UPDATE OR IGNORE thumbnails SET used = ? WHERE content_hash = ? AND side = ?",
                     (now, *key),
@@ -164,7 +173,13 @@ def _connect(path: Path, mode: str, first: str) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA synchronous = OFF")  # what a power cut damages is made again
+        for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"):
+            if " ".join(sql.split()) not in _OBJECTS:
+                raise sqlite3.DatabaseError("it holds more than thumbnails")
         connection.executescript(first)
     except sqlite3.Error:
         connection.close()
@@ -175,6 +190,8 @@ def _connect(path: Path, mode: str, first: str) -> sqlite3.Connection:
 def _is_ours(path: Path) -> bool:
     """Whether the file may be written, and removed when it is damaged: none, empty, or a cache."""
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            return False
         with path.open("rb") as stream:
             header = stream.read(72)
     except FileNotFoundError:

@@ -21,9 +21,16 @@ from pydantic import (
 )
 
 from msedge.errors import ConfigError
+from msedge.quoting import named, plain, quoted
+from msedge.written_files import read_written
 
 TUBERLIN_MIN_VAL_PHOTOS = 400
 SAMPLE = "sample"
+
+MAX_BYTES = 65_536
+"""Of a file of settings or a plan; PyYAML takes seconds for more, where it is nested."""
+
+_MOST_NODES, _DEEPEST = 100_000, 50
 
 
 def _precision(given: object) -> object:
@@ -34,7 +41,7 @@ def _precision(given: object) -> object:
 class TrainConfig(BaseModel):
     """A training run. The defaults are the paper's, on a backbone that needs no hub."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     data_root: Path = Field(Path("data"), description="Datasets root path")
     data_name: str = Field(
@@ -55,11 +62,11 @@ class TrainConfig(BaseModel):
     weights: str = Field(
         "imagenet", description="Where the backbone starts: imagenet, none, or a file of tensors"
     )
-    dim: int = Field(512, gt=0, description="Projected embedding dim")
+    dim: int = Field(512, gt=0, le=65_536, description="Projected embedding dim")
     fusion: Literal["none", "edge", "energy"] = Field(
         "edge", description="What guides each stage before pooling"
     )
-    image_size: int = Field(224, ge=32, description="Pixels on a side")
+    image_size: int = Field(224, ge=32, le=2_048, description="Pixels on a side")
     loss: Literal["normalized_softmax", "proxy_anchor"] = Field(
         "normalized_softmax", description="Metric loss"
     )
@@ -73,9 +80,15 @@ class TrainConfig(BaseModel):
         "constant", description="cosine rises over 20 steps and then falls to nought"
     )
     weight_decay: float = Field(5e-4, ge=0, description="Adam's L2 penalty")
-    batch_size: int = Field(64, ge=2, description="Number of images in each mini-batch")
-    epochs: int = Field(10, ge=1, description="Number of epochs over the model to train")
-    warmup: int = Field(2, ge=0, description="Number of first epochs with the backbone frozen")
+    batch_size: int = Field(
+        64, ge=2, le=1_000_000, description="Number of images in each mini-batch"
+    )
+    epochs: int = Field(
+        10, ge=1, le=1_000_000, description="Number of epochs over the model to train"
+    )
+    warmup: int = Field(
+        2, ge=0, le=1_000_000, description="Number of first epochs with the backbone frozen"
+    )
     frozen_blocks: int = Field(
         0, ge=0, description="Blocks at the backbone's input that stay as they are throughout"
     )
@@ -84,8 +97,12 @@ class TrainConfig(BaseModel):
         description="What of the backbone learns: everything, nothing, its norms, low-rank "
         "additions to its attention, or prompt tokens with its norms",
     )
-    lora_rank: int = Field(8, ge=1, description="Rank of the additions of --adapt lora")
-    prompt_tokens: int = Field(4, ge=1, description="How many tokens --adapt prompts learns")
+    lora_rank: int = Field(
+        8, ge=1, le=1_000_000, description="Rank of the additions of --adapt lora"
+    )
+    prompt_tokens: int = Field(
+        4, ge=1, le=1_000_000, description="How many tokens --adapt prompts learns"
+    )
     cache_frozen: bool = Field(
         False, description="Keep what the frozen blocks say of each image; they run once"
     )
@@ -124,7 +141,7 @@ class TrainConfig(BaseModel):
     holdout: float = Field(
         0.1, gt=0, lt=1, description="Share of the seen classes held out for --select seen"
     )
-    seed: int = Field(0, ge=0, description="Of initialisation, order and augmentation")
+    seed: int = Field(0, ge=0, lt=2**63, description="Of initialisation, order and augmentation")
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="What to compute on"
     )
@@ -138,7 +155,10 @@ class TrainConfig(BaseModel):
     )
     compile: bool = Field(False, description="Compile the network (torch.compile)")
     accumulate: int = Field(
-        1, ge=1, description="Parts of a batch that are shown one after another, to save memory"
+        1,
+        ge=1,
+        le=1_000_000,
+        description="Parts of a batch that are shown one after another, to save memory",
     )
     checkpoint_gradients: bool = Field(
         False, description="Compute the backbone twice instead of keeping it, to save memory"
@@ -159,6 +179,13 @@ class TrainConfig(BaseModel):
     overwrite: bool = Field(False, description="Replace the files of a run with other settings")
     tensorboard: bool = Field(False, description="Write the log for TensorBoard as well")
     profile: bool = Field(False, description="Trace some steps and say where their time went")
+
+    @model_validator(mode="after")
+    def _names_can_be_opened(self) -> TrainConfig:
+        for name, value in self:
+            if isinstance(value, str | Path) and "\0" in str(value):
+                raise ValueError(f"{name} holds a null character, which no name can; remove it")
+        return self
 
     @model_validator(mode="after")
     def _settings_fit(self) -> TrainConfig:
@@ -225,21 +252,61 @@ def recorded_settings(recorded: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings of a YAML file, by name, not yet checked.
+    """The settings of a YAML file, by name, not yet checked. No code in it is ever run.
 
     Raises:
-        ConfigError: there is no such file, or it is not a mapping of names to values.
+        ConfigError: there is no such file, it is larger than :data:`MAX_BYTES`, or it is not a
+            mapping of names to values; or its aliases make more of it than can be meant.
     """
+    name = named(path)
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = read_written(path, MAX_BYTES)
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path} ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"the configuration {path} is not YAML: {reason}") from error
+        raise ConfigError(f"cannot read the configuration {name} ({error.strerror})") from error
+    except ValueError as error:
+        raise ConfigError(f"the configuration {name} is not YAML: {error}") from error
+    try:
+        loaded = _loaded(text)
+    except RecursionError as error:
+        raise ConfigError(f"the configuration {name} is nested too deep; write it flat") from error
+    except Exception as error:  # PyYAML raises whatever a value that cannot be leads it to
+        reason = plain(" ".join(str(error).split()), 400) or type(error).__name__
+        raise ConfigError(f"the configuration {name} is not YAML: {reason}") from error
     if not isinstance(loaded, dict):
-        raise ConfigError(f"the configuration {path} must be lines of 'name: value'")
-    return {str(name): value for name, value in loaded.items()}
+        raise ConfigError(f"the configuration {name} must be lines of 'name: value'")
+    return {key if isinstance(key, str) else quoted(key): value for key, value in loaded.items()}
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, which for brackets within brackets takes time that grows with their square."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803
+        if self.flow_level >= _DEEPEST:
+            raise RecursionError
+        super().fetch_flow_collection_start(TokenClass)
+
+
+def _loaded(text: str) -> object:
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        if _nodes(root, {}) > _MOST_NODES:
+            raise ValueError(f"its aliases make more than {_MOST_NODES:,} values of it")
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _nodes(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node is once its aliases are written out; merged mappings among them."""
+    if id(node) not in known:
+        known[id(node)] = _MOST_NODES + 1  # what an alias to its own inside comes to
+        held = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for each in held for part in (each if isinstance(each, tuple) else (each,))]
+        known[id(node)] = 1 + sum(_nodes(part, known) for part in parts)
+    return known[id(node)]
 
 
 def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
@@ -258,8 +325,9 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
         name = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             known = ", ".join(TrainConfig.model_fields)
-            raise ConfigError(f"no setting is named {name!r}; there are {known}") from error
+            raise ConfigError(f"no setting is named {quoted(name)}; there are {known}") from error
         if not name:  # of several settings together
             raise ConfigError(first["msg"].removeprefix("Value error, ")) from error
         given = merged.get(name)
-        raise ConfigError(f"{name}: {given!r} cannot be used: {first['msg']}") from error
+        told = plain(first["msg"], 300)
+        raise ConfigError(f"{plain(name)}: {quoted(given)} cannot be used: {told}") from error

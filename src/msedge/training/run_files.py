@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from msedge.errors import ConfigError, DataError
+from msedge.quoting import named, plain, quoted
 from msedge.storage import atomic_path, remove_leftovers
 from msedge.training.config import TrainConfig, recorded_settings
 
@@ -86,19 +87,19 @@ class RunFiles:
         """Name the files; nothing is written yet."""
         self._config = config
 
-        def named(end: str) -> Path:
+        def ending(end: str) -> Path:
             return config.save_root / f"{config.prefix}_{end}"
 
-        self.results = named("results.csv")
-        self.model = named("model.safetensors")
-        self.vectors = named("vectors.safetensors")
-        self.record = named("run.json")
-        self.figure = named("retrieval.png")
-        self.state = named("state.safetensors")
-        self.log = named("log.jsonl")
-        self.tensorboard = named("tensorboard")
-        self.trace = named("trace.json.gz")
-        self.profile = named("profile.md")
+        self.results = ending("results.csv")
+        self.model = ending("model.safetensors")
+        self.vectors = ending("vectors.safetensors")
+        self.record = ending("run.json")
+        self.figure = ending("retrieval.png")
+        self.state = ending("state.safetensors")
+        self.log = ending("log.jsonl")
+        self.tensorboard = ending("tensorboard")
+        self.trace = ending("trace.json.gz")
+        self.profile = ending("profile.md")
 
     def tidy(self) -> None:
         """Remove what runs that were killed while they wrote have left of these files."""
@@ -116,17 +117,19 @@ class RunFiles:
             return
         try:
             before = dict(json.loads(self.record.read_text(encoding="utf-8"))["config"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             before = {}
         different = _differences(recorded_settings(before), self._config.what_decides())
         if different:
             raise ConfigError(
-                f"{self.record} is of a run with other settings ({different}); "
+                f"{named(self.record)} is of a run with other settings ({different}); "
                 "choose another --save_root, or replace it with --overwrite"
             )
 
     def read_finished(self, fingerprint: str) -> dict[str, Any] | None:
         """The record of a finished run of these settings and data; None where there is none."""
+        if not self.record.is_file():
+            return None
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
             same = (
@@ -134,7 +137,7 @@ class RunFiles:
                 and recorded_settings(record["config"]) == self._config.what_decides()
                 and record["data"]["fingerprint"] == fingerprint
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         whole = all(path.is_file() for path in (self.results, self.model, self.vectors))
         return dict(record) if same and whole else None
@@ -197,27 +200,50 @@ class RunFiles:
             rows = tuple(EpochRow(**row) for row in json.loads(metadata["rows"]))
             figures = dict(json.loads(metadata["before"]))
             progress = Progress(**json.loads(metadata["progress"]))
+            _check_rows(rows, figures, progress)
             tensors = load_file(self.state)
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        except (
+            SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError,
+            RecursionError,
+        ) as error:  # fmt: skip
             raise DataError(
-                f"the state in {self.state} cannot be read ({error}); remove it to start anew"
+                f"the state in {named(self.state)} cannot be read ({plain(error)}); remove it to "
+                "start anew"
             ) from error
         different = _differences(recorded_settings(before), self._config.what_decides())
         if different:
             raise ConfigError(
-                f"the killed run in {self.state} had other settings ({different}); "
+                f"the killed run in {named(self.state)} had other settings ({different}); "
                 "repeat them to go on, or leave out --resume to start anew"
             )
         if metadata.get("fingerprint") != fingerprint:
             raise ConfigError(
-                f"the images have changed since {self.state} was written; "
+                f"the images have changed since {named(self.state)} was written; "
                 "leave out --resume to start anew"
             )
         return Memory(tensors, rows, figures, progress)
 
 
+def _check_rows(rows: Sequence[EpochRow], before: Mapping[str, Any], progress: Progress) -> None:
+    """Refuse what no run has written.
+
+    Raises:
+        ValueError: a value is of another kind, or cannot be.
+    """
+    numbers = [progress.loss, progress.seconds, *before.values()]
+    for number, row in enumerate(rows, start=1):
+        if row.epoch != number:
+            raise ValueError(f"row {number} is of epoch {quoted(row.epoch)}")
+        numbers += [row.loss, row.selection_value, row.seconds, *row.metrics.values()]
+    if type(progress.steps) is not int or not 0 <= progress.steps < 2**63:
+        raise ValueError(f"it was killed after {quoted(progress.steps)} steps")
+    for value in numbers:
+        if type(value) not in (int, float) or (type(value) is int and abs(value) > 2**63):
+            raise ValueError(f"a figure is {quoted(value)}")
+
+
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     names = [name for name in now if before.get(name) != now[name]]
-    shown = [f"{name}: {before.get(name)!r} there, {now[name]!r} here" for name in names[:3]]
+    shown = [f"{name}: {quoted(before.get(name))} there, {now[name]!r} here" for name in names[:3]]
     more = [f"{len(names) - 3} more"] if len(names) > 3 else []
     return "; ".join([*shown, *more])

@@ -81,7 +81,7 @@ def protocol_of(dataset: Dataset) -> str | None:
     """The protocol that ``msedge data prepare`` noted in the dataset, where it was made by it."""
     try:
         marker = json.loads((dataset.root / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     found = marker.get("protocol") if isinstance(marker, dict) else None
     return str(found) if found else None

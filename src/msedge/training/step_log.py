@@ -164,7 +164,7 @@ def _place(line: bytes) -> tuple[float, float]:
         entry = json.loads(line)
         step = entry["step"] if entry["kind"] == "step" else math.inf
         return float(entry["epoch"]), float(step)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return math.inf, math.inf
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +32,7 @@ from msedge.training.reporting import Reporter, steps_between_looks
 from msedge.training.run_card import SELECTION, describe_checkpoint
 from msedge.training.run_data import RunData, RunImages, open_images, read_run_data
 from msedge.training.run_files import EpochRow, Memory, Progress, RunFiles
+from msedge.training.run_lock import sole_training
 from msedge.training.run_record import describe_run
 from msedge.training.stopping import StoppedError, StopSignals
 from msedge.training.supervision import ending_together
@@ -86,6 +87,7 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
 
     Raises:
         StoppedError: SIGTERM or SIGINT came; the state is saved.
+        ConfigError: another training writes the same files.
         MSEdgeError: the data, the configuration or the weights cannot be used; files of earlier
             runs are untouched.
     """
@@ -97,6 +99,7 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
     finished = files.read_finished(data.fingerprint) if config.resume else None
     if finished is not None:
         watcher.say("nothing to resume: this run is finished")
+        files.state.unlink(missing_ok=True)  # it stays where the disk was full at the very end
         return RunResult(
             files,
             finished["before_training"],
@@ -106,7 +109,8 @@ def train(config: TrainConfig, watcher: Watcher) -> RunResult:
         )
     with StopSignals() as signals:
         fabric, processes = launch(config)
-        with ending_together(fabric, processes):
+        alone = sole_training(files.record) if processes.first else nullcontext()
+        with ending_together(fabric, processes), alone:
             return _Run(config, files, data, watcher, signals, fabric, processes).train()
 
 

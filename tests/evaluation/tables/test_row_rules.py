@@ -93,6 +93,13 @@ class TestApAbovePrecision:
         assert found(**cells, gallery="525", **small) == []
         assert found(**cells, gallery="10453", **small) == [("ap-above-precision", "impossible")]
 
+    def test_every_pair_of_a_row_is_looked_at(self):
+        fine, broken = {"S25_mAP100": "0.3", "S25_P100": "0.4"}, {"mAP50": "0.7", "P50": "0.2"}
+        assert found(**fine, **broken) == [("ap-above-precision", "suspect")]
+        assert found(**broken, **fine) == [("ap-above-precision", "suspect")]
+        partial = {"gallery": "100", "S25_mAP100": "0.5", "S25_P100": "0.4"}
+        assert found(**partial, **broken) == [("ap-above-precision", "suspect")]
+
     def test_cut_offs_are_not_mixed_up(self):
         assert found(S21_mAP200="0.461", S21_P100="0.370") == []
         assert found(S21_mAPall="0.461", S21_P100="0.370") == []
@@ -148,6 +155,10 @@ class TestPrecisionOverDepth:
     def test_splits_are_not_mixed_up(self):
         assert found(S21_P200="0.1", S25_P100="0.6") == []
 
+    def test_columns_in_any_order(self):
+        findings = found(S21_P400="0.1", S21_P200="0.9", S21_P100="0.9", QD_P100="0.1")
+        assert findings == [("precision-over-depth", "mixed")] * 2
+
 
 class TestAboveCeiling:
     # 1 - 0.04 * 0.195 = 0.9922
@@ -166,6 +177,10 @@ class TestAboveCeiling:
     @pytest.mark.parametrize("convention", ["zse", "rank"])
     def test_where_it_is_not_proved(self, convention):
         assert found(convention=convention, S21_P200="99.5", gallery="10453") == []
+
+    def test_beside_what_has_no_ceiling(self):
+        cells = {"S21_mAP200": "0.9", "S21_P100": "0.99", "S21_P200": "0.995"}
+        assert ("above-ceiling", "suspect") in found(**cells)
 
     @pytest.mark.parametrize("column", ["S21_P100", "S25_P200", "Sketchy_P200", "P200"])
     def test_large_or_unknown_classes_have_no_ceiling(self, column):

@@ -16,6 +16,7 @@ from decimal import Decimal
 from msedge.errors import DataError
 from msedge.evaluation.tables.bounds import CONVENTIONS
 from msedge.evaluation.tables.splits import PROTOCOLS, SPLITS
+from msedge.quoting import quoted
 
 ABOUT = ("method", "backbone", "dim", "code", "convention", "protocol", "gallery")
 """The columns that are read beside the metrics; all others are left alone."""
@@ -26,6 +27,8 @@ _METRIC = re.compile(
 _NUMBER = re.compile(r"[-\u2212+]?(\d+\.?\d*|\.\d+)(e[-+]?\d{1,3})?", re.IGNORECASE | re.ASCII)
 _SPREAD = re.compile(r"(\u00b1|\+/?-).*", re.DOTALL)
 _MISSING = {"", "-", "--", "\u2013", "\u2014", "?", "n/a", "na"}
+_LISTED = 12  # columns that a message names
+_LONGEST_NAME = 200  # characters of a metric's; the pattern's time grows faster than that
 # Figures printed in full carry the rounding of the sums they came from.
 _LEAST_HALF_UNIT = Decimal("1e-9")
 
@@ -118,13 +121,14 @@ def _columns(header: Sequence[str]) -> list[Metric | str | None]:
     if not any(isinstance(column, Metric) for column in columns):
         raise DataError(
             "the table has no metric column: expected names such as S21_mAP200, S21_P200, "
-            f"TUB_mAPall, one metric a column, got {', '.join(map(repr, header)) or 'none'}"
+            f"TUB_mAPall, one metric a column, got {_listed(header)}"
         )
     for place, column in enumerate(columns):
         first = columns.index(column)
         if column is not None and first != place:
             raise DataError(
-                f"the columns {header[first]!r} and {header[place]!r} both hold {column}; keep one"
+                f"the columns {quoted(header[first])} and {quoted(header[place])} both hold "
+                f"{column}; keep one"
             )
     return columns
 
@@ -132,6 +136,8 @@ def _columns(header: Sequence[str]) -> list[Metric | str | None]:
 def _column(name: str) -> Metric | str | None:
     if name.casefold() in ABOUT:
         return name.casefold()
+    if len(name) > _LONGEST_NAME:
+        return None
     match = _METRIC.fullmatch(name.replace("_", " ").rstrip(" ()[]%\u2191"))
     if match is None:
         return None
@@ -143,7 +149,7 @@ def _column(name: str) -> Metric | str | None:
     split = _key(match["split"])
     if split not in splits:
         raise DataError(
-            f"column {name!r}: unknown split, expected one of {', '.join(SPLITS)}, or none"
+            f"column {quoted(name)}: unknown split, expected one of {', '.join(SPLITS)}, or none"
         )
     return Metric(splits[split], kind, k)
 
@@ -198,7 +204,8 @@ def _convention(text: str, number: int) -> str | None:
         return None
     if name not in CONVENTIONS:
         raise DataError(
-            f"row {number}: unknown convention {text!r}, expected {', '.join(CONVENTIONS)} or none"
+            f"row {number}: unknown convention {quoted(text)}, expected "
+            f"{', '.join(CONVENTIONS)} or none"
         )
     return name
 
@@ -210,7 +217,8 @@ def _protocols(text: str, number: int) -> tuple[str, ...]:
     for name in ids:
         if name not in PROTOCOLS:
             raise DataError(
-                f"row {number}: unknown protocol {name!r}, expected {', '.join(PROTOCOLS)} or none"
+                f"row {number}: unknown protocol {quoted(name)}, expected "
+                f"{', '.join(PROTOCOLS)} or none"
             )
     return ids
 
@@ -220,8 +228,15 @@ def _gallery(text: str, number: int) -> int | None:
         return None
     digits = text.replace(",", "").replace(" ", "")
     if not re.fullmatch(r"[1-9]\d{0,11}", digits, re.ASCII):
-        raise DataError(f"row {number}: gallery is {text!r}, expected a number of photos or none")
+        raise DataError(
+            f"row {number}: gallery is {quoted(text)}, expected a number of photos or none"
+        )
     return int(digits)
+
+
+def _listed(header: Sequence[str]) -> str:
+    more = f" and {len(header) - _LISTED} more" if len(header) > _LISTED else ""
+    return (", ".join(map(quoted, header[:_LISTED])) or "none") + more
 
 
 def _plain(text: str) -> str:

@@ -11,11 +11,13 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
+from msedge.quoting import plain
 from msedge.search.approximate.plan import Kind
 from msedge.storage import atomic_path
 
@@ -23,6 +25,7 @@ NAME = "about.json"
 FORMAT = 1
 """Rises when an older release could not read what is written."""
 
+_LONGEST = 1 << 16  # bytes of what it says
 _WHOLE = 1 << 20  # bytes up to which a file is summed whole
 _PAGE = 4096
 _PAGES = 64
@@ -92,22 +95,51 @@ def read_about(folder: Path) -> tuple[About, dict[str, Path]]:
         DataError: no index, a damaged one, or one of a newer format.
     """
     try:
-        text = (folder / NAME).read_text()
-    except FileNotFoundError as error:
-        raise unusable(folder, f"{NAME} is missing") from error
-    except (OSError, UnicodeDecodeError) as error:
+        if not (folder / NAME).is_file():  # opening a pipe would wait for ever
+            raise unusable(folder, f"{NAME} is missing")
+        with (folder / NAME).open("rb") as file:
+            text = file.read(_LONGEST + 1)
+    except OSError as error:
         raise unusable(folder, f"{NAME} cannot be read") from error
     try:
+        if len(text) > _LONGEST:
+            raise ValueError(f"more than {_LONGEST:,} bytes")
         content = json.loads(text)
-        if content["format"] > FORMAT:
-            raise unusable(folder, f"it is of format {content['format']}, newer than {FORMAT}")
-        about, files = About(**content["about"]), dict(content["files"])
+        if int(content["format"]) > FORMAT:
+            raise unusable(
+                folder, f"it is of format {plain(content['format'], 20)}, newer than {FORMAT}"
+            )
+        about, files = _about_of(content["about"]), dict(content["files"])
         held = {what: folder / Path(entry["name"]).name for what, entry in files.items()}
         for what, path in held.items():
             _check(folder, path, files[what])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # whatever a damaged file brings about
         raise unusable(folder, f"{NAME} is damaged") from error
     return about, held
+
+
+def _about_of(said: Mapping[str, Any]) -> About:
+    """What a file says, every value of it of its kind.
+
+    Raises:
+        ValueError: a value is of another kind, or out of its range.
+        TypeError: there are other fields.
+    """
+    about = About(**said)
+    wholes = (about.version, about.dim, about.count, about.sample, about.bytes)
+    reals = (about.recall_wanted, about.recall_measured, about.seconds)
+    texts = (about.gallery or "", about.fingerprint, about.kind, about.faiss)
+    if not (
+        all(type(number) is int and 0 <= number < 2**63 for number in wholes)
+        and all(type(number) in (int, float) and isfinite(number) for number in reals)
+        and all(type(text) is str for text in texts)
+        and about.kind in get_args(Kind)
+        and all(type(value) is int and value >= 0 for value in about.parameters.values())
+    ):
+        raise ValueError("a value is of another kind")
+    return about
 
 
 def unusable(folder: Path, reason: str) -> DataError:
@@ -141,10 +173,14 @@ def _page(file: BinaryIO, start: int) -> bytes:
 
 def _check(folder: Path, path: Path, entry: Mapping[str, Any]) -> None:
     try:
+        if not path.is_file():
+            raise unusable(folder, f"{plain(path.name)} is missing or cannot be read")
         length = size(path)
         if length != entry["bytes"]:
-            raise unusable(folder, f"{path.name} has {length} bytes instead of {entry['bytes']}")
+            raise unusable(
+                folder, f"{plain(path.name)} has {length} bytes instead of {int(entry['bytes'])}"
+            )
         if checksum(path) != entry["checksum"]:
-            raise unusable(folder, f"{path.name} is not what was written")
+            raise unusable(folder, f"{plain(path.name)} is not what was written")
     except OSError as error:
-        raise unusable(folder, f"{path.name} is missing or cannot be read") from error
+        raise unusable(folder, f"{plain(path.name)} is missing or cannot be read") from error

@@ -69,7 +69,8 @@ class ApproximateIndex:
             ids = mapped(files["ids"], _ID, (about.count,))
             vectors = mapped(files["vectors"], STORED_VECTOR, (about.count, about.dim))
             structure = read_structure(files["structure"])
-            Effort(about.parameters["width"], about.parameters["depth"])
+            if min(about.parameters["width"], about.parameters["depth"]) < 1:
+                raise ValueError("it is searched with nothing")
         except (KeyError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise unusable(folder, "a file of it is damaged") from error
         if (structure.ntotal, structure.d) != (about.count, padded(about.dim)):

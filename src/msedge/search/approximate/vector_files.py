@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ if sys.platform != "win32":
     import fcntl
 
 _LOCK = "lock"
+_OURS = re.compile(r"(ids|vectors|structure)-[0-9a-f]{8}|\.about-[0-9a-f]{8}\.json")
 
 
 def write_vectors(
@@ -68,6 +70,10 @@ def sole_builder(folder: Path) -> Iterator[None]:
     Raises:
         DataError: another builds into it, or it cannot be written.
     """
+    if folder.is_symlink():  # nothing of ours is one, and it may lead to somebody's own files
+        raise DataError(
+            f"{one_line(folder)} is a link, and an index is built into no other folder: remove it"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -89,16 +95,35 @@ def sole_builder(folder: Path) -> Iterator[None]:
 def sweep(folder: Path) -> None:
     """Remove what is not of the index that ``about.json`` names: what was before, what was killed.
 
-    Only for who is the sole builder.
+    Only for who is the sole builder. Files of other names are not ours to remove.
     """
     kept = {NAME, _LOCK}
     try:
         files = json.loads((folder / NAME).read_text())["files"]
         kept |= {str(file["name"]) for file in files.values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass  # there is none that could be opened
-    for path in folder.glob("*"):
-        if path.name not in kept and path.is_file():
+    _remove(folder, kept)
+
+
+def remove_index(folder: Path) -> None:
+    """Remove an index, whole or damaged, and its folder unless that holds something else.
+
+    Only for who is the sole builder.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    _remove(folder, kept=set())
+    for name in (NAME, _LOCK):
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _remove(folder: Path, kept: set[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in kept and _OURS.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 

@@ -127,6 +127,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _write(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    new = path.with_name(path.name + "-new")
     try:
         if is_remote(path):
             system, name = filesystem(str(path))
@@ -136,11 +137,11 @@ def _write(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
                 with contextlib.suppress(FileNotFoundError):
                     system.rm_file(name)
         elif text:
-            new = path.with_name(path.name + "-new")
             new.write_bytes(text)
             new.replace(path)
         else:
             path.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)  # of a writer that was killed
     except Exception as error:  # each file system has errors of its own
         raise DataError(
             f"cannot write {location(path)} ({why(error)}): make room, or see to its permissions"

@@ -81,7 +81,7 @@ def find_sources(
         walk = walk_folders(here, exclude=exclude, hidden=hidden, without=own)
         found.roots += walk.roots
         found.files += walk.files
-        found.unread |= walk.unread
+        found.unread |= walk.unread | walk.odd
         for shard in _local_shards(walk.roots, wanted):
             _add_shard(found, shard)
     for remote in paths:

@@ -7,10 +7,13 @@ Tested in ``tests/search/lance/test_datasets.py``.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+os.environ.setdefault("LANCE_LOG", "error")  # its warnings stand on standard error, on many lines
 
 import lance
 import pyarrow as pa
@@ -38,12 +41,12 @@ def open_dataset(path: Path) -> lance.LanceDataset:
             raise DataError(not_a_gallery(path))
     try:
         return lance.dataset(location(path))
-    except ValueError as error:
-        if is_remote(path) and "was not found" in str(error):
+    except BaseException as error:
+        if isinstance(error, ValueError) and is_remote(path) and "was not found" in str(error):
             raise DataError(no_gallery(path)) from error
-        raise _told(path, error) from error
-    except OSError as error:
-        raise _told(path, error) from error
+        if isinstance(error, OSError | ValueError) or _is_panic(error):
+            raise _told(path, error) from error
+        raise
 
 
 def no_gallery(path: Path) -> str:
@@ -63,11 +66,20 @@ def told(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
-        raise _told(path, error) from error
+    except BaseException as error:
+        if isinstance(error, OSError | ValueError | RuntimeError | pa.ArrowException):
+            raise _told(path, error) from error
+        if _is_panic(error):
+            raise _told(path, error) from error
+        raise
 
 
-def reason(error: Exception) -> str:
+def _is_panic(error: BaseException) -> bool:
+    """Whether Lance's own code gave up, as it does where a file is not as it should be."""
+    return type(error).__name__ == "PanicException"  # of no module that could be imported
+
+
+def reason(error: BaseException) -> str:
     """What went wrong, without where in Lance's sources."""
     text = _WRAPPING.sub("", _SOURCE_LINE.sub("", str(error)))
     return one_line(text if len(text) <= _LONGEST else text[:_LONGEST] + "...")
@@ -79,7 +91,7 @@ def is_conflict(error: Exception) -> bool:
     return isinstance(error, OSError) and "concurrent transaction" in str(error)
 
 
-def _told(path: Path, error: Exception) -> DataError:
+def _told(path: Path, error: BaseException) -> DataError:
     name = one_line(location(path))
     text = str(error)
     if not is_remote(path) and not path.exists():

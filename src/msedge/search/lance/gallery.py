@@ -21,6 +21,7 @@ from lance import LanceDataset, LanceOperation
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
+from msedge.quoting import quoted
 from msedge.search.encoder import Embeddings, Encoder
 from msedge.search.gallery_rows import Model, Photo, Place
 from msedge.search.lance.changes import change, photos_changed, rows_with
@@ -45,6 +46,7 @@ A look lists the dataset's versions, which an object store bills and takes tens 
 NEXT_ID = "msedge.next_id"
 """In the dataset's configuration: ids from here on were never given."""
 
+_DIGITS = 19  # of the largest id
 _TRIES = 50  # at a change that others get in the way of
 _SECONDS_BEFORE_NEXT_TRY = 0.05
 
@@ -131,7 +133,8 @@ class LanceGallery:
             DataError: it is missing, not a gallery, of a newer schema, or damaged.
         """
         path = whole(path)
-        return cls(path, open_dataset(path), writable=writable, exact=exact, memory=memory)
+        with told(path):
+            return cls(path, open_dataset(path), writable=writable, exact=exact, memory=memory)
 
     def __enter__(self) -> Self:
         return self
@@ -356,10 +359,21 @@ class LanceGallery:
             raise DataError(f"gallery {one_line(location(self.path))} was opened for reading alone")
 
 
+def id_of(said: str) -> int:
+    """The id that a dataset's configuration gives.
+
+    Raises:
+        DataError: it gives none.
+    """
+    if not (said.isascii() and said.isdigit() and len(said) <= _DIGITS):
+        raise DataError(f"the gallery says that its next id is {quoted(said)}: copy it anew")
+    return int(said)
+
+
 def next_id(dataset: LanceDataset) -> int:
     """The id that a dataset gives next; above all that it holds where it says nothing."""
     said = dataset.config().get(NEXT_ID)
     if said is not None:
-        return int(said)
+        return id_of(said)
     ids = dataset.to_table(columns=["id"])["id"]
     return 1 + int(ids.to_numpy().max(initial=0))

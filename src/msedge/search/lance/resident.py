@@ -14,6 +14,7 @@ import numpy.typing as npt
 from msedge.search.candidates import Candidates, unit_vectors
 from msedge.search.encoder import Embeddings
 from msedge.search.filters import Filters
+from msedge.search.gallery_rows import check_finite
 from msedge.search.lance.datasets import told
 from msedge.search.lance.moment import Moment
 from msedge.search.lance.schema import vectors_of
@@ -44,7 +45,9 @@ class Resident:
                 taken = None if before is None else before._taken(words)
                 if taken is None:
                     rows = fragment.to_table(columns=["id", "vector"])
-                    taken = rows["id"].to_numpy(), unit_vectors(vectors_of(rows, moment.dim))
+                    numbers, stored = rows["id"].to_numpy(), vectors_of(rows, moment.dim)
+                    check_finite(stored, numbers)
+                    taken = numbers, unit_vectors(stored)
                 self._fragments[words] = taken[0]
                 ids.append(taken[0])
                 vectors.append(taken[1])

@@ -19,6 +19,7 @@ import pyarrow as pa
 from msedge.data.images import one_line
 from msedge.errors import DataError
 from msedge.search.gallery_rows import (
+    MEND,
     PHOTO_COLUMNS,
     STORED_VECTOR,
     Model,
@@ -27,7 +28,7 @@ from msedge.search.gallery_rows import (
     photo_of_row,
     row_of_photo,
 )
-from msedge.search.gallery_schema import not_a_gallery
+from msedge.search.gallery_schema import WIDEST, not_a_gallery
 from msedge.search.locations import location
 from msedge.search.store import Block
 
@@ -91,6 +92,8 @@ def read_model(schema: pa.Schema, path: Path) -> Model:
         version, dim = int(said["schema"]), int(said["dim"])
     except (KeyError, ValueError) as error:
         raise DataError(not_a_gallery(Path(location(path)))) from error
+    if not 0 < dim <= WIDEST:
+        raise DataError(not_a_gallery(Path(location(path))))
     if version > SCHEMA_VERSION:
         raise DataError(
             f"gallery {one_line(location(path))} is of schema {version}, and this release knows "
@@ -142,6 +145,8 @@ def vectors_of(table: pa.Table, dim: int) -> npt.NDArray[np.float16]:
     """The vectors of rows, ``(n, dim)``."""
     chunks = [chunk.flatten().to_numpy() for chunk in table["vector"].chunks]
     flat: npt.NDArray[np.float16] = np.concatenate(chunks) if chunks else np.empty(0, np.float16)
+    if flat.size != table.num_rows * dim:
+        raise DataError(f"a photo has a vector of another width than {dim}: {MEND}")
     return flat.reshape(-1, dim)
 
 

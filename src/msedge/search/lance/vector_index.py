@@ -20,6 +20,7 @@ measured by ``benchmarks/lance_search.py`` and ``benchmarks/query_cost.py``.
 
 NAME = "msedge_vectors"
 _KEY = "msedge.vector_index"
+_MOST = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,23 @@ def has_index(moment: Moment) -> bool:
 
 
 def read_tuning(moment: Moment) -> Tuning | None:
-    """How the index of one version is asked; None where it has none that is ours."""
+    """How the index of one version is asked; None where it has none that we can ask."""
     words = moment.dataset.config().get(_KEY)
-    return Tuning(**json.loads(words)) if words is not None and has_index(moment) else None
+    return _tuning_of(words) if words is not None and has_index(moment) else None
+
+
+def _tuning_of(words: str) -> Tuning | None:
+    """What a dataset says of its index; None where that is nothing of ours."""
+    try:
+        tuning = Tuning(**json.loads(words))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    wholes = (tuning.partitions, tuning.probes, tuning.refine, tuning.queries, tuning.photos)
+    reals = (tuning.recall, tuning.wanted, tuning.seconds)
+    usable = (
+        all(type(number) is int and 0 <= number < _MOST for number in wholes)
+        and all(type(number) in (int, float) for number in reals)
+        and min(tuning.partitions, tuning.probes, tuning.refine) > 0
+        and isinstance(tuning.kind, str)
+    )
+    return tuning if usable else None

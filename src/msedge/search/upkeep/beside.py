@@ -6,7 +6,6 @@ in ``tests/search/upkeep/test_checking.py`` and ``test_approximating.py``.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -73,6 +72,8 @@ def approximate_problem(path: Path) -> Iterator[Problem]:
     if is_held(folder / BUILDING):
         yield noted("approximate", "the approximate index is being built", 1, "check again then")
         return
+    if folder.is_dir() and {each.name for each in folder.iterdir()} <= {BUILDING}:
+        return  # what a build leaves that could not begin
     try:
         from msedge.search.approximate.index import ApproximateIndex
 
@@ -107,10 +108,15 @@ def _removing_database(path: Path) -> Callable[[], str]:
 
 def _removing_index(path: Path) -> Callable[[], str]:
     def mend() -> str:
-        from msedge.search.approximate.vector_files import sole_builder
+        from msedge.search.approximate.vector_files import remove_index, sole_builder
 
-        with sole_builder(path):
-            shutil.rmtree(path)
+        try:
+            with sole_builder(path):
+                remove_index(path)
+        except OSError as error:
+            raise DataError(
+                f"cannot remove {one_line(path)} ({error.strerror}): remove it by hand"
+            ) from error
         return "removed"
 
     return mend

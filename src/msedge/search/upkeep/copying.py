@@ -19,7 +19,7 @@ from typing import Any
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError, DataError
-from msedge.search.gallery_connections import remove_database
+from msedge.search.gallery_connections import put_in_place, remove_database
 from msedge.search.gallery_file import GalleryFile
 from msedge.search.index_lock import sole_indexer
 from msedge.search.locations import is_remote, location, whole
@@ -149,7 +149,7 @@ def _write_file(store: Store, target: Path, watched: Watched) -> Digest:
                     never_give_again(copy, max(last_id(store), digest.last_id))
                 with GalleryFile.open(part) as copy:
                     check_equal(copy, digest, watched)
-                part.rename(target)
+                put_in_place(part, target)
         finally:
             remove_database(part)
     return digest

@@ -5,6 +5,7 @@ Tested in ``tests/search/upkeep/test_copying.py``.
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
@@ -22,14 +23,16 @@ def last_id(store: Store) -> int:
         return next_id_mark(cast("LanceGallery", store)) - 1
     with told(store.path), closing(open_to_read(store.path)[0]) as connection:
         row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'photos'").fetchone()
+        if row is not None and not isinstance(row[0], int):
+            raise sqlite3.DatabaseError("its last id is no number")
         return 0 if row is None else int(row[0])
 
 
 def next_id_mark(gallery: LanceGallery) -> int:
     """The id that a Lance gallery gives next, as it says itself; 1 where it says none."""
-    from msedge.search.lance.gallery import NEXT_ID
+    from msedge.search.lance.gallery import NEXT_ID, id_of
 
-    return int(gallery.now(afresh=True).dataset.config().get(NEXT_ID, "1"))
+    return id_of(gallery.now(afresh=True).dataset.config().get(NEXT_ID, "1"))
 
 
 def never_give_again(store: GalleryFile | LanceGallery, last: int) -> None:

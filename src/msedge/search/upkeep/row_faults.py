@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -74,4 +75,5 @@ def _are_fields(
         and height > 0
         and isinstance(content_hash, str)
         and isinstance(taken, float)
+        and isfinite(taken)
     )

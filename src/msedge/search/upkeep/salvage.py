@@ -15,7 +15,7 @@ from typing import Any
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
-from msedge.search.gallery_connections import remove_database
+from msedge.search.gallery_connections import put_in_place, remove_database
 from msedge.search.gallery_file import GalleryFile
 from msedge.search.gallery_reads import decoded
 from msedge.search.gallery_rows import Model, new_photo_of_row
@@ -83,7 +83,7 @@ def salvage(path: Path) -> tuple[Path, int]:
                 for rows in _sound_rows(pages, model):
                     _put(new, rows)
                 count = new.count()
-        part.rename(target)
+        put_in_place(part, target)
     except OSError as error:
         raise DataError(
             f"cannot write {one_line(target)} ({error.strerror}): copy {one_line(path)} to "

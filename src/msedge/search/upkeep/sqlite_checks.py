@@ -15,10 +15,10 @@ from pathlib import Path
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
-from msedge.search.gallery_connections import check_file, open_to_read, told
+from msedge.search.gallery_connections import check_file, open_to_read, told, wary
 from msedge.search.gallery_file import GalleryFile
 from msedge.search.gallery_rows import PHOTO_COLUMNS
-from msedge.search.gallery_schema import make_parts, missing_parts, read_meta
+from msedge.search.gallery_schema import check_objects, make_parts, missing_parts, read_meta
 from msedge.search.upkeep.findings import Problem, examples, found
 from msedge.search.upkeep.row_faults import FIELD, PATH, VECTOR, faults
 from msedge.search.upkeep.salvage import count_readable, is_damaged_gallery, salvage
@@ -77,8 +77,10 @@ def connected(path: Path) -> sqlite3.Connection:
     if not (log.exists() and log.stat().st_size):
         return open_to_read(path)[0]
     try:
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
-        connection.execute("SELECT 1 FROM meta LIMIT 1").fetchone()
+        connection = wary(
+            sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        )
+        check_objects(connection, path)
     except sqlite3.OperationalError:
         return open_to_read(path)[0]  # which says why where it cannot either
     return connection
@@ -191,4 +193,9 @@ def _is_damage(error: BaseException | None) -> bool:
     if not isinstance(error, sqlite3.DatabaseError):
         return False
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+    return code in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_TOOBIG,  # what claims to be longer than any value of a gallery
+    )

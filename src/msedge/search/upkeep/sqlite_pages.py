@@ -158,6 +158,8 @@ def _mapped(path: Path, stack: ExitStack, *, missing: bool = False) -> mmap.mmap
 
 def _page_size(content: mmap.mmap | bytes) -> tuple[int, int]:
     """Bytes of a page, and how many are not used (1.3); a gallery's where that is damaged."""
+    if len(content) < _HEADER:
+        return _USUAL_PAGE, 0
     size = int.from_bytes(content[16:18])
     size = 65_536 if size == 1 else size
     if content[:15] != b"SQLite format 3" or size < 512 or size & (size - 1):
