@@ -18,9 +18,12 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "docs/benchmark.md",
     "docs/galleries.md",
+    "docs/licences.md",
     "docs/referee.md",
+    "docs/reliability.md",
     "docs/results.md",
     "docs/scale.md",
     "docs/search.md",

@@ -278,8 +278,9 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         # PyTorch's own words tell how to run what is in the file.
         if isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
             raise WeightsError(
-                f"the weights in {named(path)} hold more than tensors, which is never loaded since "
-                "it can run code, or are damaged; save a state_dict, best as .safetensors"
+                f"the weights in {named(path)} cannot be read: they are damaged, or hold more than "
+                "tensors, which is never loaded since it can run code; expected a .safetensors "
+                "file, or a .pth file with a state_dict"
             ) from error
         raise WeightsError(
             f"the weights in {named(path)} cannot be read ({_first_line(error)}); "
