@@ -39,7 +39,7 @@ PAPER_NAMES = {"backbone": "backbone_type", "dim": "proj_dim"}
 
 
 def known_options() -> set[str]:
-    folders = [ROOT / "benchmarks", ROOT / "examples"]
+    folders = [ROOT / "benchmarks", ROOT / "examples", ROOT / "tests" / "fuzzing"]
     scripts = "".join(path.read_text() for folder in folders for path in folder.glob("*.py"))
     names = {"--help", "--config", *re.findall(r'add_argument\(\s*"(--[a-z-]+)"', scripts)}
     for field in TrainConfig.model_fields:
