@@ -106,6 +106,11 @@ class _WithoutText(ast.NodeTransformer):
             node.value = ast.Constant("")
         return self.generic_visit(node)
 
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        if isinstance(node.target, ast.Name) and node.target.id in _MESSAGES:
+            node.value = ast.Constant("")
+        return self.generic_visit(node)
+
     def visit_Call(self, node: ast.Call) -> ast.AST:
         # find(entry, rule, severity, message)
         if isinstance(node.func, ast.Name) and node.func.id == "find" and len(node.args) == 4:
@@ -130,11 +135,11 @@ def write_table(path: Path, outcome: dict[Mutant, str]) -> None:
             table.writerow([mutant.name, result, mutant.text_only, mutant.change])
 
 
-def read_survivors(path: Path) -> set[str]:
-    """The names of those that a table says survived."""
+def read_noticed(path: Path) -> dict[str, str]:
+    """The outcomes of those that a table says were noticed, by name."""
     with path.open(newline="") as file:
         return {
-            row["mutant"]
+            row["mutant"]: row["outcome"]
             for row in csv.DictReader(file)
-            if row["outcome"] in ("survived", "no tests")
+            if row["outcome"] not in ("survived", "no tests")
         }

@@ -4,7 +4,7 @@ Claim: of all mutants of ``evaluation/`` and ``search/gallery.py`` the tests not
 
     python benchmarks/mutation.py [--workers 2] [--out result/mutants.csv] [--floor 80]
     python benchmarks/mutation.py --only evaluation.hits --tests tests/evaluation/test_hits.py
-    python benchmarks/mutation.py --again result/mutants.csv   # those that survived there
+    python benchmarks/mutation.py --resume    # of the last table what was not noticed, and the rest
 
 mutmut (``pip install -c constraints.txt mutmut``) makes the mutants: operators and constants
 changed, arguments dropped, values made None, in each function that no decorator wraps. Its own
@@ -39,10 +39,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, Phase, settings
 
-from mutants import FUNCTION_OF, Mutant, mutants_of, read_survivors, write_table
+from mutants import FUNCTION_OF, Mutant, mutants_of, read_noticed, write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ["src/msedge/evaluation", "src/msedge/search/gallery.py"]
@@ -61,8 +60,8 @@ class Campaign:
         seconds: CPU time of the tests that a mutant meets in the first round.
         quick: Whether that round is the only one.
         table: Where outcomes are written now and then.
-        outcome: Of each mutant tried: ``killed``, ``timeout``, ``crash``, ``survived`` or
-            ``no tests``.
+        outcome: Of each mutant, those of an earlier run among them: ``killed``, ``timeout``,
+            ``crash``, ``survived`` or ``no tests``.
     """
 
     mutants: list[Mutant]
@@ -71,6 +70,7 @@ class Campaign:
     quick: bool
     table: Path
     outcome: dict[Mutant, str] = field(default_factory=dict)
+    _failure: str = ""
     _cost: list[float] = field(default_factory=list)
     _covering: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     _kills: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -80,10 +80,8 @@ class Campaign:
         self._items = session.items
         self._watch()
         gc.freeze()
-        control = Mutant("none", "", False)
-        self._round({control: list(range(len(self._items)))})
-        if self.outcome.pop(control) != "survived":
-            sys.exit("the tests fail in a forked process, without any mutant")
+        if not self.quick:
+            self._control()
         met = {mutant: self._tests(mutant, self.seconds) for mutant in self.mutants}
         self._round(met)
         if not self.quick:
@@ -99,6 +97,18 @@ class Campaign:
             self._round({mutant: tests for mutant, tests in more.items() if tests})
         return True
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what the last test that failed says."""
+        if report.failed:
+            self._failure = report.longreprtext or "no reason given"
+
+    def _control(self) -> None:
+        """All tests pass in a forked process too: who fails there, fails for the mutant."""
+        nobody = Mutant("none", "", False)
+        self._round({nobody: list(range(len(self._items)))})
+        if self.outcome.pop(nobody) != "survived":
+            sys.exit("the tests fail in a forked process, without any mutant")
+
     def _watch(self) -> None:
         """Run all tests on the unchanged functions, and note what each calls and costs."""
         from mutmut.state import state
@@ -107,10 +117,10 @@ class Campaign:
         for place, item in enumerate(self._items):
             following = self._items[place + 1] if place + 1 < len(self._items) else None
             start = time.process_time()
-            reports = runtestprotocol(item, log=False, nextitem=following)
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
             self._cost.append(time.process_time() - start)
-            if any(report.failed for report in reports):
-                sys.exit(f"{item.nodeid} fails without a mutant:\n{reports[-1].longreprtext}")
+            if self._failure:
+                sys.exit(f"{item.nodeid} fails without a mutant:\n{self._failure}")
             for function in state()._stats:
                 self._covering[function].append(place)
             state()._stats.clear()
@@ -184,9 +194,10 @@ class Campaign:
         code = 3
         try:
             for place, test in enumerate(tests):
+                item = self._items[test]
                 following = self._items[tests[place + 1]] if place + 1 < len(tests) else None
-                reports = runtestprotocol(self._items[test], log=False, nextitem=following)
-                if any(report.failed for report in reports):
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+                if self._failure:
                     os.write(writing, str(test).encode())
                     code = 1
                     break
@@ -221,9 +232,10 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=3.0, help="tests of the first round")
     parser.add_argument("--only", nargs="+", default=[""], help="parts of names of modules")
-    parser.add_argument("--quick", action="store_true", help="without the second round")
+    parser.add_argument("--quick", action="store_true", help="one round, and no control")
+    parser.add_argument("--every", type=int, default=1, help="only each so-manieth mutant")
     parser.add_argument("--tests", nargs="+", default=TESTS, help="files and folders of tests")
-    parser.add_argument("--again", type=Path, help="a table, of whose survivors to try again")
+    parser.add_argument("--resume", action="store_true", help="keep what --out has as noticed")
     parser.add_argument("--out", type=Path, default=ROOT / "result/mutants.csv")
     parser.add_argument("--floor", type=float, default=80.0)
     options = parser.parse_args()
@@ -236,12 +248,14 @@ def main() -> int:
         changed = Path(folder) / "src"
         shutil.copytree(ROOT / "src", changed, ignore=shutil.ignore_patterns("__pycache__"))
         mutants = mutants_of(ROOT, SOURCES, changed, options.only)
-        if options.again:
-            names = read_survivors(options.again)
-            mutants = [mutant for mutant in mutants if mutant.name in names]
-        print(f"{len(mutants)} mutants", flush=True)
+        known = read_noticed(options.out) if options.resume else {}
+        noticed = {each: known[each.name] for each in mutants if each.name in known}
+        mutants = [each for each in mutants if each not in noticed][:: options.every]
+        print(f"{len(mutants)} mutants, and {len(noticed)} noticed before", flush=True)
         sys.path.insert(0, str(changed))
-        campaign = Campaign(mutants, options.workers, options.seconds, options.quick, options.out)
+        campaign = Campaign(
+            mutants, options.workers, options.seconds, options.quick, options.out, noticed
+        )
         arguments = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:doctest", "-o"]
         arguments += ["addopts=--import-mode=importlib -m 'not slow'"]
         pytest.main([*arguments, *options.tests], plugins=[campaign])

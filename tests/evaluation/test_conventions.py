@@ -99,6 +99,10 @@ class TestNumbers:
         for k, expected in ((3, at_3), (5, at_5), (20, at_20)):
             assert convention(name).precision(WORKED, k) == [float(Fraction(expected))]
 
+    def test_precision_at_one_rank_looks_at_the_next_alone(self):
+        found = [convention("rank").precision(WORKED, k).item() for k in range(1, 10)]
+        assert found == [0, 0, 1, 1, 0, 0, 1, 0, 0]
+
     def test_recall_worked_by_hand(self):
         assert [recall(WORKED, k).tolist() for k in (3, 5, 20)] == [[0.25], [0.75], [1.0]]
 
@@ -113,6 +117,7 @@ class TestNumbers:
             ("rank", 0.0, 0.0),
         ],
     )
+    @pytest.mark.filterwarnings("error")
     @pytest.mark.parametrize("k", [1, 3, 9])
     def test_a_query_without_any_relevant_photo(self, name, ap, p, k):
         hits = Hits.from_relevance(np.zeros((1, 5), bool))

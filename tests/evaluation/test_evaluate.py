@@ -98,11 +98,16 @@ class TestCardinality:
             ("P@200", 100 * metrics.p_at[200]),
         ]
 
+    def test_headline_needs_no_other_cut_offs(self):
+        metrics = evaluate(*problem()).metrics()
+        assert metrics.headline()["P@100"] == 100 * metrics.p_at[100]
+
     def test_what_is_known_of_the_queries(self):
         arrays = problem()
         found = evaluate(*arrays, metric="euclidean")
         np.testing.assert_array_equal(found.labels, arrays[2])
         np.testing.assert_array_equal(found.relevant, np.bincount(arrays[3])[arrays[2]])
+        assert found.labels.dtype == found.relevant.dtype == np.int64
         assert (found.gallery, found.metric, found.at) == (90, "euclidean", (100, 200))
 
 

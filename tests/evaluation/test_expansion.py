@@ -180,6 +180,7 @@ class TestNumbers:
         expected = np.sqrt(0.5) + np.array([1.6, 0.8]) / 2
         assert expanded[0] == pytest.approx(expected / np.linalg.norm(expected))
 
+    @pytest.mark.filterwarnings("error")
     @pytest.mark.parametrize("power", [0, 3])
     def test_opposites_do_not_cancel(self, power):
         gallery, queries = np.array([[0, 1], [0, -1]]), np.array([[0.3, 0], [0, -2]])
@@ -192,6 +193,8 @@ class TestNumbers:
         expanded = expand_queries(np.array([[1, 0, 0]]), gallery, power=400)  # 0.1**400 is 0
         expected = np.array([1, 0, 0]) + unit(gallery)[0]
         assert expanded[0] == pytest.approx(expected / np.linalg.norm(expected))
+        beside = expand_queries(np.array([[1, 0, 0], [0, 1, 0]]), gallery, power=400)
+        assert beside[0].tolist() == expanded[0].tolist()
 
     def test_a_gallery_smaller_than_the_neighbourhood(self):
         gallery, queries = vectors(4, 6, 5), vectors(3, 6, 6)

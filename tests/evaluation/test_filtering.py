@@ -130,6 +130,12 @@ def test_without_the_exact_scores_the_ranks_would_be_wrong(monkeypatch):
     assert (alone != exact).any()
 
 
+@pytest.mark.parametrize("dim", [1, 64, 512])
+def test_bounds_grow_with_the_root_of_the_dimension(dim):
+    usual = (dim**0.5 / 2 + 6) * 2.0**-24
+    assert float32_errors(dim) == pytest.approx((usual, 2 * usual, 4 * usual), rel=1e-12)
+
+
 @pytest.mark.parametrize("kind", ["plain", "positive", "few values", "crowded"])
 @pytest.mark.parametrize("dim", [3, 64, 512, 2048])
 def test_float32_products_keep_well_within_the_bound(kind, dim):
@@ -137,6 +143,22 @@ def test_float32_products_keep_well_within_the_bound(kind, dim):
     pair = scored(asked, kept)
     off = np.abs(pair.queries @ pair.gallery.T - pair.exact(slice(None))).max()
     assert off <= max(float32_errors(dim)) / 2
+
+
+@pytest.mark.parametrize(("share", "noticed"), [(0.4, False), (0.6, True)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_score_may_be_off_by_half_the_error(share, noticed, sign):
+    asked, kept = problem("plain", queries=1)
+    pair, error = scored(asked, kept), 1e-3
+    scores = pair.queries @ pair.gallery.T
+    scores[0, 0] += sign * share * error  # of the photos that are always looked at
+    rank_filter = RankFilter(pair, np.arange(700), error, block=1)
+    if noticed:
+        with pytest.raises(TooCoarseError):
+            rank_filter.ranks(scores, slice(600, 700), 0)
+    else:
+        exact = exact_ranks(pair.exact(slice(None)), slice(600, 700), np.arange(700))
+        np.testing.assert_array_equal(rank_filter.ranks(scores, slice(600, 700), 0), exact)
 
 
 def test_scores_that_are_too_coarse_are_noticed():

@@ -116,6 +116,23 @@ class TestExceptions:
         with pytest.raises(ShapeError, match=message):
             top_k(self.good, self.good, k)
 
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            (np.array([0, 3]), "rows names query 3, expected 0 to 2"),
+            (np.array([2, -1]), "rows names query -1, expected 0 to 2"),
+            (np.array([1, 1]), "rows names a query twice"),
+            (np.array([0.0]), r"rows must be a 1-D array of integer positions, got float64 \(1,\)"),
+            (np.array([[0]]), r"got int64 \(1, 1\)"),
+        ],
+    )
+    def test_rows_that_are_none(self, rows, message):
+        arrays = self.good, self.good, self.ids, self.ids
+        with pytest.raises(ShapeError, match=message):
+            map_hits(together, *arrays, rows=rows)
+        found = map_hits(together, *arrays, rows=np.array([2, 0]))
+        assert [rows.tolist() for rows, _ in found] == [[0], [2]]
+
     def test_a_chunk_of_nothing(self):
         with pytest.raises(ShapeError, match=r"^chunk must be at least 1, got 0"):
             top_k(self.good, self.good, 1, chunk=0)
@@ -152,6 +169,24 @@ class TestNumbers:
     def test_large_sets_go_another_way_to_the_same_ranks(self, metric, chunk):
         arrays = problem(metric=metric, gallery=3000)
         assert ranks_of(*arrays, metric=metric, chunk=chunk) == plain_ranks(*arrays, metric)
+
+    @pytest.mark.parametrize("metric", METRICS)
+    @pytest.mark.usefixtures("always_filtered")
+    def test_many_queries_of_one_class_go_in_blocks(self, metric):
+        arrays = problem(metric=metric, queries=150, gallery=1000, classes=2)
+        assert ranks_of(*arrays, metric=metric) == plain_ranks(*arrays, metric)
+
+    @pytest.mark.parametrize("metric", METRICS)
+    @pytest.mark.parametrize("small", [0, 1 << 20])
+    def test_fewer_photos_than_queries(self, metric, small, monkeypatch):
+        monkeypatch.setattr(ranking, "_SMALL", small)
+        arrays = problem(metric=metric, queries=60, gallery=9, classes=3)
+        assert ranks_of(*arrays, metric=metric) == plain_ranks(*arrays, metric)
+
+    def test_codes_longer_than_a_short_integer_counts(self):
+        arrays = problem(metric="hamming", queries=4, gallery=9, dim=40_000, classes=2)
+        arrays[1][:4] = arrays[0]  # all 40,000 bits alike
+        assert ranks_of(*arrays, metric="hamming") == plain_ranks(*arrays, "hamming")
 
     @settings(deadline=None, max_examples=40)
     @given(seed=st.integers(0, 2**32), small=st.sampled_from([0, 1 << 20]))

@@ -32,7 +32,10 @@ class TestSmoke:
     def test_a_vector_is_nearest_to_itself(self, metric):
         rows = vectors(40, 24, seed=0)
         rows = sign_codes(rows) if metric == "hamming" else rows
-        assert scored(rows, rows, metric).exact(ALL).argmax(axis=1).tolist() == list(range(40))
+        pair = scored(rows, rows, metric)
+        assert pair.exact(ALL).argmax(axis=1).tolist() == list(range(40))
+        assert pair.queries.dtype == pair.gallery.dtype == np.float32
+        assert pair.metric == metric
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
     def test_takes_tensors_of_any_float_type(self, dtype):
@@ -71,6 +74,10 @@ class TestExceptions:
             sign_codes(rows)
         with pytest.raises(ShapeError, match="photos row 5000 holds NaN"):
             unit_vectors(rows, "photos")
+        rows[0] = value
+        for ask in (sign_codes, unit_vectors):
+            with pytest.raises(ShapeError, match="vectors row 0 holds NaN"):
+                ask(rows)
 
     def test_a_vector_without_direction_is_named(self):
         rows = np.ones((5000, 2))

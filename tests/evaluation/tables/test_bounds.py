@@ -34,6 +34,10 @@ class TestMostApAboveP:
         assert bounds.most_ap_above_p(["sketchy-21"], 200) == Decimal("0.05") * Decimal("0.195")
         assert bounds.most_ap_above_p(["sketchy-21"], 161) == 0
 
+    def test_as_deep_as_the_smallest_of_the_other_classes(self):
+        assert bounds.most_ap_above_p(["quickdraw-30"], 1304) == 0
+        assert bounds.most_ap_above_p(["quickdraw-30"], 1305) is None
+
     def test_the_most_of_several(self):
         several = ["sketchy-25-sake", "sketchy-21"]
         assert bounds.most_ap_above_p(several, 200) == Decimal("0.00975")

@@ -30,12 +30,29 @@ class TestHeader:
             ("TU Berlin Prec@100", Metric("TU-Berlin", "P", 100)),
             ("TU-Berlin: precision @ 100", Metric("TU-Berlin", "P", 100)),
             ("sketchy-21 P@10", Metric("sketchy-21", "P", 10)),
+            ("Sketchy21 P@10", Metric("sketchy-21", "P", 10)),
+            ("S 21 mAP@200 [%]", Metric("S21", "mAP", 200)),
             ("QuickDraw/mAP@all", Metric("QuickDraw", "mAP", None)),
             (" P@200 ", Metric("", "P", 200)),
         ],
     )
     def test_spellings(self, name, metric):
         assert only([name], "0.5").figures.keys() == {metric}
+
+    @pytest.mark.parametrize("name", ["P", "S21 P@all", "precision@all"])
+    def test_precision_over_all_ranks_is_no_metric(self, name):
+        assert only([name, "P@100"], "0.1", "0.5").figures.keys() == {Metric("", "P", 100)}
+
+    @pytest.mark.parametrize(
+        ("metric", "text"),
+        [
+            (Metric("S21", "mAP", 200), "S21 mAP@200"),
+            (Metric("TU-Berlin", "mAP", None), "TU-Berlin mAP@all"),
+            (Metric("", "P", 100), "P@100"),
+        ],
+    )
+    def test_a_metric_is_written_in_one_way(self, metric, text):
+        assert str(metric) == text
 
     def test_other_columns_are_left_alone(self):
         entry = only(["venue", "note", "Method", "P@100"], "CVPR 19", "map", " ACNet ", "0.5")

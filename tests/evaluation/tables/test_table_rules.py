@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from msedge.evaluation.tables.findings import Finding
 from msedge.evaluation.tables.results_table import read_entries
 from msedge.evaluation.tables.table_rules import TABLE_RULES
@@ -71,6 +73,7 @@ class TestProtocols:
 
     def test_a_declaration_against_the_column(self):
         (finding,) = findings("protocol,S25 P@100", "sketchy-21,60")
+        assert (finding.row, finding.rule, finding.severity) == (1, "mixed-protocols", "mixed")
         assert "S25, which is sketchy-25-sake or sketchy-25-sempcyc" in finding.message
         assert found("protocol,S25 P@100,S21 P@100", "sketchy-21,,60") == []
 
@@ -83,7 +86,15 @@ class TestProtocols:
         rows = ("SEM-PCYC (real),34.9,46.3", "SAKE,0.547,0.692", "sake 64,0.364,0.487")
         odd = [each for each in findings(header, *rows) if each.rule == "mixed-protocols"]
         assert [each.row for each in odd] == [1]
-        assert "are of sketchy-25-sempcyc (on record for this method)" in odd[0].message
+        assert odd[0].message == (
+            "S25 mAP@all 34.9, S25 P@100 46.3 are of sketchy-25-sempcyc (on record for this "
+            "method); other rows under S25 are of sketchy-25-sake, other unseen classes"
+        )
+
+    def test_a_declaration_counts_before_what_is_on_record(self):
+        header = "method,protocol,S25 mAP@all,S25 P@100"
+        rows = ("SEM-PCYC,sketchy-25-sake,34.9,46.3", "SAKE,,54.7,69.2", "A,,,", "B,,60,70")
+        assert found(header, *rows) == []
 
     def test_a_method_run_anew_is_not_mistaken(self):
         header = "method,S25 mAP@all,S25 P@100"
@@ -107,6 +118,13 @@ class TestConventions:
     def test_strict_ones_are_one_scale(self):
         rows = (f"{name},{name},5{i}.1,55.{i},60.{i}" for i, name in enumerate(STRICT))
         assert found(self.HEADER, *rows) == []
+
+    @pytest.mark.parametrize("odd", ["hits", "total"])
+    @pytest.mark.parametrize("usual", ["standard", "hits", "total"])
+    def test_the_most_lenient_and_the_strictest_are_scales_of_their_own(self, odd, usual):
+        rows = (f"A,{usual},50.1,55.1,60.1", f"B,{usual},50.2,55.2,60.2", f"C,{odd},40.3,55.3,60.3")
+        expected = [] if odd == usual else [(3, "mixed-conventions", "mixed")]
+        assert found(self.HEADER, *rows) == expected
 
     def test_precision_at_one_rank(self):
         rows = ("A,sake,50.1,55.1,60.1", "B,rank,50.2,55.2,60.2")
