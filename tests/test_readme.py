@@ -22,6 +22,7 @@ PAGES = (
     "docs/benchmark.md",
     "docs/galleries.md",
     "docs/licences.md",
+    "docs/mutants.md",
     "docs/referee.md",
     "docs/reliability.md",
     "docs/results.md",

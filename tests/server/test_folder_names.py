@@ -46,6 +46,15 @@ class TestFind:
         with pytest.raises(HTTPException):
             names.find("/a")
 
+    def test_counted_once_until_the_gallery_changed(self):
+        gallery = Folders("/a", os.fsdecode(b"/caf\xe9"))
+        names = FolderNames(gallery)
+        assert names.counted() == names.counted() == [("/a", 1), ("/caf\\xe9", 1)]
+        assert names.find("/a") == Path("/a")
+        assert gallery.read == 1
+        gallery.listed, gallery.version = [(Path("/b"), 7)], 2
+        assert names.counted() == [("/b", 7)]
+
     @given(st.binary(min_size=1, max_size=12).filter(lambda name: not set(name) & {0, 47}))
     def test_any_name_is_found_by_its_spelling(self, name):
         folder = Path("/photos") / os.fsdecode(name)

@@ -27,14 +27,25 @@ def spelt(path: Path | str) -> str:
 
 
 class FolderNames:
-    """The folders of a gallery and all above them, by their spelling."""
+    """The folders of a gallery and all above them, by their spelling.
+
+    They are read when first needed, and after the gallery has changed: counting the photos of each
+    means to look at every photo.
+    """
 
     def __init__(self, gallery: Gallery) -> None:
-        """Take the gallery; its folders are read when first needed, and after it has changed."""
+        """Take the gallery."""
         self._gallery = gallery
         self._lock = Lock()
         self._version: int | None = None
+        self._counted: list[tuple[str, int]] = []
         self._folders: dict[str, Path] = {}
+
+    def counted(self) -> list[tuple[str, int]]:
+        """Each folder that photos lie in, spelt, and how many lie directly in it."""
+        with self._lock:
+            self._read()
+            return self._counted
 
     def find(self, spelling: str) -> Path:
         """The folder of that spelling.
@@ -43,13 +54,18 @@ class FolderNames:
             HTTPException: 422, no photo of the gallery lies in such a folder or below.
         """
         with self._lock:
-            version = self._gallery.version
-            if version != self._version:
-                folders = [folder for folder, _ in self._gallery.folders()]
-                above = {parent for folder in folders for parent in folder.parents}
-                self._folders = {spelt(folder): folder for folder in above.union(folders)}
-                self._version = version
+            self._read()
             found = self._folders.get(spelling)
         if found is None:
             raise HTTPException(422, f"no photo of this gallery lies in the folder {spelling}")
         return found
+
+    def _read(self) -> None:
+        version = self._gallery.version
+        if version == self._version:
+            return
+        found = self._gallery.folders()
+        above = {parent for folder, _ in found for parent in folder.parents}
+        self._folders = {spelt(folder): folder for folder in above.union(dict(found))}
+        self._counted = [(spelt(folder), photos) for folder, photos in found]
+        self._version = version

@@ -39,8 +39,8 @@ async def gallery(service: Served) -> GalleryAnswer:
                 image_size=served.encoder.image_size,
             ),
             folders=[
-                FolderAnswer(folder=spelt(folder), photos=photos)
-                for folder, photos in served.folders()
+                FolderAnswer(folder=folder, photos=photos)
+                for folder, photos in service.folders.counted()
             ],
             version=served.version,
         )
