@@ -93,8 +93,8 @@ def _compact_file(path: Path, watched: Watched) -> tuple[int, int, tuple[str, ..
         except DataError as error:
             if getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise DataError(
-                    f"the disk is full: {one_line(path)} is as it was; make room, of which it needs "
-                    f"{before:,} bytes for a while"
+                    f"the disk is full: {one_line(path)} is as it was; make room, of which "
+                    f"compacting needs {before:,} bytes for a while"
                 ) from error
             raise
         after = _size(path)
