@@ -1,0 +1,439 @@
+"""What is known of a photo, declared once.
+
+:class:`Facts` is the declaration. SQL columns and their migration, the Arrow schema, JSON, the
+checks of what a file says, copying, comparison, salvage and test data all follow from
+:data:`COLUMNS`. To add a fact: add a field here with a default and the next ``added`` number, fill
+it in :func:`facts_of`, and test it; galleries without it show the default, and get the column when
+they are next opened for writing.
+
+Paths are stored as the bytes that the file system uses, since names need not be UTF-8. A store
+gives back whatever was put into its files, so rows are checked before they are used. Tested in
+``tests/search/test_photo.py`` and ``tests/artefacts/test_gallery_files.py``.
+"""
+
+# ruff: noqa: RUF009  (a fact is declared by a call)
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from msedge.errors import DataError, ShapeError
+from msedge.quoting import plain, quoted
+from msedge.search.locations import is_remote, location, uri
+
+if TYPE_CHECKING:
+    from msedge.data.images import Picture
+
+Vector = npt.NDArray[np.float16]
+Ids = npt.NDArray[np.int64]
+
+LARGEST_ID = 2**63 - 1
+
+STORED_VECTOR = np.dtype("<f2")
+"""How vectors lie in files, whatever the machine's byte order."""
+
+MEND = "mend the gallery with `msedge gallery check --repair`"
+"""What helps against rows that cannot be used."""
+
+_SQL = {Path: "BLOB", int: "INTEGER", str: "TEXT", float: "REAL"}
+_NOT_FINITE = np.uint16(0x7C00)  # the bits of the exponent, all set in NaN and infinity
+_OFF = 2.0**-9  # of a length of 1: float16 rounds each number by 2^-11 of it at most
+_DATE = re.compile(r"(\d{4})[:./-](\d\d)[:./-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
+
+
+def _fact(
+    arrow: str,
+    *,
+    least: int | None = None,
+    unique: bool = False,
+    shown: bool = False,
+    added: int = 0,
+    default: Any = None,
+) -> Any:
+    """Declare a fact; see :class:`Column`."""
+    said = {"arrow": arrow, "least": least, "unique": unique, "shown": shown, "added": added}
+    return field(metadata=said) if default is None else field(metadata=said, default=default)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a photo beside its id and its vector.
+
+    Attributes:
+        path: absolute, or a location in an object store.
+        size: bytes of the file.
+        mtime_ns: when the file was last changed, in nanoseconds of Unix time.
+        content_hash: of the file's bytes.
+        width: pixels, of the picture held upright.
+        height: pixels, of the picture held upright.
+        taken: seconds of Unix time: the camera's clock read as UTC, else ``mtime_ns / 1e9``.
+    """
+
+    path: Path = _fact("binary", unique=True, shown=True)
+    size: int = _fact("int64", least=0)
+    mtime_ns: int = _fact("int64")
+    content_hash: str = _fact("string")
+    width: int = _fact("int32", least=1, shown=True)
+    height: int = _fact("int32", least=1, shown=True)
+    taken: float = _fact("float64", shown=True)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the file lies in."""
+        return self.path.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo(Facts):
+    """A photo of a gallery.
+
+    Attributes:
+        id: its number in the gallery, from 1; it stays when the photo is changed or moved.
+    """
+
+    id: int
+
+    def as_json(self) -> dict[str, Any]:
+        """What people and programs are shown: valid Unicode, and an exact URI beside the path."""
+        shown: dict[str, Any] = {"id": self.id}
+        for column in COLUMNS:
+            if column.shown:
+                value = getattr(self, column.name)
+                shown[column.name] = _readable(value) if column.kind is Path else value
+                if column.kind is Path:
+                    shown["uri"] = uri(value)
+        return shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPhoto(Facts):
+    """A photo to be put into a gallery.
+
+    Attributes:
+        vector: unit embedding ``(dim,)``, float16.
+    """
+
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A fact, as stores see it.
+
+    Attributes:
+        name: of the column.
+        kind: ``Path`` (stored as bytes), ``int``, ``str`` or ``float``.
+        arrow: its type in Arrow, as ``pyarrow.type_for_alias`` knows it.
+        least: the smallest number that makes sense; None for any.
+        unique: whether no two photos share it.
+        shown: whether JSON shows it.
+        added: 0 for what galleries have held from the first, else the place in the order of what
+            was added later; it raises the schema's number.
+        default: what photos have that were put before it was added.
+    """
+
+    name: str
+    kind: type
+    arrow: str
+    least: int | None
+    unique: bool
+    shown: bool
+    added: int
+    default: Any
+
+    @property
+    def sql(self) -> str:
+        """Its definition in SQL, without its name."""
+        unique = " UNIQUE" if self.unique else ""
+        default = "" if not self.added else f" DEFAULT {_literal(self.default)}"
+        return f"{_SQL[self.kind]} NOT NULL{unique}{default}"
+
+    def holds(self, value: Any) -> bool:
+        """Whether a stored value makes sense."""
+        if self.kind is Path:
+            return is_place(value)
+        if not isinstance(value, self.kind) or (isinstance(value, float) and not isfinite(value)):
+            return False
+        return self.least is None or (isinstance(value, int) and value >= self.least)
+
+
+def _columns() -> tuple[Column, ...]:
+    kinds = {"Path": Path, "int": int, "str": str, "float": float}
+    return tuple(
+        Column(each.name, kinds[str(each.type)], **each.metadata, default=each.default)
+        for each in fields(Facts)
+    )
+
+
+COLUMNS = _columns()
+"""The facts in their order."""
+
+ADDED = max(column.added for column in COLUMNS)
+"""How many facts were added to the first ones; schemas are numbered by it."""
+
+NAMES = tuple(column.name for column in COLUMNS)
+
+
+class Place(NamedTuple):
+    """What is known of a path: enough to tell whether the file there is still the same."""
+
+    id: int
+    size: int
+    mtime_ns: int
+    content_hash: str
+
+
+class Block(NamedTuple):
+    """Some photos of a gallery.
+
+    Attributes:
+        ids: rising.
+        photos: in that order, each with its vector.
+    """
+
+    ids: list[int]
+    photos: list[NewPhoto]
+
+
+def facts_of(path: str, size: int, mtime_ns: int, content_hash: str, picture: Picture) -> Facts:
+    """The facts of a file that was read.
+
+    Args:
+        path: where it lies.
+        size: bytes.
+        mtime_ns: when it was last changed.
+        content_hash: as of :func:`hash_of`.
+        picture: what was decoded of it.
+    """
+    taken = _seconds(picture.taken)
+    return Facts(
+        path=Path(path),
+        size=size,
+        mtime_ns=mtime_ns,
+        content_hash=content_hash,
+        width=picture.width,
+        height=picture.height,
+        taken=mtime_ns / 1e9 if taken is None else taken,
+    )
+
+
+def hash_of(content: bytes) -> str:
+    """What stands for a file's bytes: BLAKE2b, 64 hexadecimal digits."""
+    return hashlib.blake2b(content, digest_size=32).hexdigest()
+
+
+def stored_path(path: Path) -> bytes:
+    """The bytes that stand for a path, of this machine or of an object store.
+
+    Raises:
+        DataError: the path is not absolute.
+    """
+    if not path.is_absolute() and not is_remote(path):
+        raise DataError(f"a gallery holds absolute paths, got {str(path)!r}: give the whole path")
+    return os.fsencode(path)
+
+
+def path_of(stored: Any) -> Path:
+    """The path that stored bytes stand for.
+
+    Raises:
+        DataError: they can be none.
+    """
+    if not is_place(stored):
+        raise DataError(f"a photo's path is {quoted(stored)}, which is none: {MEND}")
+    return Path(os.fsdecode(stored))
+
+
+def is_place(stored: Any) -> bool:
+    """Whether stored bytes name a photo: an absolute path, or one of an object store."""
+    if not isinstance(stored, bytes) or b"\0" in stored:
+        return False
+    named = Path(os.fsdecode(stored))
+    return named.is_absolute() or is_remote(named)
+
+
+def row_of(photo: NewPhoto, dim: int) -> tuple[Any, ...]:
+    """A photo as it is stored: its facts in the order of :data:`COLUMNS`, then the vector's bytes.
+
+    Raises:
+        ShapeError: the vector is not float16 ``(dim,)`` and finite.
+        DataError: the path is not absolute.
+    """
+    vector = photo.vector
+    if vector.shape != (dim,) or vector.dtype != np.float16:
+        raise ShapeError(
+            f"the vector of {str(photo.path)!r} is {vector.dtype} {vector.shape}: expected "
+            f"float16 ({dim},), as the gallery's model makes it"
+        )
+    if not np.isfinite(vector).all():
+        raise ShapeError(f"the vector of {str(photo.path)!r} is not finite: check the model")
+    values = [getattr(photo, name) for name in NAMES]
+    stored = (stored_path(each) if isinstance(each, Path) else each for each in values)
+    return *stored, vector.astype(STORED_VECTOR).tobytes()
+
+
+def photo_of(row: Sequence[Any]) -> Photo:
+    """A photo from its id and its facts in the order of :data:`COLUMNS`.
+
+    Raises:
+        DataError: a value is none that a photo has.
+    """
+    return Photo(*_checked(row[1:]), id=row[0])
+
+
+def new_photo_of(row: Sequence[Any], vector: Vector) -> NewPhoto:
+    """A photo to be put, from its facts in the order of :data:`COLUMNS` and its vector.
+
+    Raises:
+        DataError: a value is none that a photo has.
+    """
+    return NewPhoto(*_checked(row), vector=vector)
+
+
+def check_finite(vectors: Vector, ids: Sequence[int] | Ids) -> None:
+    """Refuse vectors ``(n, dim)``, of the photos of some ids, that cannot be compared with others.
+
+    Raises:
+        DataError: one holds NaN or infinity; the message names the first such photo.
+    """
+    # Through the bits: four times as quick as `isfinite`, which knows no float16 of its own.
+    bad = (vectors.view(np.uint16) & _NOT_FINITE) == _NOT_FINITE
+    if bad.any():
+        photo = ids[int(np.flatnonzero(bad.any(axis=1))[0])]
+        raise DataError(f"the vector of photo {photo} holds NaN or infinity: {MEND}")
+
+
+BAD_VECTOR, BAD_PATH, BAD_FACT = "vectors", "paths", "fields"
+
+
+def faults(rows: Sequence[Sequence[Any]], vectors: Sequence[Any], dim: int) -> dict[int, str]:
+    """What makes rows useless to a search.
+
+    Args:
+        rows: the id of each, and its facts in the order of :data:`COLUMNS`.
+        vectors: the stored bytes of each, or whatever stands in their place.
+        dim: width of the model's vectors.
+
+    Returns:
+        For each faulty row its place, and the first of :data:`BAD_VECTOR`, :data:`BAD_PATH` and
+        :data:`BAD_FACT` that applies.
+    """
+    wrong: dict[int, str] = {}
+    width = dim * STORED_VECTOR.itemsize
+    fits = [isinstance(each, bytes) and len(each) == width for each in vectors]
+    whole = b"".join(each for each, right in zip(vectors, fits, strict=True) if right)
+    values = np.frombuffer(whole, STORED_VECTOR).reshape(-1, dim).astype(np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", values, values))
+    off = iter(~(np.abs(lengths - 1) <= _OFF))  # also where it is no number
+    for place, (row, right) in enumerate(zip(rows, fits, strict=True)):
+        if not right or next(off):
+            wrong[place] = BAD_VECTOR
+            continue
+        for column, value in zip(COLUMNS, row[1:], strict=True):
+            if not column.holds(value):
+                wrong[place] = BAD_PATH if column.kind is Path else BAD_FACT
+                break
+        else:
+            if not isinstance(row[0], int) or row[0] < 1:
+                wrong[place] = BAD_FACT
+    return wrong
+
+
+class Digest:
+    """One number for photos taken one after the other: ids, facts, and every bit of the vectors.
+
+    Attributes:
+        count: photos so far.
+        last_id: the largest id so far, 0 before the first.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no photo."""
+        self.count = self.last_id = 0
+        self._hash = hashlib.sha256()
+        # Whole numbers, real ones, the lengths of what follows, and that.
+        of_kind = {kind: [c.name for c in COLUMNS if c.kind is kind] for kind in _SQL}
+        self._wholes, self._reals = of_kind[int], of_kind[float]
+        self._texts = [c.name for c in COLUMNS if c.kind in (Path, str)]
+        self._packed = struct.Struct(
+            f"<q{len(self._wholes)}q{len(self._reals)}d{len(self._texts) + 1}I"
+        )
+
+    def take(self, block: Block) -> None:
+        """Go on with a block.
+
+        Raises:
+            ValueError: an id does not rise; what gives the blocks is defective then.
+        """
+        for number, photo in zip(block.ids, block.photos, strict=True):
+            if number <= self.last_id:
+                raise ValueError(f"id {number} comes after id {self.last_id}")
+            self.last_id = number
+            self._hash.update(self._bytes_of(number, photo))
+        self.count += len(block.ids)
+
+    def value(self) -> str:
+        """The digest so far, hexadecimal."""
+        return self._hash.hexdigest()
+
+    def _bytes_of(self, number: int, photo: NewPhoto) -> bytes:
+        texts = [
+            os.fsencode(value)
+            if isinstance(value, Path)
+            else value.encode("utf-8", "surrogatepass")
+            for value in (getattr(photo, name) for name in self._texts)
+        ]
+        texts.append(np.ascontiguousarray(photo.vector).astype(STORED_VECTOR).tobytes())
+        numbers = self._packed.pack(
+            number,
+            *(getattr(photo, name) for name in self._wholes),
+            # SQLite keeps no sign of zero
+            *(getattr(photo, name) + 0.0 for name in self._reals),
+            *map(len, texts),
+        )
+        return b"".join([numbers, *texts])
+
+
+def _checked(values: Sequence[Any]) -> list[Any]:
+    """Facts as stored, which have to make sense, with paths in place of bytes."""
+    path = path_of(values[0])
+    for column, value in zip(COLUMNS[1:], values[1:], strict=True):
+        if not column.holds(value):
+            raise DataError(
+                f"what is said of the photo {plain(path)} cannot be "
+                f"({plain(repr(tuple(values[1:])))}): {MEND}"
+            )
+    return [path, *values[1:]]
+
+
+def _literal(value: Any) -> str:
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
+
+
+def _readable(path: Path) -> str:
+    """Valid Unicode, as JSON asks for; bytes that are none become U+FFFD."""
+    return os.fsencode(location(path)).decode("utf-8", "replace")
+
+
+def _seconds(date: str | None) -> float | None:
+    """EXIF's date as Unix time; None where it is none: a clock never set says 0000:00:00."""
+    found = None if date is None else _DATE.match(date)
+    if found is None:
+        return None
+    try:
+        numbers = map(int, found.groups())
+        return datetime.datetime(*numbers, tzinfo=datetime.UTC).timestamp()  # type: ignore[arg-type, misc]
+    except ValueError:
+        return None

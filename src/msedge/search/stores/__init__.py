@@ -1,0 +1,228 @@
+"""Where galleries lie: which kind of store a path names, and what is done to one by its path.
+
+A name that ends in ``.lance`` is a Lance dataset (:mod:`.lance`), which may lie in an object store;
+any other a file of SQLite (:mod:`.sqlite`). Nothing else in the package tells the two apart. Tested
+in ``tests/search/stores/``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from msedge.data.images import one_line
+from msedge.errors import ConfigError
+from msedge.search.locations import is_remote, location, whole
+from msedge.search.stores.locks import sole_indexer
+from msedge.search.stores.store import (
+    APPROXIMATE_FROM,
+    AUTO,
+    RECALL,
+    Finding,
+    IndexState,
+    MissingGalleryError,
+    Model,
+    Store,
+    Told,
+    Watched,
+    Watcher,
+)
+
+LANCE_SUFFIX = ".lance"
+
+
+def store_class(path: Path) -> type[Store]:
+    """The kind of store that a path names.
+
+    Raises:
+        ConfigError: a file of SQLite is asked for in an object store.
+    """
+    if path.suffix == LANCE_SUFFIX:
+        from msedge.search.stores.lance.store import LanceStore
+
+        return LanceStore
+    if is_remote(path):
+        raise ConfigError(
+            f"{one_line(location(path))}: in an object store a gallery is a Lance dataset, whose "
+            f"name ends in {LANCE_SUFFIX}: make one with `msedge gallery copy`"
+        )
+    from msedge.search.stores.sqlite.store import SqliteStore
+
+    return SqliteStore
+
+
+def open_store(path: Path, *, writable: bool = False, exact: bool = False) -> Store:
+    """Open a gallery of either kind; see :meth:`~msedge.search.stores.store.Store.open`."""
+    return store_class(path).open(path, writable=writable, exact=exact)
+
+
+def open_or_create(path: Path, model: Model) -> Store:
+    """A gallery open for writing, made where it is missing.
+
+    Raises:
+        DataError: it is something else, damaged, or cannot be made.
+    """
+    kind = store_class(path)
+    if not is_remote(path) and not os.path.lexists(path):
+        return kind.create(path, model)
+    try:
+        return kind.open(path, writable=True)
+    except MissingGalleryError:
+        return kind.create(path, model)
+
+
+@contextmanager
+def written_by_one(path: Path) -> Iterator[None]:
+    """Keep other indexers out of a gallery, which need not be there yet.
+
+    Of a remote one, two that index at once are told apart by their commits alone.
+
+    Raises:
+        DataError: another process indexes into it, or its folder cannot be written to.
+    """
+    with nullcontext() if is_remote(path) else sole_indexer(path):
+        yield
+
+
+@dataclass(frozen=True)
+class Copied(Told):
+    """What a copy came to.
+
+    Attributes:
+        photos: in it.
+        digest: of everything that it holds, equal to that of what was copied.
+        seconds: that it took, comparing included.
+    """
+
+    photos: int
+    digest: str
+    seconds: float
+
+
+def copy_gallery(
+    source: Path,
+    target: Path,
+    *,
+    watcher: Watcher | None = None,
+    stop: threading.Event | None = None,
+) -> Copied:
+    """Copy a gallery into another, of the same kind or not, and compare the two.
+
+    Every id, fact and vector stays as it is. The copy is of one moment, whoever writes the gallery
+    meanwhile; it is made under another name, and renamed when it has been read again and found
+    equal. Caches (the approximate index, thumbnails) are not copied. Memory does not grow with the
+    gallery.
+
+    Args:
+        source: a gallery of either kind; it may be in use.
+        target: where the copy goes, ``.lance`` for a Lance dataset, which may lie in an object
+            store; else a file of SQLite.
+        watcher: told how far it is.
+        stop: set it to make an end soon.
+
+    Raises:
+        DataError: the gallery cannot be read, something of the target's name is there, the disk is
+            full, or the copy is not equal to what was copied.
+        ConfigError: a file of SQLite is asked for in an object store.
+        StoppedError: ``stop`` was set.
+    """
+    begun = time.monotonic()
+    target = whole(target)
+    with open_store(source) as store:
+        digest = store_class(target).write_copy(store, target, Watched(watcher, stop))
+    return Copied(digest.count, digest.value(), time.monotonic() - begun)
+
+
+def check_gallery(
+    path: Path,
+    *,
+    repair: bool = False,
+    photos: bool = False,
+    watcher: Watcher | None = None,
+    stop: threading.Event | None = None,
+) -> list[Finding]:
+    """Look for what is wrong with a gallery.
+
+    Args:
+        path: of either kind.
+        repair: whether to mend what can be mended. Nobody may be writing the gallery then. A
+            damaged file is left as it is; what can be read of it goes into a new one.
+        photos: whether to look for the files of all photos, too.
+        watcher: told how far it is.
+        stop: set it to make an end soon; what was mended stays so.
+
+    Returns:
+        What was found, what was mended included; none for a gallery that is sound.
+
+    Raises:
+        DataError: there is no gallery of that name, it may not be read, or is to be repaired while
+            another process writes it.
+        StoppedError: ``stop`` was set.
+    """
+    path = whole(path)
+    kind = store_class(path)
+    if not is_remote(path) and not os.path.lexists(path):
+        kind.open(path)  # which says so
+    alone = repair and not kind.is_shared
+    with written_by_one(path) if alone else nullcontext():
+        problems = kind.problems(path, Watched(watcher, stop), alone=alone, photos=photos)
+        return [each.mended() if repair else each.finding for each in problems]
+
+
+@dataclass(frozen=True)
+class Built(Told):
+    """What building an index came to.
+
+    Attributes:
+        state: of the index; None where none was built.
+        why_not: where none was built.
+        seconds: that it took.
+    """
+
+    state: IndexState | None
+    why_not: str
+    seconds: float
+
+
+def build_approximate(
+    path: Path,
+    *,
+    recall: float = RECALL,
+    kind: str = AUTO,
+    force: bool = False,
+    watcher: Watcher | None = None,
+    stop: threading.Event | None = None,
+) -> Built:
+    """Build the index for approximate search of a gallery, in place of the one that is there.
+
+    Args:
+        path: the gallery; others may search and write it meanwhile.
+        recall: the share of the true first 20 photos that a search is to find, in (0, 1).
+        kind: ``hnsw``, ``ivf-sq``, ``ivf-pq``, or ``auto``, which chooses by the gallery's size.
+        force: whether to build one, too, where searching exactly is quick.
+        watcher: told how far it is.
+        stop: set it to make an end soon; the earlier index stays then.
+
+    Raises:
+        DataError: the gallery cannot be read, or another process builds its index.
+        ConfigError: no such kind or recall, or one that a Lance dataset does not have.
+        StoppedError: ``stop`` was set.
+    """
+    if not 0 < recall < 1:
+        raise ConfigError(f"a recall of {recall:g}: expected a share below 1, such as {RECALL}")
+    begun = time.monotonic()
+    with open_store(path) as store:
+        photos = store.count()
+        if photos < (1 if force else APPROXIMATE_FROM):
+            why_not = (
+                f"{photos:,} photos are searched exactly in a moment, no index was built; from "
+                f"{APPROXIMATE_FROM:,} it pays (--force builds one nevertheless)"
+            )
+            return Built(None, why_not, time.monotonic() - begun)
+        store.build_index(recall, kind, Watched(watcher, stop))
+        return Built(store.index_state(), "", time.monotonic() - begun)

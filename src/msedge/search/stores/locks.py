@@ -1,0 +1,99 @@
+"""Locks beside galleries, of which the system lets go when their holder ends, however it ends.
+
+Tested in ``tests/search/stores/test_locks.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from msedge.data.images import one_line
+from msedge.errors import DataError
+
+if sys.platform != "win32":
+    import fcntl
+
+_INDEXING = "-lock"
+
+
+@contextmanager
+def sole_indexer(gallery: Path) -> Iterator[None]:
+    """Keep other writers of many photos out of a gallery, which need not be there yet.
+
+    Raises:
+        DataError: another process indexes into it, its folder cannot be written to, or the file
+            system cannot lock.
+    """
+    lock = gallery.with_name(gallery.name + _INDEXING)
+    descriptor = _take(lock, gallery)
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":  # there an open file cannot be removed
+            lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def is_indexed_into(gallery: Path) -> bool:
+    """Whether a process indexes into a gallery just now."""
+    return is_held(gallery.with_name(gallery.name + _INDEXING))
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds a lock; nothing is made to find out."""
+    if sys.platform == "win32":
+        return False
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _take(lock: Path, gallery: Path) -> int:
+    while True:
+        descriptor = _open(lock, gallery)
+        if sys.platform == "win32":
+            return descriptor
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who held it may have removed the file meanwhile: then this is a lock on nothing.
+            if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+                return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise DataError(
+                f"another process is indexing into {one_line(gallery)}: wait for it, or index into "
+                "another file with --gallery"
+            ) from error
+        except FileNotFoundError:  # removed between the two looks
+            pass
+        except OSError as error:
+            os.close(descriptor)
+            raise DataError(
+                f"cannot lock {one_line(gallery)} ({error.strerror}): keep the gallery on a local "
+                "file system"
+            ) from error
+        os.close(descriptor)
+
+
+def _open(lock: Path, gallery: Path) -> int:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        # A link beside a gallery from elsewhere must not make a file in another place.
+        return os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        raise DataError(
+            f"cannot write to the folder of {one_line(gallery)} ({error.strerror}): choose another "
+            "place with --gallery"
+        ) from error
