@@ -45,6 +45,9 @@ numbers (``benchmarks/query_cost.py``), and twice that for 256.
 RECALL = 0.99
 """The share of the first 20 photos that an approximate index is to find, unless told otherwise."""
 
+WIDEST = 65_536
+"""Of a model's vectors: many times what any is trained with."""
+
 AUTO = "auto"
 EMBEDS_AGAIN = "the next `msedge index` reads these photos again"
 
@@ -54,6 +57,14 @@ _FOLDERS = 10
 
 class MissingGalleryError(DataError):
     """There is no gallery of that name."""
+
+
+def not_a_gallery(path: Path) -> str:
+    """The message for something else that has the name."""
+    return (
+        f"{one_line(location(path))} is not a gallery: name one that `msedge index` made, or "
+        "another file to make one"
+    )
 
 
 class Vectors(Protocol):

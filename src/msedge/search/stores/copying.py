@@ -1,0 +1,63 @@
+"""What every kind of store does when it is written as a copy of another.
+
+A copy is made under another name where that can be, compared with what was copied by reading it
+again, and only then given its own. Tested in ``tests/search/stores/test_copying.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from msedge.data.images import one_line
+from msedge.errors import DataError
+from msedge.search.locations import location
+from msedge.search.photo import Block, Digest
+from msedge.search.stores.reports import Watched
+from msedge.search.stores.store import Store
+
+PART = "-new"
+"""What the name of a copy ends in until it is whole."""
+
+
+def is_there(path: Path) -> str:
+    """The message for a place where something lies already."""
+    return f"{one_line(location(path))} is there already: name another gallery to make"
+
+
+def refuse_existing(target: Path) -> None:
+    """Fail where a file or folder of the name is there.
+
+    Raises:
+        DataError: it is.
+    """
+    if os.path.lexists(target):
+        raise DataError(is_there(target))
+
+
+def passing(source: Store, digest: Digest, watched: Watched) -> Iterator[Block]:
+    """What a gallery holds at one moment, taken into a digest as it passes."""
+    total = source.count()
+    watched.progress("copying", 0, total)
+    for block in source.blocks():
+        digest.take(block)
+        yield block
+        watched.progress("copying", digest.count, max(total, digest.count))
+
+
+def check_equal(copy: Store, wanted: Digest, watched: Watched) -> None:
+    """Read a copy again and compare it with what was copied.
+
+    Raises:
+        DataError: they differ.
+    """
+    found = Digest()
+    for block in copy.blocks():
+        found.take(block)
+        watched.progress("comparing", found.count, wanted.count)
+    if (found.count, found.value()) != (wanted.count, wanted.value()):
+        raise DataError(
+            f"the copy holds {found.count:,} photos that are not the {wanted.count:,} that were "
+            "copied, and is not kept: check the disk, and try again"
+        )
