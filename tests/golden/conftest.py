@@ -65,7 +65,7 @@ class Golden:
         assert found == path.read_text(encoding="utf-8")
 
     def document(self, name: str, found: Any, *, within: float = 0.0) -> None:
-        """Hold JSON against the one on file; similarities may differ by ``within``."""
+        """Hold JSON against the one on file; similarities and mAP may differ by ``within``."""
         path = FILES / name
         found = json.loads(json.dumps(found))
         if WRITING:
@@ -93,33 +93,33 @@ class Golden:
 
 
 def _assert_same(found: Any, kept: Any, within: float) -> None:
-    assert _without_similarities(found) == _without_similarities(kept)
-    assert _similarities(found) == pytest.approx(_similarities(kept), rel=0, abs=within)
+    assert _without_measures(found) == _without_measures(kept)
+    assert _measures(found) == pytest.approx(_measures(kept), rel=0, abs=within)
 
 
-def _without_similarities(document: Any) -> Any:
+def _without_measures(document: Any) -> Any:
     if isinstance(document, dict):
         return {
-            key: _without_similarities(value)
+            key: _without_measures(value)
             for key, value in document.items()
-            if not _is_similarity(key, value)
+            if not _is_measure(key, value)
         }
     if isinstance(document, list):
-        return [_without_similarities(each) for each in document]
+        return [_without_measures(each) for each in document]
     return document
 
 
-def _similarities(document: Any) -> list[float]:
+def _measures(document: Any) -> list[float]:
     if isinstance(document, list):
-        return [value for each in document for value in _similarities(each)]
+        return [value for each in document for value in _measures(each)]
     if not isinstance(document, dict):
         return []
-    own = [value for key, value in document.items() if _is_similarity(key, value)]
-    return own + [value for key in sorted(document) for value in _similarities(document[key])]
+    own = [value for key, value in document.items() if _is_measure(key, value)]
+    return own + [value for key in sorted(document) for value in _measures(document[key])]
 
 
-def _is_similarity(key: str, value: Any) -> bool:
-    return key == "similarity" and isinstance(value, float)
+def _is_measure(key: str, value: Any) -> bool:
+    return key in ("similarity", "mAP") and isinstance(value, float)
 
 
 @pytest.fixture(scope="session")
