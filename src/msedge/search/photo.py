@@ -157,8 +157,15 @@ class Column:
     def sql(self) -> str:
         """Its definition in SQL, without its name."""
         unique = " UNIQUE" if self.unique else ""
-        default = "" if not self.added else f" DEFAULT {_literal(self.default)}"
+        default = f" DEFAULT {self.default_sql}" if self.added else ""
         return f"{_SQL[self.kind]} NOT NULL{unique}{default}"
+
+    @property
+    def default_sql(self) -> str:
+        """Its default, as SQL writes it."""
+        if isinstance(self.default, str):
+            return "'" + self.default.replace("'", "''") + "'"
+        return repr(self.default)
 
     def holds(self, value: Any) -> bool:
         """Whether a stored value makes sense."""
@@ -416,10 +423,6 @@ def _checked(values: Sequence[Any]) -> list[Any]:
                 f"({plain(repr(tuple(values[1:])))}): {MEND}"
             )
     return [path, *values[1:]]
-
-
-def _literal(value: Any) -> str:
-    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
 
 
 def _readable(path: Path) -> str:

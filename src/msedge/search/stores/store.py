@@ -235,8 +235,8 @@ class Store(ABC):
         """The folders that photos lie in, sorted, and how many lie directly in each."""
 
     @abstractmethod
-    def note(self, name: str) -> str:
-        """A text that was noted in the gallery under a name; empty where none was."""
+    def notes(self) -> dict[str, str]:
+        """All texts that were noted in the gallery, by their names; a copy takes them over."""
 
     # Writing
 
@@ -402,6 +402,10 @@ class Store(ABC):
         """What the gallery takes on disk."""
 
     # What is the same for all
+
+    def note(self, name: str) -> str:
+        """A text that was noted in the gallery under a name; empty where none was."""
+        return self.notes().get(name, "")
 
     def check_model(self, encoder: Encoder) -> None:
         """Refuse an encoder whose vectors do not compare with the gallery's.
