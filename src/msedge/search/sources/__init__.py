@@ -1,0 +1,287 @@
+"""Sources: what people name when they index, and the photos and shards that lie there.
+
+A source is a folder, a photo, a tar or a Parquet file, of this machine or as a URL that fsspec
+knows. :mod:`.plan` holds what was found against a gallery, :mod:`.contents` reads it. Tested in
+``tests/search/sources/``.
+"""
+
+# ruff: noqa: PTH100, PTH112, PTH116, PTH114  (a folder may hold millions)
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from msedge.data.images import PHOTO_SUFFIXES, one_line
+from msedge.errors import ConfigError, DataError
+from msedge.search.locations import is_remote, whole
+from msedge.search.sources.objects import (
+    Item,
+    is_photo_name,
+    local_or_remote,
+    objects_at,
+    shard_kind,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which photos count.
+
+    Attributes:
+        exclude: patterns (``*``, ``?``, ``[...]``) of files and folders to leave out, held against
+            the name and against the path from the source given, with ``/`` between names.
+        hidden: whether names that begin with a dot count; the sources given always do.
+        column: of the photos in Parquet files; None to find it.
+        allow_empty: whether a source without photos is believed where the gallery has some.
+    """
+
+    exclude: tuple[str, ...] = ()
+    hidden: bool = False
+    column: str | None = None
+    allow_empty: bool = False
+
+    def asked(self) -> str:
+        """What of it decides how many photos a shard holds, as text."""
+        return json.dumps([sorted(self.exclude), self.hidden, self.column])
+
+    def wants(self, relative: str) -> bool:
+        """Whether a name counts, of which the path from the source is given."""
+        name = relative.rpartition("/")[2]
+        if name.startswith(".") and not self.hidden:
+            return False
+        patterns = [pattern.rstrip("/") for pattern in self.exclude]
+        return not any(fnmatchcase(name, p) or fnmatchcase(relative, p) for p in patterns)
+
+    def wants_all_of(self, relative: str) -> bool:
+        """Whether each name on the path from the source counts."""
+        parts = relative.split("/")
+        return all(self.wants("/".join(parts[:end])) for end in range(1, len(parts) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found.
+
+    Attributes:
+        roots: what was named, as a gallery writes paths.
+        files: the photos, by path.
+        shards: tars and Parquet files, by path.
+        unread: what cannot be read below a root, with the reason; photos of there may still be.
+        odd: what is named like a photo and is no file (a pipe, a device), with the reason.
+    """
+
+    roots: tuple[str, ...]
+    files: Sequence[Item] = ()
+    shards: Sequence[Item] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    odd: Mapping[str, str] = field(default_factory=dict)
+
+    def covers(self, path: str) -> bool:
+        """Whether a photo of this path would have been found if it were there and wanted."""
+        return is_below(path, self.roots) and not is_below(path, tuple(self.unread))
+
+    def empty_roots(self) -> list[str]:
+        """The roots in which no photo was found."""
+        return [
+            root
+            for root in self.roots
+            if not any(is_below(file.path, (root,)) for file in self.files)
+        ]
+
+
+def find(
+    sources: Sequence[Path | str], choice: Choice | None = None, *, without: Path | None = None
+) -> Found:
+    """Find photos, and shards of photos, in all that was named and below; no shard is opened.
+
+    Links to folders are followed, each folder is entered once, and a file that can be reached both
+    ways is found by its path without links.
+
+    Args:
+        sources: folders, photos, tars and Parquet files, of this machine or as URLs.
+        choice: which count; None for all.
+        without: a gallery, whose own files do not count.
+
+    Raises:
+        DataError: one is missing, cannot be read, or is a file of another kind.
+        ConfigError: none is named, or a protocol is not known.
+    """
+    choice = choice or Choice()
+    own = "" if without is None else str(whole(without))
+    roots = check_sources(sources)
+    walker = _Walker(choice, own)
+    here = [root for root in roots if not is_remote(root)]
+    walker.walk([root for root in here if os.path.isdir(root)])
+    for root in here:
+        if not os.path.isdir(root):
+            walker.add(root)
+    for root in roots:
+        if is_remote(root):
+            _look_at(root, walker)
+    return Found(roots, _by_path(walker.files), _by_path(walker.shards), walker.unread, walker.odd)
+
+
+def check_sources(sources: Sequence[Path | str]) -> tuple[str, ...]:
+    """Refuse what cannot be looked for, before anything is locked or made.
+
+    Returns:
+        The sources as a gallery writes paths, each once; those of this machine absolute.
+
+    Raises:
+        DataError: one of this machine is missing, or is a file of another kind.
+        ConfigError: none is named.
+    """
+    if not sources:
+        raise ConfigError("nothing to index: name at least one folder, tar, Parquet file or URL")
+    paths = map(local_or_remote, sources)
+    roots = tuple(dict.fromkeys(p if is_remote(p) else _absolute(Path(p)) for p in paths))
+    for root in roots:
+        if not is_remote(root):
+            _check_root(root)
+    return roots
+
+
+def is_below(path: str, places: Sequence[str]) -> bool:
+    """Whether a path is one of some places, or lies within one."""
+    return any(path == place or path.startswith(place.rstrip(os.sep) + os.sep) for place in places)
+
+
+@dataclass(slots=True)
+class _Walker:
+    """What was found so far."""
+
+    choice: Choice
+    own: str
+    files: dict[str, Item] = field(default_factory=dict)
+    shards: dict[str, Item] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
+    odd: dict[str, str] = field(default_factory=dict)
+    seen: set[tuple[int, int]] = field(default_factory=set)
+
+    def walk(self, roots: Sequence[str]) -> None:
+        """Real folders first, then those that links lead to: a photo is found where it lies."""
+        folders = [(root, root) for root in roots]
+        while folders:
+            linked: list[tuple[str, str]] = []
+            while folders:
+                folder, root = folders.pop()
+                self._enter(folder, root, folders, linked)
+            folders = linked[::-1]
+
+    def _enter(
+        self,
+        folder: str,
+        root: str,
+        folders: list[tuple[str, str]],
+        linked: list[tuple[str, str]],
+    ) -> None:
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in self.seen:  # a loop, or a folder given twice
+                return
+            self.seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            if folder == root:
+                raise _unreadable(folder, error) from error
+            self.unread[folder] = _reason(error)
+            return
+        below: list[tuple[str, str]] = []
+        for entry in found:
+            relative = os.path.relpath(entry.path, root).replace(os.sep, "/")
+            if self.is_own(entry.path) or not self.choice.wants(relative):
+                continue
+            if _is_folder(entry):
+                (linked if entry.is_symlink() else below).append((entry.path, root))
+            elif _is_source(entry.name) or entry.is_symlink():
+                self.add(entry.path)
+        folders += below[::-1]
+
+    def is_own(self, path: str) -> bool:
+        """Whether a path is the gallery's, or of what lies in it or beside it."""
+        own = self.own
+        return bool(own) and (path == own or path.startswith((own + "-", own + ".", own + "/")))
+
+    def add(self, path: str) -> None:
+        """Note a file, or why it is none."""
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            # A link to nothing may lead to a disk that is not there now.
+            if os.path.islink(path) or not isinstance(error, FileNotFoundError):
+                self.unread[path] = _reason(error)
+            return
+        if not _is_source(path):
+            return
+        if stat.S_ISREG(status.st_mode):
+            self.take(Item(path, status.st_size, status.st_mtime_ns))
+        else:  # opening a pipe would wait for ever
+            self.odd[path] = "it is not a regular file"
+
+    def take(self, item: Item) -> None:
+        """Note a photo or a shard."""
+        (self.shards if shard_kind(item.path) else self.files)[item.path] = item
+
+
+def _look_at(root: str, walker: _Walker) -> None:
+    """Note what an object store or a server holds below a root."""
+
+    def counts(path: str) -> bool:
+        relative = path.removeprefix(root).strip("/")
+        return not walker.is_own(path) and walker.choice.wants_all_of(relative)
+
+    items, unread = objects_at(root, counts)
+    for item in items:
+        walker.take(item)
+    walker.unread |= unread
+
+
+def _by_path(found: Mapping[str, Item]) -> list[Item]:
+    return [found[path] for path in sorted(found, key=os.fsencode)]
+
+
+def _check_root(root: str) -> None:
+    try:
+        mode = os.stat(root).st_mode
+    except OSError as error:
+        raise _unreadable(root, error) from error
+    if not stat.S_ISDIR(mode) and not (stat.S_ISREG(mode) and _is_source(root)):
+        names = " ".join(sorted(PHOTO_SUFFIXES))
+        raise DataError(
+            f"{one_line(root)} is not a folder, nor a photo by its name: expected one of {names}"
+        )
+
+
+def _unreadable(folder: str, error: OSError) -> DataError:
+    return DataError(
+        f"cannot read {one_line(folder)} ({_reason(error)}): check its name and whether its disk "
+        "is there; nothing was changed"
+    )
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _absolute(path: Path) -> str:
+    # Links are kept, as the person who typed them knows the place by that name; but what lies
+    # above a link is known to the file system alone.
+    return os.path.realpath(path) if ".." in path.parts else os.path.abspath(path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_source(name: str) -> bool:
+    return is_photo_name(name) or shard_kind(name) is not None

@@ -1,0 +1,285 @@
+"""Files and objects by one set of verbs: what is there, what identifies it, its bytes.
+
+A path without a protocol is a file of this machine; anything else is reached through fsspec, whose
+plug-ins (``s3fs``, ``gcsfs``, ``adlfs``, ``aiohttp``) bring the protocols. Tested in
+``tests/search/sources/test_objects.py``.
+"""
+
+# ruff: noqa: PTH116, PTH122, PTH123  (a folder may hold millions: paths are text here)
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from msedge.data.images import PHOTO_SUFFIXES, one_line
+from msedge.errors import ConfigError, DataError
+from msedge.search.locations import is_remote, location
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+TAR, PARQUET = ".tar", ".parquet"
+
+_LAST_NS = 2**63 - 1
+_SECOND = 1_000_000_000
+_TIMES = (
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "updated",
+    "modified",
+    "Last-Modified",
+    "created",
+)
+_TAGS = ("ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "checksum")
+_ASKED_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A photo to be read, or a shard: a file that holds many of them.
+
+    A photo within a shard is named as if the shard were a folder: ``/data/a.tar/cat.jpg``, and
+    ``/data/b.parquet/17`` for a row. What identifies it is its shard's size and time.
+
+    Attributes:
+        path: absolute, or of an object store.
+        size: bytes; of a photo within a shard, those of the shard.
+        mtime_ns: when it was last changed, in nanoseconds of Unix time; at most what galleries
+            hold, which ends in the year 2262, as a file may claim any time.
+        shard: that it lies in; empty for a file or an object of its own.
+        spot: where in the shard: first byte and length in a tar, row and 0 in a Parquet file.
+        column: of the photos, in a Parquet file.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    shard: str = ""
+    spot: tuple[int, int] = (0, 0)
+    column: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mtime_ns", max(-_LAST_NS, min(self.mtime_ns, _LAST_NS)))
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Size and time, which tell whether it is as it was."""
+        return self.size, self.mtime_ns
+
+
+def is_photo_name(name: str) -> bool:
+    """Whether a file of this name counts as a photo.
+
+    >>> is_photo_name("cat.HEIC"), is_photo_name("cat.txt")
+    (True, False)
+    """
+    return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES
+
+
+def shard_kind(name: str) -> str | None:
+    """`TAR` or `PARQUET` for a file of such a name, else None.
+
+    >>> shard_kind("train-0000.TAR"), shard_kind("a.parquet"), shard_kind("a.tar.gz")
+    ('.tar', '.parquet', None)
+    """
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix if suffix in (TAR, PARQUET) else None
+
+
+def shard_of(path: Path) -> tuple[str, str] | None:
+    """The tar or Parquet file that a photo lies in, and its name there; None for one of its own.
+
+    Of this machine a shard is a file: a folder may be called ``a.tar`` as well.
+    """
+    text = str(path)
+    at = text.find("/", 1)
+    while at >= 0:
+        shard = text[:at]
+        if shard_kind(shard) and (is_remote(shard) or Path(shard).is_file()):
+            return shard, text[at + 1 :]
+        at = text.find("/", at + 1)
+    return None
+
+
+def local_or_remote(source: Path | str) -> str:
+    """A source as a gallery writes paths: ``file://`` is this machine, others keep their protocol.
+
+    >>> local_or_remote("file:///photos/a"), local_or_remote("s3://bucket/a/")
+    ('/photos/a', 's3:/bucket/a')
+    """
+    text = location(source)
+    for protocol in ("file://", "local://"):
+        if text.startswith(protocol):
+            return "/" + text.removeprefix(protocol).lstrip("/")
+    return str(Path(text))
+
+
+def found_at(path: str) -> Item:
+    """What identifies a file or an object now: size, and time of the last change.
+
+    Raises:
+        OSError: it cannot be reached; or whatever its file system raises.
+    """
+    if not is_remote(path):
+        status = os.stat(path)
+        return Item(path, status.st_size, status.st_mtime_ns)
+    system, name = _filesystem(path)
+    return found_of(path, system.info(name))
+
+
+def found_of(path: str, info: Mapping[str, Any]) -> Item:
+    """What identifies an object, from what its file system says of it.
+
+    The time has the object's entity tag mixed in below the second, which object stores do not
+    tell: two writes within a second, or without any time, are still told apart.
+    """
+    times = (_nanoseconds(info[key]) for key in _TIMES if info.get(key) is not None)
+    time = next((time for time in times if time is not None), 0)
+    tag = next((str(info[key]) for key in _TAGS if info.get(key)), None)
+    if tag is not None and time % _SECOND == 0:
+        digest = hashlib.blake2b(tag.encode(), digest_size=8).digest()
+        time += int.from_bytes(digest, "big") % _SECOND
+    return Item(path, int(info.get("size") or 0), time)
+
+
+def objects_at(root: str, counts: Callable[[str], bool]) -> tuple[list[Item], dict[str, str]]:
+    """The photos and shards at a remote path: itself, or what lies below.
+
+    Args:
+        root: the path.
+        counts: whether an object of such a path below is wanted.
+
+    Returns:
+        They, and what cannot be read, with the reason.
+
+    Raises:
+        DataError: nothing is there, or it cannot be reached.
+        ConfigError: there is no such protocol, or its package is not installed.
+    """
+    try:
+        system, name = _filesystem(root)
+        info = system.info(name)
+        odd: list[str] = []
+        if info.get("type") != "directory" and _is_source(root):
+            known = {root: info}
+        else:
+            below, odd = _below(system, root, name)
+            known = {path: info for path, info in below.items() if path != root and counts(path)}
+    except ConfigError:
+        raise
+    except Exception as error:  # each file system has errors of its own
+        raise DataError(
+            f"cannot read {one_line(location(root))} ({why(error)}): check its name, and your "
+            "access to it; nothing was changed"
+        ) from error
+    unread = dict.fromkeys(odd, "its name holds // or /./, which paths do not: give it another")
+    items = []
+    with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="ask") as pool:
+        for path, found in zip(known, pool.map(_identified, known.items()), strict=True):
+            if isinstance(found, Item):
+                items.append(found)
+            else:
+                unread[path] = why(found)
+    return items, unread
+
+
+def open_binary(path: str) -> BinaryIO:
+    """Open a file or an object to be read in any order."""
+    if not is_remote(path):
+        return open(path, "rb")
+    system, name = _filesystem(path)
+    return cast(BinaryIO, system.open(name, "rb"))
+
+
+def read_range(path: str, start: int, length: int) -> bytes:
+    """So many bytes from somewhere in a file or an object; fewer where it ends before."""
+    if not is_remote(path):
+        with open(path, "rb") as stream:
+            stream.seek(start)
+            return stream.read(length)
+    system, name = _filesystem(path)
+    return cast(bytes, system.cat_file(name, start=start, end=start + length))
+
+
+def read_at_most(path: str, limit: int) -> bytes:
+    """All bytes of a file or an object, or ``limit + 1`` of them where there are more."""
+    with open_binary(path) as stream:
+        return stream.read(limit + 1)
+
+
+def why(error: Exception) -> str:
+    """The reason of a failed reading, in a few words."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file or directory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return one_line(str(error).strip() or type(error).__name__)[:200]
+
+
+def _filesystem(path: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of a remote path, and what it calls the path."""
+    try:
+        import fsspec
+
+        return cast("tuple[AbstractFileSystem, str]", fsspec.core.url_to_fs(location(path)))
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"cannot reach {one_line(location(path))} ({one_line(error)}): install the package of "
+            "fsspec that knows this protocol"
+        ) from error
+
+
+def _below(
+    system: AbstractFileSystem, root: str, name: str
+) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """What is said of the photos and shards below, and the URLs of those no path can name."""
+    system.invalidate_cache()
+    protocol = location(root).partition("://")[0]
+    below, odd = {}, []
+    for called, info in system.find(name, detail=True).items():
+        if info.get("type") == "directory" or not _is_source(called):
+            continue
+        url = called if "://" in called else f"{protocol}://{called.removeprefix('/')}"
+        parts = url.partition("://")[2]
+        if posixpath.normpath(parts) == parts:  # a path knows no empty parts and no `.`
+            below[str(Path(url))] = info
+        else:
+            odd.append(url)
+    return below, odd
+
+
+def _is_source(path: str) -> bool:
+    return is_photo_name(path) or shard_kind(path) is not None
+
+
+def _identified(listed: tuple[str, Mapping[str, Any]]) -> Item | Exception:
+    """An object by what the listing says; it is asked for where that leaves its size out."""
+    path, info = listed
+    try:
+        return found_of(path, info) if info.get("size") is not None else found_at(path)
+    except Exception as error:  # each file system has errors of its own
+        return error
+
+
+def _nanoseconds(value: object) -> int | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            try:
+                value = parsedate_to_datetime(cast(str, value))
+            except ValueError:
+                return None
+    if isinstance(value, datetime):
+        return int(value.replace(microsecond=0).timestamp()) * _SECOND + value.microsecond * 1_000
+    return int(value * _SECOND) if isinstance(value, int | float) else None

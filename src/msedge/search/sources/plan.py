@@ -1,0 +1,238 @@
+"""What has to be done so that a gallery holds what its sources hold.
+
+Photos are compared by size and time; those of a shard by the shard's. Shards that are whole in the
+gallery are not opened again: what each held when it was last listed is noted in the gallery
+(:data:`SHARDS`), and a note that is missing or odd means listing them again. Tested in
+``tests/search/sources/test_plan.py``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from msedge.data.images import one_line
+from msedge.errors import DataError
+from msedge.search.locations import is_remote, location
+from msedge.search.photo import Place
+from msedge.search.sources import Choice, Found
+from msedge.search.sources.objects import Item, found_at, shard_of, why
+from msedge.search.sources.shards import Listing, list_shard
+
+SHARDS = "shards"
+"""The name of the note, of which :func:`with_shards_listed` makes the next one."""
+
+ListShards = Callable[[Sequence[Item]], Iterable[Listing]]
+"""Lists shards, in any order."""
+
+_PACKED_FROM = 4096  # characters
+_MOST = 2**28  # characters of a note that is unpacked
+_ZLIB = "zlib:"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sources held against a gallery.
+
+    Attributes:
+        to_read: new photos, and those of another size or time than before, in the order in which
+            they get ids: by path, and within a shard as they lie there.
+        unchanged: how many are as they were.
+        gone: ids of the photos that are no longer where they were, by content hash and path.
+    """
+
+    to_read: list[Item]
+    unchanged: int
+    gone: dict[str, list[int]]
+
+
+def plan(found: Found, places: Mapping[str, Place], *, everything: bool = False) -> Plan:
+    """Compare what was found with what is known.
+
+    Args:
+        found: with no shards left to list.
+        places: the photos that are known, by path.
+        everything: whether photos outside the sources count as gone.
+    """
+    to_read = []
+    for item in found.files:
+        place = places.get(item.path)
+        if place is None or (place.size, place.mtime_ns) != item.state:
+            to_read.append(item)
+    there = {item.path for item in found.files}
+    gone: dict[str, list[int]] = defaultdict(list)
+    for path, place in places.items():
+        if path not in there and (everything or found.covers(path)):
+            gone[place.content_hash].append(place.id)
+    return Plan(to_read, len(found.files) - len(to_read), dict(gone))
+
+
+def check_not_emptied(found: Found, places: Mapping[str, Place]) -> None:
+    """Refuse a source without photos where the gallery has some: its disk may be missing.
+
+    The folder that a disk is mounted on is there without the disk, too.
+
+    Args:
+        found: with no shards left to list.
+        places: the photos that are known, by path.
+
+    Raises:
+        DataError: there is such a source.
+    """
+    for root in found.empty_roots():
+        count = sum(path.startswith(root.rstrip(os.sep) + os.sep) for path in places)
+        if count:
+            raise DataError(
+                f"no photos in {one_line(location(root))}, and the gallery holds {count:,} from "
+                "there: is its disk missing? If they are gone for good, give --allow-empty; "
+                "nothing was changed"
+            )
+
+
+def with_shards_listed(
+    found: Found,
+    places: Mapping[str, Place],
+    choice: Choice,
+    noted: str,
+    list_shards: ListShards,
+) -> tuple[Found, str]:
+    """Put the photos within shards in the place of the shards.
+
+    Args:
+        found: what was found.
+        places: the photos that are known, by path.
+        choice: which photos count.
+        noted: the note about shards that the gallery holds.
+        list_shards: called for those that may hold something new.
+
+    Returns:
+        What was found, with no shards; and the note that is to be held from now on.
+    """
+    before = _read(noted)
+    known = _by_shard(places, {shard.path for shard in found.shards})
+    files, unread, to_list = list(found.files), dict(found.unread), []
+    after: dict[str, _Note] = {}
+    for shard in found.shards:
+        inside = known[shard.path]
+        note = before.get(shard.path)
+        if note == _Note(*shard.state, len(inside), choice.asked()) and all(
+            (places[path].size, places[path].mtime_ns) == shard.state for path in inside
+        ):
+            after[shard.path] = note
+            files += [Item(path, *shard.state, shard.path) for path in inside]
+        else:
+            to_list.append(shard)
+    for listing in list_shards(to_list) if to_list else ():
+        shard = listing.shard
+        if listing.unread is not None:
+            unread[shard.path] = listing.unread
+            continue
+        within = len(shard.path) + 1
+        wanted = [each for each in listing.photos if choice.wants_all_of(each.path[within:])]
+        after[shard.path] = _Note(*shard.state, len(wanted), choice.asked())
+        files += wanted
+    files.sort(key=lambda item: (os.fsencode(item.shard or item.path), item.spot))
+    whole = replace(found, files=files, shards=(), unread=unread)
+    kept = {path: note for path, note in before.items() if not whole.covers(path)}
+    return whole, _written(kept | after)
+
+
+def with_photos_elsewhere(
+    found: Found, places: Mapping[str, Place], column: str | None = None
+) -> Found:
+    """Add the gallery's photos outside the sources, as they lie there now.
+
+    Args:
+        found: with no shards left to list.
+        places: the photos that are known, by path.
+        column: of the photos in Parquet files; None to find it.
+
+    Raises:
+        DataError: nobody knows whether one is there, since its folder or its shard is not.
+    """
+    there = {item.path for item in found.files}
+    outside = [path for path in places if path not in there and not found.covers(path)]
+    inside: dict[str, list[str]] = defaultdict(list)
+    files = list(found.files)
+    for path in outside:
+        shard = shard_of(Path(path))
+        if shard is not None:
+            inside[shard[0]].append(path)
+            continue
+        try:
+            files.append(found_at(path))
+        except FileNotFoundError as error:
+            if not is_remote(path) and not Path(path).parent.is_dir():
+                raise _unknown(path, "its folder is not there") from error
+        except Exception as error:  # each file system has errors of its own
+            raise _unknown(path, f"it cannot be reached ({why(error)})") from error
+    for name, paths in inside.items():
+        listing = list_shard(_shard_at(name, paths[0]), column)
+        if listing.unread is not None:
+            raise _unknown(paths[0], f"its shard cannot be read ({listing.unread})")
+        files += [each for each in listing.photos if each.path in places]
+    files.sort(key=lambda item: (os.fsencode(item.shard or item.path), item.spot))
+    return replace(found, files=files)
+
+
+class _Note(NamedTuple):
+    """What a shard was when it was listed, how many of its photos counted, and by which choice."""
+
+    size: int
+    mtime_ns: int
+    photos: int
+    asked: str
+
+
+def _shard_at(path: str, photo: str) -> Item:
+    try:
+        return found_at(path)
+    except Exception as error:  # each file system has errors of its own
+        raise _unknown(photo, f"its shard cannot be read ({why(error)})") from error
+
+
+def _unknown(path: str, reason: str) -> DataError:
+    return DataError(
+        f"the gallery holds {one_line(location(path))}, and {reason}: bring its disk back, or "
+        "index into another file with --gallery; nothing was changed"
+    )
+
+
+def _by_shard(places: Mapping[str, Place], shards: set[str]) -> dict[str, list[str]]:
+    """The known photos of each shard."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in places if shards else ():
+        at = path.find("/", 1)
+        while at >= 0:
+            if path[:at] in shards:
+                found[path[:at]].append(path)
+                break
+            at = path.find("/", at + 1)
+    return found
+
+
+def _read(text: str) -> dict[str, _Note]:
+    """What was noted, by the shard's path; nothing where it makes no sense."""
+    try:
+        if text.startswith(_ZLIB):
+            packed = base64.b64decode(text.removeprefix(_ZLIB), validate=True)
+            text = zlib.decompressobj().decompress(packed, _MOST).decode()
+        return {path: _Note(*row) for path, row in json.loads(text).items()}
+    except Exception:  # none was written, or another program's: shards are listed again
+        return {}
+
+
+def _written(notes: Mapping[str, _Note]) -> str:
+    if not notes:
+        return ""
+    text = json.dumps(notes, sort_keys=True, separators=(",", ":"))
+    if len(text) < _PACKED_FROM:
+        return text
+    return _ZLIB + base64.b64encode(zlib.compress(text.encode())).decode()
