@@ -20,13 +20,14 @@ import msedge
 
 PACKAGE = Path(msedge.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-FOUNDATIONS = {"blas_threads", "errors", "memory", "quoting", "storage", "written_files"}
+FOUNDATIONS = {"blas_threads", "errors", "memory", "quoting", "storage", "system", "written_files"}
 MAY_IMPORT = {
     "blas_threads": set(),
     "errors": set(),
     "memory": {"errors"},
     "quoting": set(),
     "storage": {"errors"},
+    "system": set(),
     "written_files": set(),
     "data": FOUNDATIONS,
     "models": FOUNDATIONS,

@@ -1,14 +1,40 @@
-"""What turns pixels into vectors, as the rest of search sees it."""
+"""What turns pixels into vectors: the encoder, as search sees it and as ONNX Runtime runs it.
+
+No PyTorch; the model's file and ONNX Runtime are loaded with the first encoder, as stores import
+this for the protocol. How a photo's file becomes pixels is in :mod:`msedge.search.reading`. Tested
+in ``tests/search/test_encoder.py``.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
-Embeddings = npt.NDArray[np.float32]
+from msedge.errors import ConfigError, ShapeError, WeightsError
+from msedge.memory import as_out_of_memory
+from msedge.quoting import named, plain
+from msedge.search.ranking import Embeddings as Embeddings
+from msedge.search.ranking import Pixels as Pixels
+from msedge.system import usable_cpus
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from msedge.models.card import Card
+
+_CHUNK = 8  # images that go through the network together
+_FLOAT = "tensor(float)"
+_NO_GPU = (
+    "this ONNX Runtime {}: pip install onnxruntime-gpu in place of onnxruntime, with the CUDA that "
+    "it names, or leave the GPU out"
+)
+_UNIT = 8 * 255  # Sobel's weights add up to 8 on each side; pixels go to 255
+_EPSILON = 1e-6  # kornia's, under the root
+_FAINTEST = 1e-2  # of an image's strongest edge: under it, the image counts as flat
+_STROKE_GAIN = 1.5  # edges at two thirds of the strongest are drawn fully black
 
 
 class Encoder(Protocol):
@@ -35,3 +61,274 @@ class Encoder(Protocol):
 
     def sketches(self, pixels: Pixels) -> Embeddings:
         """Unit vectors ``(B, dim)`` of drawings ``(B, 3, S, S)``, RGB, 0 to 255, framed."""
+
+
+class OnnxEncoder:
+    """A network as ONNX Runtime runs it, with its card. Threads may share one."""
+
+    def __init__(
+        self, name: str, fingerprint: str, card: Card, session: onnxruntime.InferenceSession
+    ) -> None:
+        self._name, self._fingerprint, self._card = name, fingerprint, card
+        self._session = session
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        threads: int | None = None,
+        device: str = "cpu",
+    ) -> Self:
+        """Make a model ready to be asked.
+
+        Args:
+            model: a shipped model's name, None for ``msedge-lite``; a ``.safetensors`` checkpoint
+                with its ``.onnx`` file beside it; or an ``.onnx`` file that ``msedge export``
+                wrote.
+            threads: how many work on an image; None for the CPUs that this process may use.
+            device: ``cpu``, or ``cuda`` for the first GPU that this process sees. Vectors of the
+                two agree but for rounding.
+
+        Raises:
+            WeightsError: there is no such model, or a file of it is missing, damaged, of another
+                program, or of another model than the file beside it.
+            ConfigError: ``threads`` is smaller than 1; or this ONNX Runtime, or this machine, knows
+                no such device.
+        """
+        from msedge.models.onnx_file import check_graph, fingerprint, read_onnx_card
+        from msedge.models.shipped import DEFAULT_MODEL, find_model, is_shipped
+
+        model = DEFAULT_MODEL if model is None else model
+        if threads is not None and threads < 1:
+            raise ConfigError(f"an encoder needs at least 1 thread, got {threads}")
+        providers = providers_of(device)
+        path = _graph(find_model(model))
+        card, decides = read_onnx_card(path), fingerprint(path)  # before anything of it is run
+        check_graph(path)
+        session = _session(path, threads or usable_cpus(), providers)
+        _check(path, card, session)
+        name = str(model) if is_shipped(model) else str(Path(model).resolve())
+        return cls(name, decides, card, session)
+
+    @property
+    def name(self) -> str:
+        """A shipped model's name, else its file's absolute path: what `load` takes to have it."""
+        return self._name
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that decides its vectors, as hexadecimal digits."""
+        return self._fingerprint
+
+    @property
+    def card(self) -> Card:
+        """What the model says of itself."""
+        return self._card
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self._card.dim
+
+    @property
+    def image_size(self) -> int:
+        """Pixels on a side of what it reads."""
+        return self._card.image_size
+
+    def photos(self, pixels: Pixels) -> Embeddings:
+        """Unit vectors of photos; of any number, in bounded memory.
+
+        Where the card says so, a share of the vector of the photo's edges is added to its own.
+
+        Args:
+            pixels: ``(B, 3, S, S)`` uint8, RGB, 0 to 255, S the ``image_size``.
+
+        Returns:
+            ``(B, dim)`` float32, each row of length 1.
+
+        Raises:
+            ShapeError: ``pixels`` is anything else.
+        """
+        return self._embed(pixels, self._card.gallery_edges)
+
+    def sketches(self, pixels: Pixels) -> Embeddings:
+        """Unit vectors of drawings, framed and dark on white; else as :meth:`photos`.
+
+        Args:
+            pixels: ``(B, 3, S, S)`` uint8, RGB, 0 to 255, S the ``image_size``.
+
+        Returns:
+            ``(B, dim)`` float32, each row of length 1.
+
+        Raises:
+            ShapeError: ``pixels`` is anything else.
+        """
+        return self._embed(pixels, 0.0)
+
+    def _embed(self, pixels: Pixels, edge_weight: float) -> Embeddings:
+        size = self.image_size
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (3, size, size):
+            raise ShapeError(
+                f"{self._name} reads uint8 pixels of shape (B, 3, {size}, {size}), got "
+                f"{pixels.dtype} {pixels.shape}"
+            )
+        vectors = np.empty((len(pixels), self.dim), np.float32)
+        for start in range(0, len(pixels), _CHUNK):
+            chunk = pixels[start : start + _CHUNK]
+            own = self._run(chunk.astype(np.float32) / np.float32(255))
+            if edge_weight:
+                own = _unit(own + np.float32(edge_weight) * self._run(edge_view(chunk)))
+            vectors[start : start + _CHUNK] = own
+        return vectors
+
+    def _run(self, images: npt.NDArray[np.float32]) -> Embeddings:
+        """What the network says of images ``(B, 3, S, S)`` in [0, 1]."""
+        from msedge.models.onnx_file import INPUT, OUTPUT
+
+        try:
+            (vectors,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
+        except Exception as error:  # ONNX Runtime's errors have no class of their own in common
+            if (full := as_out_of_memory(error)) is not None:
+                raise full from error
+            raise WeightsError(
+                f"{plain(self._name)} cannot be run by ONNX Runtime ({_words(error)}); write it "
+                "anew with msedge export"
+            ) from error
+        if vectors.shape != (len(images), self.dim) or not np.isfinite(vectors).all():
+            raise WeightsError(
+                f"{plain(self._name)} gives no vectors of {self.dim} finite numbers; its weights "
+                "are damaged, or of a run that failed: write it anew with msedge export"
+            )
+        return vectors  # type: ignore[no-any-return]
+
+
+def providers_of(device: str) -> list[str]:
+    """What ONNX Runtime calls a device, with what it falls back to for single steps.
+
+    Raises:
+        ConfigError: there is no such device, or this ONNX Runtime knows none.
+    """
+    import onnxruntime
+
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    if device != "cuda":
+        raise ConfigError(f"no device {device!r}: expected cpu or cuda")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise ConfigError(_NO_GPU.format("is the one for CPUs alone"))
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def edge_view(pixels: Pixels) -> npt.NDArray[np.float32]:
+    """A photo's edges drawn dark on white, as a pseudo-sketch.
+
+    Args:
+        pixels: ``(B, 3, H, W)`` uint8, RGB, 0 to 255.
+
+    Returns:
+        ``(B, 3, H, W)``, grey as RGB, range [0, 1], 1 where there is no edge; the three channels
+        are one array seen three times, and cannot be written to.
+
+    Raises:
+        ShapeError: ``pixels`` is not ``(B, 3, H, W)`` of uint8.
+
+    Example:
+        >>> bool((edge_view(np.full((1, 3, 8, 8), 128, np.uint8)) == 1).all())
+        True
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
+        raise ShapeError(
+            f"edges need uint8 pixels of shape (B, 3, H, W), got {pixels.dtype} {pixels.shape}"
+        )
+    drawn = np.empty((len(pixels), 1, *pixels.shape[2:]), np.float32)
+    for photo, into in zip(pixels, drawn, strict=True):  # one alone stays in the processor's cache
+        into[0] = _drawn(photo)
+    return np.broadcast_to(drawn, pixels.shape)
+
+
+def _graph(path: Path) -> Path:
+    """The ONNX file of a model's file; a checkpoint's lies beside it and must be its own."""
+    from msedge.models.card import read_card
+    from msedge.models.onnx_file import SUFFIX, read_onnx_card
+
+    if path.suffix == SUFFIX:
+        return path
+    card, graph = read_card(path), path.with_suffix(SUFFIX)
+    way_out = f"write it with `msedge export {named(path)} --out {named(graph)}`"
+    if not graph.is_file():
+        raise WeightsError(f"{named(path)} has no ONNX file beside it; {way_out}")
+    if read_onnx_card(graph).model_copy(update={"precision": card.precision}) != card:
+        raise WeightsError(
+            f"{named(graph)} was made from another model than {named(path)}; {way_out}"
+        )
+    return graph
+
+
+def _session(path: Path, threads: int, providers: list[str]) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # A thread that spins while it waits takes the core from whatever else the search does.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what goes wrong is raised as well; no need to print it too
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's errors have no class of their own in common
+        if (full := as_out_of_memory(error)) is not None:
+            raise full from error
+        raise WeightsError(
+            f"{named(path)} cannot be run by ONNX Runtime ({_words(error)}); write it anew with "
+            "msedge export"
+        ) from error
+    if providers[0] not in session.get_providers():  # it goes on with the CPU without a word
+        raise ConfigError(_NO_GPU.format("cannot use the GPU of this machine"))
+    return session
+
+
+def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> None:
+    """Hold the graph against its card."""
+    from msedge.models.onnx_file import INPUT, MOST_PIXELS, OUTPUT
+
+    size, taken, given = card.image_size, session.get_inputs(), session.get_outputs()
+    if size > MOST_PIXELS:
+        raise WeightsError(
+            f"{named(path)} reads {size:,} pixels on a side; no model reads more than "
+            f"{MOST_PIXELS:,}"
+        )
+    wanted = [(INPUT, _FLOAT, [3, size, size])], [(OUTPUT, _FLOAT, [card.dim])]
+    found = [[(x.name, x.type, x.shape[1:]) for x in values] for values in (taken, given)]
+    if found != list(wanted):
+        raise WeightsError(
+            f"{named(path)} does not take and give what its card says: expected {wanted}, found "
+            f"{plain(found)}"
+        )
+
+
+def _words(error: Exception) -> str:
+    return plain(" ".join(str(error).split()))
+
+
+def _unit(vectors: Embeddings) -> Embeddings:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, np.float32(1e-12))  # type: ignore[no-any-return]
+
+
+def _drawn(photo: Pixels) -> npt.NDArray[np.float32]:
+    steepest = _squared_slopes(photo).max(axis=0)
+    magnitude = np.sqrt(steepest / np.float32(_UNIT**2) + np.float32(_EPSILON), dtype=np.float32)
+    magnitude = np.maximum(magnitude - np.float32(_EPSILON**0.5), 0)
+    strongest = np.maximum(magnitude.max(), np.float32(_FAINTEST))
+    strokes = np.minimum(magnitude * (np.float32(_STROKE_GAIN) / strongest), 1)
+    return 1 - strokes  # type: ignore[no-any-return]
+
+
+def _squared_slopes(photo: Pixels) -> npt.NDArray[np.int32]:
+    """Sobel's slopes along both axes, squared and added; the outermost pixels are repeated."""
+    framed = np.pad(photo, ((0, 0), (1, 1), (1, 1)), mode="edge").astype(np.int16)
+    down = framed[:, :-2] + framed[:, 2:] + 2 * framed[:, 1:-1]
+    across = framed[..., :-2] + framed[..., 2:] + 2 * framed[..., 1:-1]
+    x = (down[..., 2:] - down[..., :-2]).astype(np.int32)
+    y = (across[:, 2:] - across[:, :-2]).astype(np.int32)
+    return x * x + y * y

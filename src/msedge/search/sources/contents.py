@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,7 +54,7 @@ Content = bytes | Unreadable | None
 """What was read of a photo; None for a file of this machine, which is read where it is decoded."""
 
 
-def contents(items: Sequence[Item]) -> Iterator[tuple[Item, Content]]:
+def contents(items: Sequence[Item]) -> Generator[tuple[Item, Content]]:
     """Fetch the bytes of photos, in their order, some ahead of the reader.
 
     A shard is opened once for the photos of its that follow each other.

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from msedge.search.cpus import usable_cpus
+from msedge.system import usable_cpus
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system binds no process")

@@ -1,0 +1,180 @@
+"""Photos become vectors: read, hashed, decoded and embedded, on as many threads as are given.
+
+Each thread takes a batch of photos and puts it through the network: Pillow, hashing and ONNX
+Runtime all let other threads of Python run, so that threads do as well as processes, and none waits
+for another. One machine and each worker of a cluster read by this, so that both have the same
+vectors. Tested in ``tests/search/test_reading.py``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from msedge.data.image_file import MAX_BYTES, read_image_file
+from msedge.data.images import as_pixels, cause_of, one_line, read_picture
+from msedge.errors import DataError
+from msedge.search.encoder import Encoder
+from msedge.search.photo import NAMES, Facts, NewPhoto, Vector, facts_of, hash_of
+from msedge.search.ranking import Pixels
+from msedge.search.sources.contents import Content, Unreadable, contents
+from msedge.search.sources.objects import Item
+
+BATCH = 16
+"""Photos that are read and embedded together, in the order of the plan."""
+
+_BATCHES_AHEAD = 2  # read before they are asked for, besides those that threads work on
+_NO_MEMORY = "too large for the memory that is left"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A photo that was read and decoded.
+
+    Attributes:
+        facts: of the file as it was when the reading began.
+        pixels: ``(3, S, S)``, as the encoder reads them.
+    """
+
+    facts: Facts
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A photo whose content has a vector elsewhere, or will have: it was not decoded.
+
+    Attributes:
+        item: with size and time as they were when the reading began.
+        content_hash: of its bytes.
+    """
+
+    item: Item
+    content_hash: str
+
+
+Embedded = NewPhoto | Known | Unreadable
+"""What became of a photo."""
+
+
+def embedded(
+    items: Sequence[Item],
+    encoder: Encoder,
+    *,
+    workers: int,
+    batch_size: int = BATCH,
+    known: set[str] | None = None,
+) -> Generator[list[tuple[Item, Embedded]]]:
+    """Read and embed photos, some ahead of the reader.
+
+    Args:
+        items: which ones.
+        encoder: what makes the vectors; its ``photos`` is called from several threads.
+        workers: threads.
+        batch_size: photos a batch.
+        known: content hashes that have a vector; each other content is embedded once, and added.
+            None to embed every photo.
+
+    Yields:
+        Batches, in the order of the items.
+    """
+    claiming = threading.Lock()
+
+    def is_known(content_hash: str) -> bool:
+        """Whether a content has a vector, or will have: if not, the caller is to embed it."""
+        if known is None:
+            return False
+        with claiming:
+            if content_hash in known:
+                return True
+            known.add(content_hash)
+            return False
+
+    ahead: deque[Future[list[tuple[Item, Embedded]]]] = deque()
+    batch: list[tuple[Item, Content]] = []
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool,
+        closing(contents(items)) as fetched,
+    ):
+        try:
+            for pair in fetched:
+                batch.append(pair)
+                if len(batch) == batch_size:
+                    ahead.append(pool.submit(_embed, batch, encoder, is_known))
+                    batch = []
+                if len(ahead) >= workers + _BATCHES_AHEAD:
+                    yield ahead.popleft().result()
+            if batch:
+                ahead.append(pool.submit(_embed, batch, encoder, is_known))
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def read_photo(
+    item: Item,
+    content: bytes | None,
+    size: int,
+    is_known: Callable[[str], bool] = lambda _: False,
+) -> Decoded | Known | Unreadable:
+    """Hash and decode a photo.
+
+    Args:
+        item: which one.
+        content: its bytes; None for a file of this machine, which is read now.
+        size: side of the square of pixels that the encoder reads.
+        is_known: whether there is a vector for a content hash already, so that the photo need not
+            be decoded.
+    """
+    try:
+        if content is None:
+            # By the time before the reading, a change during it is seen by the next run.
+            content, status = read_image_file(Path(item.path), MAX_BYTES)
+            item = Item(item.path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        return Unreadable(cause_of(error), is_damaged=False)
+    except ValueError as error:  # too large, or a pipe by now: what was there is there no longer
+        return Unreadable(str(error), is_damaged=True)
+    except MemoryError:
+        return Unreadable(_NO_MEMORY, is_damaged=False)
+    content_hash = hash_of(content)
+    if is_known(content_hash):
+        return Known(item, content_hash)
+    try:
+        picture = read_picture(content, item.path, size=size)
+        facts = facts_of(item.path, *item.state, content_hash, picture)
+        return Decoded(facts, as_pixels(picture.image))
+    except DataError as error:
+        reason = str(error).removeprefix(f"cannot read image {one_line(item.path)}: ")
+        return Unreadable(reason, is_damaged=True)
+    except MemoryError:
+        return Unreadable(_NO_MEMORY, is_damaged=False)
+
+
+def _embed(
+    batch: Sequence[tuple[Item, Content]], encoder: Encoder, is_known: Callable[[str], bool]
+) -> list[tuple[Item, Embedded]]:
+    size = encoder.image_size
+    read = [
+        content if isinstance(content, Unreadable) else read_photo(item, content, size, is_known)
+        for item, content in batch
+    ]
+    pixels = [photo.pixels for photo in read if isinstance(photo, Decoded)]
+    vectors = iter(encoder.photos(np.stack(pixels)).astype(np.float16) if pixels else ())
+    return [
+        (item, _new(photo.facts, next(vectors)) if isinstance(photo, Decoded) else photo)
+        for (item, _), photo in zip(batch, read, strict=True)
+    ]
+
+
+def _new(facts: Facts, vector: Vector) -> NewPhoto:
+    return NewPhoto(*(getattr(facts, name) for name in NAMES), vector=vector)
