@@ -1,0 +1,472 @@
+"""A gallery's Lance dataset: opening it, its rows, and one change of them as one operation.
+
+Where a dataset lies in an object store, credentials and addresses come from the environment, as
+Lance reads it: ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``AWS_ALLOW_HTTP`` and so on. What made
+the vectors stands in the schema's metadata.
+
+Lance lets changes through that touch different fragments, whoever made them, so two processes
+could put the same path at the same time. Here every change also names the dataset's oldest
+fragment, its anchor, as changed, and thus conflicts with every other change of photos, while
+building an index and compacting (which leaves the anchor out) go on beside it. Tested in
+``tests/search/stores/test_lance.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("LANCE_LOG", "error")  # its warnings stand on standard error, on many lines
+
+import lance
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from lance import LanceDataset, LanceOperation
+from lance.fragment import FragmentMetadata, write_fragments
+
+from msedge.data.images import one_line
+from msedge.errors import DataError
+from msedge.quoting import quoted
+from msedge.search.locations import is_remote, location
+from msedge.search.photo import (
+    ADDED,
+    COLUMNS,
+    MEND,
+    NAMES,
+    STORED_VECTOR,
+    Block,
+    Column,
+    Photo,
+    new_photo_of,
+    photo_of,
+    row_of,
+)
+from msedge.search.stores.reports import Model
+from msedge.search.stores.store import WIDEST, MissingGalleryError, not_a_gallery
+
+SCHEMA_VERSION = 1 + ADDED
+"""In the schema's metadata; a dataset of a newer one is refused."""
+
+FACTS = ("id", *NAMES)
+"""The columns of a photo without its vector."""
+
+NEXT_ID = "msedge.next_id"
+"""In the dataset's configuration: ids from here on were never given."""
+
+ADDRESS = "_rowaddr"
+"""What Lance calls a row's address: its fragment's number, then its place therein."""
+
+FRAGMENT_BITS = 32
+"""By which an address is shifted to get the fragment's number."""
+
+_PREFIX = "msedge."
+_WRAPPING = re.compile(r"^(External error: |LanceError\(\w+\): |Generic \S+ error: )+")
+_SOURCE_LINE = re.compile(r", /\S+\.rs:\d+:\d+.*", re.DOTALL)  # where in Lance it was raised
+_LONGEST = 200
+_DIGITS = 19  # of the largest id
+_KEYS_IN_A_FILTER = 500  # beyond that, reading the whole column is quicker
+_NO_CHANGE = (  # of photos
+    LanceOperation.Rewrite,
+    LanceOperation.CreateIndex,
+    LanceOperation.UpdateConfig,
+)
+
+
+# Opening
+
+
+def open_dataset(path: Path) -> LanceDataset:
+    """Open the newest version of a dataset.
+
+    Raises:
+        MissingGalleryError: there is none.
+        DataError: it is something else, or damaged.
+    """
+    if not is_remote(path):
+        if not path.exists():
+            raise _missing(path)
+        if not (path / "_versions").is_dir():
+            raise DataError(not_a_gallery(path))
+    with told(path):
+        return lance.dataset(location(path))
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn Lance's errors into one line that says how to go on.
+
+    Raises:
+        DataError: Lance failed within.
+    """
+    try:
+        yield
+    except BaseException as error:
+        # Lance's own code gives up, by an exception of no module that could be imported, where a
+        # file is not as it should be.
+        is_panic = type(error).__name__ == "PanicException"
+        if is_panic or isinstance(error, OSError | ValueError | RuntimeError | pa.ArrowException):
+            raise _told(path, error) from error
+        raise
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, without where in Lance's sources."""
+    text = _WRAPPING.sub("", _SOURCE_LINE.sub("", str(error)))
+    return one_line(text if len(text) <= _LONGEST else text[:_LONGEST] + "...")
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether a change was refused since another process made one first."""
+    # Compacting says so by an OSError alone, other changes by a class of its own.
+    return isinstance(error, OSError) and "concurrent transaction" in str(error)
+
+
+def _told(path: Path, error: BaseException) -> DataError:
+    name, text = one_line(location(path)), str(error)
+    if is_remote(path):
+        is_gone = isinstance(error, ValueError) and "was not found" in text
+    else:
+        is_gone = not path.exists()
+    if is_gone:
+        return _missing(path)
+    if "Permission denied" in text or "Read-only file system" in text:
+        return DataError(
+            f"gallery {name}: it may not be read or written: change the permissions of its files"
+        )
+    if "No space left" in text:
+        return DataError(f"gallery {name}: the disk is full: make room; what was committed is safe")
+    if "HTTP error" in text or "error sending request" in text:
+        return DataError(
+            f"gallery {name}: its object store does not answer ({reason(error)}): check the "
+            "network, the address and the credentials"
+        )
+    return DataError(
+        f"gallery {name}: it cannot be read or written ({reason(error)}): try again; if that "
+        "stays so it is damaged: move it away and copy or index again"
+    )
+
+
+def _missing(path: Path) -> MissingGalleryError:
+    return MissingGalleryError(
+        f"no gallery {one_line(location(path))}: make it with `msedge index PHOTOS --gallery "
+        "NAME.lance`"
+    )
+
+
+# The schema
+
+
+def schema_of(model: Model) -> pa.Schema:
+    """The columns of a gallery, and what made its vectors."""
+    said = {
+        "schema": str(SCHEMA_VERSION),
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "dim": str(model.dim),
+    }
+    return _columns(model.dim).with_metadata(
+        {_PREFIX + key: value.encode() for key, value in said.items()}
+    )
+
+
+def read_model(schema: pa.Schema, path: Path) -> Model:
+    """What made a gallery's vectors.
+
+    Args:
+        schema: of the dataset.
+        path: of the dataset, for the message.
+
+    Raises:
+        DataError: the dataset is not a gallery, or one of a newer release.
+    """
+    metadata = schema.metadata or {}
+    try:
+        version, model, fingerprint, dim = (
+            metadata[(_PREFIX + key).encode()].decode()
+            for key in ("schema", "model", "fingerprint", "dim")
+        )
+        is_gallery = 0 < int(dim) <= WIDEST
+        is_newer = int(version) > SCHEMA_VERSION
+    except (KeyError, ValueError) as error:
+        raise DataError(not_a_gallery(path)) from error
+    if not is_gallery:
+        raise DataError(not_a_gallery(path))
+    if is_newer:
+        raise DataError(
+            f"gallery {one_line(location(path))} is of schema {int(version)}, and this release "
+            f"knows {SCHEMA_VERSION}: update msedge, or name another gallery"
+        )
+    later = {column.name for column in _lacking(schema)}
+    wanted = pa.schema([each for each in _columns(int(dim)) if each.name not in later])
+    if not schema.remove_metadata().equals(wanted):
+        raise DataError(
+            f"gallery {one_line(location(path))} has other columns than a gallery: copy one that "
+            "is whole with `msedge gallery copy`, or index again"
+        )
+    return Model(model, fingerprint, int(dim))
+
+
+def bring_up_to_date(dataset: LanceDataset) -> None:
+    """Give a dataset of an earlier release the columns that were added since."""
+    if lacking := _lacking(dataset.schema):
+        dataset.add_columns(
+            {
+                each.name: f"arrow_cast({each.default_sql}, '{_arrow_name(each)}')"
+                for each in lacking
+            }
+        )
+    dataset.update_schema_metadata({_PREFIX + "schema": str(SCHEMA_VERSION)})
+
+
+def is_up_to_date(dataset: LanceDataset) -> bool:
+    """Whether :func:`bring_up_to_date` has nothing to do."""
+    return dataset.schema_metadata.get(_PREFIX + "schema") == str(SCHEMA_VERSION)
+
+
+def _columns(dim: int) -> pa.Schema:
+    """Id, facts, vector, and what was added later, as it lies in a dataset that grew."""
+    first = [(each.name, pa.type_for_alias(each.arrow)) for each in COLUMNS if not each.added]
+    later = [(each.name, pa.type_for_alias(each.arrow)) for each in COLUMNS if each.added]
+    vector = ("vector", pa.list_(pa.float16(), dim))
+    every = [("id", pa.int64()), *first, vector, *later]
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in every])
+
+
+def _lacking(schema: pa.Schema) -> list[Column]:
+    return [each for each in COLUMNS if each.added and each.name not in schema.names]
+
+
+def _arrow_name(column: Column) -> str:
+    return {"string": "Utf8"}.get(column.arrow, column.arrow.capitalize())
+
+
+# Rows
+
+
+def table_of(block: Block, dim: int) -> pa.Table:
+    """Photos as rows.
+
+    Raises:
+        ShapeError: a vector is not float16 ``(dim,)`` and finite.
+        DataError: a path is not absolute, or an id or path stands there twice or an id is not
+            positive.
+    """
+    rows = [row_of(photo, dim) for photo in block.photos]
+    if len(block.ids) != len(rows):
+        raise DataError(f"{len(rows)} photos came with {len(block.ids)} ids: give one each")
+    if len(set(block.ids)) < len(rows) or any(number < 1 for number in block.ids):
+        raise DataError("each photo of a gallery needs an id of its own, from 1: reserve some")
+    if len({row[0] for row in rows}) < len(rows):
+        raise DataError("a path stands twice among photos that are put at once: leave one out")
+    columns = [block.ids, *zip(*(row[:-1] for row in rows), strict=True)] if rows else []
+    values: dict[str, Any] = dict(zip(FACTS, columns, strict=bool(rows)))
+    vectors = np.frombuffer(b"".join(row[-1] for row in rows), STORED_VECTOR)
+    schema = _columns(dim)
+    return pa.table(
+        [
+            pa.FixedSizeListArray.from_arrays(pa.array(vectors), dim)
+            if field.name == "vector"
+            else pa.array(values.get(field.name, ()), field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )
+
+
+def block_of(table: pa.Table, dim: int) -> Block:
+    """Photos with their vectors, in the order of the rows."""
+    vectors = vectors_of(table, dim)
+    photos = [new_photo_of(row[1:], vectors[at]) for at, row in enumerate(rows_of(table))]
+    return Block(table["id"].to_pylist(), photos)
+
+
+def photos_of(table: pa.Table) -> list[Photo]:
+    """The photos of rows, in their order."""
+    return [photo_of(row) for row in rows_of(table)]
+
+
+def rows_of(table: pa.Table) -> list[tuple[Any, ...]]:
+    """Id and facts of each row, as stored; what a dataset of an earlier release lacks, as such."""
+    defaults = {column.name: column.default for column in COLUMNS if column.added}
+    columns = (
+        table[name].to_pylist() if name in table.column_names else [defaults[name]] * table.num_rows
+        for name in FACTS
+    )
+    return list(zip(*columns, strict=True))
+
+
+def vectors_of(table: pa.Table, dim: int) -> npt.NDArray[np.float16]:
+    """The vectors of rows, ``(n, dim)``."""
+    chunks = [chunk.flatten().to_numpy() for chunk in table["vector"].chunks]
+    flat: npt.NDArray[np.float16] = np.concatenate(chunks) if chunks else np.empty(0, np.float16)
+    if flat.size != table.num_rows * dim:
+        raise DataError(f"a photo has a vector of another width than {dim}: {MEND}")
+    return flat.reshape(-1, dim)
+
+
+def there(dataset: LanceDataset, columns: Sequence[str]) -> list[str]:
+    """Those of some columns that a dataset has: one of an earlier release may lack some."""
+    names = dataset.schema.names
+    return [each for each in columns if each in names]
+
+
+def matching(
+    dataset: LanceDataset,
+    columns: Sequence[str],
+    *,
+    ids: Collection[int] = (),
+    paths: Collection[bytes] = (),
+) -> pa.Table:
+    """The rows whose id or path is among some, each once, with its :data:`ADDRESS`."""
+    columns = there(dataset, columns)
+    found = [
+        _among(dataset, columns, name, pa.array(keys, kind))
+        for name, keys, kind in (("id", ids, pa.int64()), ("path", paths, pa.binary()))
+        if len(keys)
+    ]
+    if not found:
+        kinds = [dataset.schema.field(name) for name in columns]
+        return pa.schema([*kinds, (ADDRESS, pa.uint64())]).empty_table()
+    rows = pa.concat_tables(found)
+    _, firsts = np.unique(rows[ADDRESS].to_numpy(), return_index=True)
+    return rows.take(firsts)
+
+
+def literal(value: object) -> str:
+    """A value as Lance's filters write it: bytes, text, a whole number or a real one.
+
+    >>> literal(b"/a"), literal("it's"), literal(3), literal(0.1)
+    ("X'2F61'", "'it''s'", '3', '0.1')
+    """
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return f"X'{value.hex().upper()}'" if isinstance(value, bytes) else repr(value)
+
+
+def _among(dataset: LanceDataset, columns: list[str], name: str, keys: pa.Array) -> pa.Table:
+    few = len(keys) <= _KEYS_IN_A_FILTER
+    scanner = dataset.scanner(
+        columns=columns if few else list(dict.fromkeys([*columns, name])),
+        filter=f"{name} IN ({', '.join(map(literal, keys.to_pylist()))})" if few else None,
+        with_row_address=True,
+    )
+    batches = scanner.to_batches()
+    if not few:
+        batches = (batch.filter(pc.is_in(batch[name], keys)) for batch in batches)
+    found = pa.Table.from_batches(batches, schema=scanner.projected_schema)
+    return found.select([*columns, ADDRESS])
+
+
+# Changes
+
+
+def write_rows(path: Path, dataset: LanceDataset, rows: pa.Table) -> list[FragmentMetadata]:
+    """Write rows as fragments that are not committed yet; none of no rows.
+
+    What a run that died never committed is removed a week later by Lance's own cleaning up.
+
+    Raises:
+        DataError: they are not like the dataset's, or the files cannot be written.
+    """
+    if not rows.num_rows:
+        return []
+    with told(path):
+        return list(write_fragments(rows, dataset, schema=rows.schema))
+
+
+def anchor_of(dataset: LanceDataset) -> int | None:
+    """The number of the oldest fragment, which every change names; None of an empty dataset."""
+    return min((each.fragment_id for each in dataset.get_fragments()), default=None)
+
+
+def change(
+    dataset: LanceDataset, new: Sequence[FragmentMetadata], gone: pa.Table
+) -> LanceOperation.BaseOperation:
+    """New fragments, and the end of some rows, as one operation on a version of the dataset.
+
+    Args:
+        dataset: at that version.
+        new: as :func:`write_rows` gave them.
+        gone: as :func:`matching` gave them, with their ids.
+    """
+    fragments = {each.fragment_id: each for each in dataset.get_fragments()}
+    if not fragments:
+        for number, fragment in enumerate(new):
+            fragment.id = number
+        # Of all operations that add, this one alone conflicts with another such.
+        return LanceOperation.Merge(list(new), dataset.lance_schema)
+    for fragment in new:
+        fragment.id = 0  # Lance numbers them
+    changed: dict[int, FragmentMetadata] = {}
+    removed: list[int] = []
+    owners = gone[ADDRESS].to_numpy() >> np.uint64(FRAGMENT_BITS)
+    ids = gone["id"].to_numpy()
+    for number in np.unique(owners).tolist():
+        some = ", ".join(map(str, ids[owners == number].tolist()))
+        left = fragments[number].delete(f"id IN ({some})")
+        if left is None:
+            removed.append(number)
+        else:
+            changed[number] = left
+    anchor = min(fragments)
+    if anchor not in removed:
+        changed.setdefault(anchor, fragments[anchor].metadata)
+    return LanceOperation.Update(
+        removed_fragment_ids=removed,
+        updated_fragments=list(changed.values()),
+        new_fragments=list(new),
+    )
+
+
+def photos_changed(dataset: LanceDataset, since: int) -> bool:
+    """Whether any version after one, up to the dataset's own, changed photos.
+
+    A version that has been cleaned up meanwhile counts as a change, since nobody knows.
+    """
+    for version in range(since + 1, dataset.version + 1):
+        try:
+            transaction = dataset.read_transaction(version)
+        except (OSError, ValueError):
+            return True
+        except TypeError as error:
+            # pylance (14.0) fails to build the operation of a compaction that moved an index.
+            if "RewrittenIndex" not in str(error):
+                raise
+            continue
+        if transaction is None:
+            return True
+        operation = transaction.operation
+        # What Lance gives no class of its own, such as reserving numbers, changes no rows.
+        if not isinstance(operation, _NO_CHANGE) and (
+            type(operation) is not LanceOperation.BaseOperation
+        ):
+            return True
+    return False
+
+
+def said_next_id(dataset: LanceDataset) -> int | None:
+    """The id that a dataset's configuration gives next; None where it says nothing.
+
+    Raises:
+        DataError: it says nonsense.
+    """
+    said = dataset.config().get(NEXT_ID)
+    if said is None:
+        return None
+    if not (said.isascii() and said.isdigit() and len(said) <= _DIGITS):
+        raise DataError(f"the gallery says that its next id is {quoted(said)}: copy it anew")
+    return int(said)
+
+
+def next_id(dataset: LanceDataset) -> int:
+    """The id that a dataset gives next; above all that it holds where it says nothing."""
+    said = said_next_id(dataset)
+    if said is not None:
+        return said
+    return 1 + int(dataset.to_table(columns=["id"])["id"].to_numpy().max(initial=0))

@@ -1,0 +1,382 @@
+"""What is read from one version of a gallery's dataset: its photos, and its vectors for a search.
+
+Where all vectors fit into memory they are held there and searched exactly: for 100,000 photos that
+is twice as quick as letting Lance read them for every query, and an object store is asked once
+(``benchmarks/lance_search.py``). Beyond that Lance finds candidates, by its vector index where
+there is one, which are ranked again exactly. Tested in ``tests/search/stores/test_lance.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from lance import LanceDataset
+
+from msedge.blas_threads import one_blas_thread
+from msedge.search.filters import Filters, condition
+from msedge.search.photo import (
+    LARGEST_ID,
+    Block,
+    Ids,
+    NewPhoto,
+    Photo,
+    Place,
+    check_finite,
+    stored_path,
+)
+from msedge.search.ranking import Candidates, Embeddings, aim_for, blends, nearest, unit_vectors
+from msedge.search.stores.lance.dataset import (
+    FACTS,
+    block_of,
+    literal,
+    matching,
+    photos_of,
+    there,
+    told,
+    vectors_of,
+)
+from msedge.search.stores.vectors import Kept, Resident, rows_of
+
+INDEX_NAME = "msedge_vectors"
+
+INDEX_KIND = "IVF_SQ"
+"""Parts of near vectors, each component in a byte.
+
+It needs no training but that of the parts' centres, and its candidates are nearly in order; in an
+object store a query reads a few whole parts, where a graph is read node by node. What it costs is
+measured by ``benchmarks/lance_search.py`` and ``benchmarks/query_cost.py``.
+"""
+
+_TUNING = "msedge.vector_index"  # in the dataset's configuration
+_MOST = 2**31
+_MORE = 100  # candidates beyond those asked for: Lance's distances round, and may swap neighbours
+_QUERIES = 64
+_FIRST = 20
+_MOST_REFINED = 16
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One version of a gallery's dataset; threads may share it.
+
+    Every method raises :class:`~msedge.errors.DataError` where its files cannot be read.
+
+    Attributes:
+        path: of the gallery.
+        dataset: at the version.
+        dim: width of the vectors.
+    """
+
+    path: Path
+    dataset: LanceDataset
+    dim: int
+
+    @property
+    def version(self) -> int:
+        """The version's number."""
+        return int(self.dataset.version)
+
+    def table(self, columns: Sequence[str], where: str | None = None, **scan: Any) -> pa.Table:
+        """Columns of the rows that match; those that an earlier release did not write are left out.
+
+        Args:
+            columns: their names.
+            where: which rows, as Lance's filters say it; None for all.
+            scan: what else Lance's scanner takes.
+        """
+        with told(self.path):
+            columns = there(self.dataset, columns)
+            return self.dataset.scanner(columns=columns, filter=where, **scan).to_table()
+
+    def count(self, where: str | None = None) -> int:
+        """How many photos match."""
+        with told(self.path):
+            return int(self.dataset.count_rows(where))
+
+    def photos(self, ids: Sequence[int] | None = None) -> list[Photo]:
+        """Photos in the order asked for, without those that are not there; None for all, by id."""
+        if ids is None:
+            return sorted(photos_of(self.table(FACTS)), key=lambda photo: photo.id)
+        wanted = [int(number) for number in ids]
+        possible = sorted({number for number in wanted if 0 < number <= LARGEST_ID})
+        with told(self.path):
+            rows = matching(self.dataset, FACTS, ids=possible)
+        found = {photo.id: photo for photo in photos_of(rows)}
+        return [found[number] for number in wanted if number in found]
+
+    def ids(self, filters: Filters) -> Ids:
+        """The ids ``(M,)`` of the photos that match, rising."""
+        return np.sort(self.table(["id"], _condition(filters))["id"].to_numpy())
+
+    def id_at(self, path: Path) -> int | None:
+        """The id of the photo of an absolute path; None where there is none."""
+        where = f"path = {literal(stored_path(path))}"
+        return min(self.table(["id"], where)["id"].to_pylist(), default=None)
+
+    def with_content(self, content_hash: str) -> NewPhoto | None:
+        """The photo of the lowest id among those of some content; None without one."""
+        where = f"content_hash = {literal(content_hash)}"
+        rows = self.table([*FACTS, "vector"], where).sort_by("id").slice(0, 1)
+        return next(iter(block_of(rows, self.dim).photos), None)
+
+    def folders(self) -> list[tuple[Path, int]]:
+        """The folders that photos lie in, sorted, and how many lie directly in each."""
+        paths = self.table(["path"])["path"].to_pylist()
+        counts = Counter(os.path.dirname(path) for path in paths)  # noqa: PTH120
+        return [(Path(os.fsdecode(folder)), count) for folder, count in sorted(counts.items())]
+
+    def places(self) -> dict[str, Place]:
+        """What is known of every path (as text), to compare with the files that are there."""
+        rows = self.table(["path", *Place._fields])
+        columns = (column.to_pylist() for column in rows.columns)
+        return {os.fsdecode(path): Place(*rest) for path, *rest in zip(*columns, strict=True)}
+
+    def blocks(self, rows: int) -> Iterator[Block]:
+        """Everything, so many photos at a time, by rising id."""
+        columns = there(self.dataset, [*FACTS, "vector"])
+        ids = self.table(["id"], scan_in_order=True)["id"].to_numpy()
+        order = np.argsort(ids, kind="stable")
+        for start in range(0, len(ids), rows):
+            with told(self.path):
+                some = self.dataset.take(order[start : start + rows].tolist(), columns=columns)
+            yield block_of(some, self.dim)
+
+
+def _condition(filters: Filters) -> str:
+    """Filters as Lance writes them."""
+    text, values = condition(filters)
+    first, *parts = text.split("?")
+    return first + "".join(literal(value) + part for value, part in zip(values, parts, strict=True))
+
+
+class InMemory:
+    """All vectors of one version, searched exactly; threads may share it."""
+
+    def __init__(self, moment: Moment, before: InMemory | None = None) -> None:
+        """Read a version.
+
+        Args:
+            moment: the version.
+            before: an earlier one; rows of fragments that it has too are not read again.
+        """
+        # Ids by what Lance says of their fragment: the same words, the same rows.
+        self._fragments: dict[str, Ids] = {}
+        ids: list[Ids] = [np.empty(0, np.int64)]
+        vectors: list[Embeddings] = [np.empty((0, moment.dim), np.float32)]
+        with told(moment.path):
+            for fragment in moment.dataset.get_fragments():
+                words = json.dumps(fragment.metadata.to_json(), sort_keys=True)
+                taken = None if before is None else before._taken(words)
+                if taken is None:
+                    rows = fragment.to_table(columns=["id", "vector"])
+                    numbers, stored = rows["id"].to_numpy(), vectors_of(rows, moment.dim)
+                    check_finite(stored, numbers)
+                    taken = numbers, unit_vectors(stored)
+                self._fragments[words] = taken[0]
+                ids.append(taken[0])
+                vectors.append(taken[1])
+        every = np.concatenate(ids)
+        order = np.argsort(every, kind="stable")
+        resident = Resident(moment.version, every[order], np.concatenate(vectors)[order])
+        self._resident = resident
+        self._allowed = Kept(lambda filters: resident.allowed(moment.ids(filters)))
+
+    @property
+    def version(self) -> int:
+        """Of the dataset."""
+        return self._resident.version
+
+    def vector(self, photo: int) -> Embeddings | None:
+        """The unit vector ``(dim,)`` of a photo by its id; None where it is not there."""
+        return self._resident.vector(photo)
+
+    def nearest(self, query: Embeddings, depth: int, filters: Filters | None) -> Candidates:
+        """The first photos that match, out of all."""
+        return self._resident.first(query, depth, self._allowed.get(filters))
+
+    def _taken(self, words: str) -> tuple[Ids, Embeddings] | None:
+        ids = self._fragments.get(words)
+        if ids is None:
+            return None
+        return ids, self._resident.rows[rows_of(self._resident.ids, ids)]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How an index is asked, and how good its answers were when that was chosen.
+
+    Attributes:
+        kind: of the index.
+        partitions: into which it parts the vectors.
+        probes: partitions that are looked through.
+        refine: candidates that are ranked again exactly, in multiples of what is asked for.
+        recall: share of the true first 20 that it found.
+        wanted: the share that was asked for.
+        queries: over which that was measured.
+        photos: that it was built of.
+        seconds: that building took.
+    """
+
+    kind: str
+    partitions: int
+    probes: int
+    refine: int
+    recall: float
+    wanted: float
+    queries: int
+    photos: int
+    seconds: float
+
+    def setting(self) -> dict[str, str]:
+        """What the dataset's configuration says of it."""
+        return {_TUNING: json.dumps(asdict(self))}
+
+
+class Scanned:
+    """The vectors of one version, left where they lie; threads may share it."""
+
+    def __init__(self, moment: Moment, tuning: Tuning | None) -> None:
+        """Take a version, and how its index is asked; None reads all vectors for each query."""
+        self._moment = moment
+        self._tuning = tuning
+        self._count = moment.count()
+        self._matching = Kept(lambda filters: moment.count(_condition(filters)))
+
+    @property
+    def version(self) -> int:
+        """Of the dataset."""
+        return self._moment.version
+
+    def vector(self, photo: int) -> Embeddings | None:
+        """The unit vector ``(dim,)`` of a photo by its id; None where it is not there."""
+        if not 0 < photo <= LARGEST_ID:
+            return None
+        rows = self._moment.table(["vector"], f"id = {photo:d}")
+        return next(iter(unit_vectors(vectors_of(rows, self._moment.dim))), None)
+
+    def nearest(self, query: Embeddings, depth: int, filters: Filters | None) -> Candidates:
+        """The first photos that match; fewer than ``depth`` only where there are no more."""
+        where = None if filters is None else _condition(filters)
+        matching = self._count if filters is None else self._matching.get(filters)
+        for effort in self._efforts(depth + _MORE, matching):
+            candidates = self._scored(query, depth, where, effort)
+            if len(candidates.ids) == min(depth, matching):
+                break
+        return candidates
+
+    def _efforts(self, count: int, matching: int) -> Iterator[dict[str, Any]]:
+        """What Lance is asked for so many candidates, and what next where it gives fewer."""
+        if self._tuning is not None:
+            # Photos that match lie scattered: as many of them are looked at as without filters.
+            scarce = self._count / max(1, matching)
+            probes = min(self._tuning.partitions, math.ceil(self._tuning.probes * scarce))
+            by_index = {"k": count * self._tuning.refine, "minimum_nprobes": probes}
+            yield by_index | {"maximum_nprobes": probes}
+            yield by_index  # as many parts as it takes
+        yield {"k": count, "use_index": False}
+
+    def _scored(
+        self, query: Embeddings, depth: int, where: str | None, effort: dict[str, Any]
+    ) -> Candidates:
+        rows = self._moment.table(
+            ["id", "vector"],
+            where,
+            nearest={"column": "vector", "q": query, "metric": "cosine", **effort},
+            prefilter=True,
+            disable_scoring_autoprojection=True,
+        )
+        ids = rows["id"].to_numpy()
+        order = np.argsort(ids, kind="stable")
+        vectors = unit_vectors(vectors_of(rows, self._moment.dim)[order])
+        with one_blas_thread:
+            places, similarities = nearest(vectors, query, depth)
+        return Candidates(ids[order][places], similarities, vectors[places])
+
+
+def index_of(moment: Moment) -> Any:
+    """What Lance says of the index on vectors; None where there is none."""
+    with told(moment.path):
+        every = moment.dataset.describe_indices()
+    return next((each for each in every if each.name == INDEX_NAME), None)
+
+
+def unindexed(moment: Moment) -> int:
+    """How many photos the index on vectors does not know yet; 0 where there is no index."""
+    index = index_of(moment)
+    if index is None:
+        return 0
+    known = {number for segment in index.segments for number in segment.fragment_ids}
+    return sum(
+        each.metadata.num_rows
+        for each in moment.dataset.get_fragments()
+        if each.fragment_id not in known
+    )
+
+
+def read_tuning(moment: Moment) -> Tuning | None:
+    """How the index of one version is asked; None where it has none that we can ask."""
+    words = moment.dataset.config().get(_TUNING)
+    if words is None or index_of(moment) is None:
+        return None
+    try:
+        tuning = Tuning(**json.loads(words))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    wholes = (tuning.partitions, tuning.probes, tuning.refine, tuning.queries, tuning.photos)
+    reals = (tuning.recall, tuning.wanted, tuning.seconds)
+    usable = (
+        all(type(number) is int and 0 <= number < _MOST for number in wholes)
+        and all(type(number) in (int, float) for number in reals)
+        and min(tuning.partitions, tuning.probes, tuning.refine) > 0
+        and isinstance(tuning.kind, str)
+    )
+    return tuning if usable else None
+
+
+def tune(moment: Moment, partitions: int, recall: float, photos: int) -> Tuning:
+    """The least effort that finds the share that is wanted; all effort where none does.
+
+    Args:
+        moment: with a new index.
+        partitions: of the index.
+        recall: the share of the true first 20 that is wanted.
+        photos: of which the index was built.
+    """
+    queries = _sample(moment)
+    exact = Scanned(moment, None)
+    truth = [set(exact.nearest(each, _FIRST, None).ids.tolist()) for each in queries]
+    tuning = Tuning(INDEX_KIND, partitions, 1, 1, 0.0, recall, len(queries), photos, 0.0)
+    while True:
+        asked = Scanned(moment, tuning)
+        found = [
+            truth[at] & set(asked.nearest(each, _FIRST, None).ids.tolist())
+            for at, each in enumerate(queries)
+        ]
+        tuning = replace(tuning, recall=sum(map(len, found)) / sum(map(len, truth)))
+        if tuning.recall >= aim_for(recall):
+            return tuning
+        if tuning.probes < partitions:
+            tuning = replace(tuning, probes=min(2 * tuning.probes, partitions))
+        elif tuning.refine < _MOST_REFINED:
+            tuning = replace(tuning, refine=2 * tuning.refine)
+        else:
+            return tuning
+
+
+def _sample(moment: Moment) -> Embeddings:
+    """Blends of some photos, the same ones each time."""
+    random, count = np.random.default_rng(_SEED), moment.count()
+    some = random.choice(count, min(count, 2 * _QUERIES), replace=False)
+    with told(moment.path):
+        rows = moment.dataset.take(np.sort(some).tolist(), columns=["vector"])
+    return blends(vectors_of(rows, moment.dim), random, _QUERIES)

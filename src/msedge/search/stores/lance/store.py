@@ -1,0 +1,747 @@
+"""A gallery as a Lance dataset, which any number of processes on any machines read and change.
+
+Each change of photos is one version of the dataset: whoever reads sees it whole or not at all, and
+goes on reading the version it began with. Tested in ``tests/search/stores/test_lance.py`` and,
+beside SQLite, in the other files of that folder.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+import lance
+import pyarrow as pa
+from lance import LanceDataset, LanceOperation
+from lance.fragment import FragmentMetadata
+
+from msedge.data.images import one_line
+from msedge.errors import ConfigError, DataError
+from msedge.search.locations import is_remote, location, whole
+from msedge.search.photo import Block, Digest, NewPhoto, Photo, Place, row_of, stored_path
+from msedge.search.stores.copying import PART, check_equal, is_there, passing, refuse_existing
+from msedge.search.stores.lance.checks import problems_of
+from msedge.search.stores.lance.dataset import (
+    FACTS,
+    NEXT_ID,
+    anchor_of,
+    block_of,
+    bring_up_to_date,
+    change,
+    is_conflict,
+    is_up_to_date,
+    matching,
+    next_id,
+    open_dataset,
+    photos_changed,
+    read_model,
+    reason,
+    said_next_id,
+    schema_of,
+    table_of,
+    told,
+    write_rows,
+)
+from msedge.search.stores.lance.moment import (
+    INDEX_KIND,
+    INDEX_NAME,
+    InMemory,
+    Moment,
+    Scanned,
+    index_of,
+    read_tuning,
+    tune,
+    unindexed,
+)
+from msedge.search.stores.locks import sole_indexer
+from msedge.search.stores.reports import Compacted, IndexState, Model, Problem, Size, Watched
+from msedge.search.stores.store import (
+    APPROXIMATE_FROM,
+    AUTO,
+    Store,
+    View,
+)
+
+SECONDS_BETWEEN_LOOKS = 1.0
+"""How long a gallery may go on with a version before it looks for a newer one.
+
+A look lists the dataset's versions, which an object store bills and takes tens of milliseconds for.
+"""
+
+IN_MEMORY = 512 * 2**20
+"""Bytes up to which vectors, as float32, are held in memory: 524,288 of 256 dimensions."""
+
+KEPT = timedelta(hours=1)
+"""How long versions that nobody needs any more are kept.
+
+Servers move on to a new version within a second, and a search takes less; a copy or check of the
+whole gallery, which reads one version from end to end, may take the hour.
+"""
+
+_NOTE = "msedge.note."  # in the dataset's configuration, before the name
+_TRIES = 50  # at a change that others get in the way of
+_UPKEEP_TRIES = 20
+_SECONDS_BEFORE_NEXT_TRY = 0.05
+_FLOAT32_BYTES = 4
+_PHOTOS_A_PARTITION = 2048
+_SAMPLES_A_PARTITION = 64  # that centres are found from; Lance's 256 take four times as long
+_OWN_VERSIONS = 3  # of a copy: the photos, and at most two that say which ids were given
+
+
+class LanceStore(Store):
+    """A dataset of photos and vectors; see :class:`~msedge.search.stores.store.Store`.
+
+    What another process commits is seen within :data:`SECONDS_BETWEEN_LOOKS`; what this one
+    commits, at once.
+    """
+
+    kind = "lance"
+    is_shared = True
+
+    def __init__(
+        self,
+        path: Path,
+        dataset: LanceDataset,
+        *,
+        writable: bool,
+        exact: bool = False,
+        memory: int = IN_MEMORY,
+    ) -> None:
+        """Take an open dataset; see :meth:`open`."""
+        self.path = path
+        self.model = read_model(dataset.schema, path)
+        self._dataset: LanceDataset | None = dataset
+        self._looked = time.monotonic()
+        self._looking = threading.Lock()
+        self._writable = writable
+        self._exact, self._memory = exact, memory
+        if writable and not is_up_to_date(dataset):
+            self._upkeep(bring_up_to_date)
+        # The version whose photos the writer knows; None when others have changed them since.
+        self._known: int | None = self.now().version
+
+    @classmethod
+    def create(cls, path: Path, model: Model) -> Self:
+        """Make an empty gallery, open for writing, in a folder that is made when it is missing."""
+        path = whole(path)
+        if not is_remote(path):
+            refuse_existing(path)
+        schema = schema_of(model)
+        try:
+            made = lance.write_dataset(
+                schema.empty_table(), location(path), schema=schema, mode="create"
+            )
+        except OSError as error:
+            if "already exists" in str(error):
+                raise DataError(is_there(path)) from error
+            raise DataError(
+                f"cannot write {one_line(location(path))} ({reason(error)}): choose a place that "
+                "can be written to"
+            ) from error
+        return cls(path, made, writable=True)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        writable: bool = False,
+        exact: bool = False,
+        memory: int = IN_MEMORY,
+    ) -> Self:
+        """Open a gallery.
+
+        Args:
+            path: the dataset, on a disk or remote.
+            writable: whether it will be changed.
+            exact: whether it is searched exactly, whatever index it has.
+            memory: bytes that vectors may take; where all of them fit, they are searched there.
+        """
+        path = whole(path)
+        with told(path):
+            return cls(path, open_dataset(path), writable=writable, exact=exact, memory=memory)
+
+    def close(self) -> None:
+        """Let go of the dataset; what was committed stays, and nothing else."""
+        with self._looking:
+            self._dataset = None
+
+    # Reading
+
+    def now(self, *, afresh: bool = False) -> Moment:
+        """The gallery as it is.
+
+        Args:
+            afresh: look for a newer version, however recently that was done.
+        """
+        with self._looking:
+            if self._dataset is None:
+                raise DataError(
+                    f"gallery {one_line(location(self.path))} has been closed: open it again"
+                )
+            if afresh or time.monotonic() - self._looked >= SECONDS_BETWEEN_LOOKS:
+                with told(self.path):
+                    latest = self._dataset.latest_version
+                    if latest != self._dataset.version:
+                        self._adopt(self._dataset.checkout_version(latest))
+                self._looked = time.monotonic()
+            return Moment(self.path, self._dataset, self.model.dim)
+
+    def _adopt(self, dataset: LanceDataset) -> None:
+        self.check_not_rebuilt(read_model(dataset.schema, self.path))
+        self._dataset = dataset
+
+    def count(self) -> int:
+        """How many photos there are."""
+        return self.now().count()
+
+    def version(self) -> int:
+        """The dataset's version, which upkeep raises, too."""
+        return self.now().version
+
+    def view(self, last: View | None = None) -> View:
+        """The gallery as it is now; ``last`` comes back where nothing has changed since."""
+        moment = self.now()
+        if last is not None and last.version == moment.version:
+            return last
+        if moment.count() * moment.dim * _FLOAT32_BYTES <= self._memory:
+            before = None if last is None else last.vectors
+            held = InMemory(moment, before if isinstance(before, InMemory) else None)
+            return View(held, moment.photos)
+        return View(Scanned(moment, None if self._exact else read_tuning(moment)), moment.photos)
+
+    def is_current(self, view: View) -> bool:
+        """Whether :meth:`view` would give the same view again."""
+        return view.version == self.version()
+
+    def photos(self, ids: Sequence[int] | None = None) -> list[Photo]:
+        """Photos in the order asked for, without ids that are not there; None for all, by id."""
+        return self.now().photos(ids)
+
+    def blocks(self, rows: int = 4096) -> Iterator[Block]:
+        """All photos with their vectors, so many at a time, by rising id, of one moment."""
+        return self.now(afresh=True).blocks(rows)
+
+    def id_at(self, path: Path) -> int | None:
+        """The id of the photo of an absolute path; None where there is none."""
+        return self.now().id_at(path)
+
+    def places(self) -> dict[str, Place]:
+        """What is known of every path (as text), to compare with the files that are there.
+
+        :meth:`commit` then refuses where another process has changed photos since.
+        """
+        moment = self.now(afresh=True)
+        self._known = moment.version
+        return moment.places()
+
+    def with_content(self, content_hash: str) -> NewPhoto | None:
+        """A photo of some content, with its vector: that of the lowest id; None without one."""
+        return self.now().with_content(content_hash)
+
+    def folders(self) -> list[tuple[Path, int]]:
+        """The folders that photos lie in, sorted, and how many lie directly in each."""
+        return self.now().folders()
+
+    def notes(self) -> dict[str, str]:
+        """All texts that were noted in the gallery, by their names; a copy takes them over."""
+        said = self.now(afresh=True).dataset.config()
+        return {key[len(_NOTE) :]: said[key] for key in said if key.startswith(_NOTE)}
+
+    def last_id(self) -> int:
+        """The largest id that was ever given, 0 before the first."""
+        dataset = self.now(afresh=True).dataset
+        with told(self.path):
+            return next_id(dataset) - 1
+
+    # Writing
+
+    def change(
+        self,
+        *,
+        put: Sequence[NewPhoto] = (),
+        move: Sequence[tuple[int, Path, int]] = (),
+        remove: Sequence[int] = (),
+    ) -> None:
+        """Change photos in one commit, which happens whole or not at all."""
+        self._check_writable()
+        places = [row_of(photo, self.model.dim)[0] for photo in put]
+        moves = [(int(number), stored_path(path), path, int(at)) for number, path, at in move]
+        spare: list[int] = []  # ids that were reserved for new photos, also for the next try
+
+        def plan(dataset: LanceDataset) -> LanceOperation.BaseOperation | None:
+            moved = [number for number, *_ in moves]
+            gone = matching(
+                dataset,
+                ["id", "path"],
+                ids=[*map(int, remove), *moved],
+                paths=[*(place for _, place, *_ in moves), *places],
+            )
+            state = _State(gone, block_of(matching(dataset, [*FACTS, "vector"], ids=moved), dim))
+            for number in remove:
+                state.leave(int(number))
+            for each in moves:
+                state.move(*each)
+            missing = len(set(places) - set(state.ids)) - len(spare)
+            if missing > 0:
+                first = self.reserve_ids(missing)
+                spare.extend(range(first, first + missing))
+            unused = iter(spare)
+            for place, photo in zip(places, put, strict=True):
+                state.put(state.ids[place] if place in state.ids else next(unused), place, photo)
+            if not state.new and not gone.num_rows:
+                return None
+            numbers = sorted(state.new)
+            rows = table_of(Block(numbers, [state.new[number] for number in numbers]), dim)
+            return change(dataset, write_rows(self.path, dataset, rows), gone)
+
+        dim = self.model.dim
+        if put or move or len(remove):
+            self._settle(plan)
+
+    def put_with_ids(self, block: Block) -> None:
+        """Put photos under ids of their own, in one commit; what has one's id or path goes."""
+        self._check_writable()
+        rows = table_of(block, self.model.dim)
+        if not rows.num_rows:
+            return
+        self.spare_ids(max(block.ids))
+        new = write_rows(self.path, self.now().dataset, rows)
+        paths = rows["path"].to_pylist()
+        self._settle(
+            lambda dataset: change(
+                dataset, new, matching(dataset, ["id"], ids=block.ids, paths=paths)
+            )
+        )
+
+    def reserve_ids(self, count: int) -> int:
+        """The first of so many ids in a row that nobody had and nobody else will be given."""
+        return self._raise_next_id(lambda first: first + count)
+
+    def spare_ids(self, last: int) -> None:
+        """Let the ids up to ``last`` be given to no photo."""
+        self._raise_next_id(lambda first: max(first, last + 1))
+
+    def write_note(self, name: str, text: str) -> None:
+        """Note a text in the gallery under a name, in place of what was noted before."""
+        self._check_writable()
+        self._settle(lambda _: _setting({_NOTE + name: text}))
+
+    def take_over(self, other: Path) -> None:  # noqa: ARG002
+        """Refuse: a dataset is put in another's place by whoever keeps the folder or bucket."""
+        raise ConfigError(
+            "--rebuild is not for a Lance dataset: index into another dataset with --gallery "
+            "OTHER.lance, and put it in the place of this one"
+        )
+
+    @classmethod
+    def write_apart(cls, path: Path, dim: int, block: Block) -> list[str]:
+        """Write photos beside a gallery's others, on any machine; nobody sees them yet.
+
+        Returns:
+            What to commit, as JSON of one line each; nothing of no photos.
+        """
+        path, rows = whole(path), table_of(block, dim)
+        if not rows.num_rows:
+            return []
+        written = write_rows(path, open_dataset(path), rows)
+        return [json.dumps(fragment.to_json()) for fragment in written]
+
+    def commit(self, written: Sequence[str], *, remove: Sequence[int] = ()) -> None:
+        """Make what was written apart visible, and photos vanish, in one commit.
+
+        Raises:
+            DataError: another process has changed photos since this one opened the gallery, read
+                its places or last changed it: nothing is committed. Compacting it or building an
+                index meanwhile does not matter.
+        """
+        self._check_writable()
+        try:
+            new = [FragmentMetadata.from_json(each) for each in written]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError("no fragment of a gallery: commit what write_apart gave") from error
+
+        def plan(dataset: LanceDataset) -> LanceOperation.BaseOperation:
+            if self._known is None:
+                raise DataError(
+                    f"gallery {one_line(location(self.path))} was changed by another process "
+                    "meanwhile: start again, one at a time"
+                )
+            return change(dataset, new, matching(dataset, ["id"], ids=list(map(int, remove))))
+
+        if new or len(remove):
+            self._settle(plan)
+
+    def _settle(self, plan: Callable[[LanceDataset], LanceOperation.BaseOperation | None]) -> None:
+        """Commit what is planned from the newest version; plan again where others were quicker.
+
+        Args:
+            plan: gives an operation on a version of the dataset; None for nothing to do.
+        """
+        for tried in range(_TRIES):
+            dataset = self.now(afresh=True).dataset
+            with told(self.path):
+                if self._known is not None and photos_changed(dataset, self._known):
+                    self._known = None
+                operation = plan(dataset)
+                if operation is None:
+                    return
+                try:
+                    made = LanceDataset.commit(dataset, operation, read_version=dataset.version)
+                except OSError as error:
+                    if not is_conflict(error):
+                        raise
+                    _wait(tried)
+                    continue
+            with self._looking:
+                self._adopt(made)
+            if self._known is not None:
+                self._known = int(made.version)
+            return
+        raise self._hindered()
+
+    def _raise_next_id(self, to: Callable[[int], int]) -> int:
+        """Move the mark up to which ids are spoken for; gives where it stood."""
+        self._check_writable()
+        before = 0
+
+        def plan(dataset: LanceDataset) -> LanceOperation.BaseOperation | None:
+            nonlocal before
+            before = next_id(dataset)
+            after = to(before)
+            if after <= before and said_next_id(dataset) is not None:
+                return None
+            return _setting({NEXT_ID: str(after)})
+
+        self._settle(plan)
+        return before
+
+    def _check_writable(self) -> None:
+        if not self._writable:
+            raise DataError(f"gallery {one_line(location(self.path))} was opened for reading alone")
+
+    def _hindered(self) -> DataError:
+        return DataError(
+            f"gallery {one_line(location(self.path))}: other processes change it all the time: "
+            "try again when they have ended"
+        )
+
+    # Upkeep
+
+    @classmethod
+    def problems(
+        cls,
+        path: Path,
+        watched: Watched,
+        *,
+        alone: bool,  # noqa: ARG003
+        photos: bool,
+    ) -> Iterator[Problem]:
+        """What is wrong with a dataset; see :mod:`.checks`."""
+        try:
+            store = cls.open(path)
+        except DataError as error:
+            # Where Lance itself did not fail, what is there is something else.
+            if is_remote(path) or not isinstance(error.__cause__, OSError | ValueError):
+                raise
+            advice = "put a copy in its place, or index the photos again"
+            yield Problem.found("damage", str(error), 1, advice)
+            return
+        with store:
+            yield from problems_of(store, lambda: store.now(afresh=True), watched, photos=photos)
+
+    @classmethod
+    def write_copy(cls, source: Store, target: Path, watched: Watched) -> Digest:
+        """Make a dataset of another gallery's photos, whole and read again, or not at all.
+
+        On a disk it is written under another name and renamed. An object store cannot rename, so
+        there it is written in its place, where nobody sees it before the one commit at the end; it
+        is compared afterwards, and removed again where it is not equal. What a kill leaves there
+        are data files of no dataset, which a later copy to the same name takes among its own and
+        Lance's cleaning up removes.
+        """
+        if is_remote(target):
+            try:
+                cls.open(target).close()
+            except DataError:
+                pass  # whether the place can be used is seen when it is written
+            else:
+                raise DataError(is_there(target))
+            return cls._write_copy(source, target, watched)
+        refuse_existing(target)
+        part = target.with_name(target.name + PART)
+        with sole_indexer(target):
+            refuse_existing(target)
+            try:
+                shutil.rmtree(part, ignore_errors=True)  # what a kill left
+                digest = cls._write_copy(source, part, watched)
+                part.rename(target)
+            except OSError as error:
+                raise DataError(
+                    f"cannot write {one_line(target)} ({error.strerror}): choose another place"
+                ) from error
+            except DataError as error:
+                if "the disk is full" not in str(error):
+                    raise
+                raise DataError(
+                    f"the disk is full: make room for {one_line(target)}, or copy to another disk"
+                ) from error
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+        return digest
+
+    @classmethod
+    def _write_copy(cls, source: Store, place: Path, watched: Watched) -> Digest:
+        """Write a dataset in one commit, and compare it; where that fails, it is removed."""
+        digest = _stream(source, place, watched)
+        version = 0
+        try:
+            with cls.open(place, writable=True) as copy:
+                copy.spare_ids(max(source.last_id(), digest.last_id))
+                for name, text in source.notes().items():
+                    copy.write_note(name, text)
+                version = copy.version()
+            with cls.open(place) as copy:
+                check_equal(copy, digest, watched)
+        except BaseException:
+            # In an object store others see it already, and what they put is theirs.
+            if lance.dataset(location(place)).version <= max(version, _OWN_VERSIONS):
+                LanceDataset.drop(location(place))
+            raise
+        return digest
+
+    def compact(self, watched: Watched, *, kept: timedelta = KEPT) -> Compacted:
+        """Few large fragments, indices that know every photo, no old versions.
+
+        Servers may answer from the dataset and others may change its photos meanwhile. Files that
+        no version names, as writers leave them that die, go when they are a week old.
+
+        Args:
+            watched: told how far it is.
+            kept: versions that are younger stay.
+        """
+        begun, moment = time.monotonic(), self.now(afresh=True)
+        bytes_before, waiting = self._bytes(), unindexed(moment)
+        fragments = len(moment.dataset.get_fragments())
+        watched.progress("putting fragments together")
+        self._upkeep(_put_together)
+        if _may_shrink(self.now(afresh=True).dataset):
+            # The oldest fragment, which every change of photos names: only while nobody changes any
+            self._came_through(lambda dataset: dataset.optimize.compact_files())
+        watched.progress("bringing the indices up to date")
+        self._upkeep(_index_the_new)
+        watched.progress("removing old versions")
+        with told(self.path):
+            removed = self._own_dataset().cleanup_old_versions(
+                kept, error_if_tagged_old_versions=False
+            )
+        moment = self.now(afresh=True)
+        done: tuple[str, ...] = (
+            f"fragments: {fragments:,} before, {len(moment.dataset.get_fragments()):,} now",
+            f"old versions removed: {removed.old_versions:,} "
+            f"({removed.bytes_removed:,} bytes); younger ones stay, for those who read them",
+        )
+        if (known := waiting - unindexed(moment)) > 0:
+            done += (f"photos taken into the index: {known:,}",)
+        return Compacted(bytes_before, self._bytes(), done, time.monotonic() - begun)
+
+    def build_index(self, recall: float, kind: str, watched: Watched) -> None:
+        """Build the indices, in place of those that there are, and find out how to ask them.
+
+        They are on vectors, to search; on ids and paths, to find single photos. Photos may be put
+        meanwhile; they are searched, too, without an index, until compacting adds them to it.
+
+        Raises:
+            ConfigError: the kind is given, or the recall is no share.
+            DataError: there are no photos, or the dataset cannot be read or written.
+        """
+        if kind != AUTO:
+            raise ConfigError(f"--kind {kind}: a Lance dataset chooses its own, leave it out")
+        begun, photos = time.monotonic(), self.now(afresh=True).count()
+        if not photos:
+            raise DataError(f"gallery {one_line(location(self.path))} holds no photos to index")
+        partitions = max(1, photos // _PHOTOS_A_PARTITION)
+        watched.progress("building the index on vectors")
+        with told(self.path):
+            dataset = self._own_dataset()
+            dataset.create_index(
+                "vector",
+                INDEX_KIND,
+                INDEX_NAME,
+                metric="cosine",
+                replace=True,
+                num_partitions=partitions,
+                sample_rate=_SAMPLES_A_PARTITION,
+            )
+            watched.progress("building the indices on ids and paths")
+            for column in ("id", "path"):
+                dataset.create_scalar_index(column, "BTREE", replace=True)
+        watched.progress("measuring how much is found")
+        tuned = tune(self.now(afresh=True), partitions, recall, photos)
+        tuned = replace(tuned, seconds=time.monotonic() - begun)
+        self._settle(lambda _: _setting(tuned.setting()))
+
+    def index_state(self) -> IndexState | None:
+        """The index on vectors; None where there is none."""
+        moment = self.now(afresh=True)
+        tuning = read_tuning(moment)
+        if tuning is None:
+            return None
+        return IndexState(
+            kind=tuning.kind,
+            recall=tuning.recall,
+            recall_wanted=tuning.wanted,
+            queries=tuning.queries,
+            photos=tuning.photos,
+            behind=unindexed(moment),
+            seconds=tuning.seconds,
+            bytes_a_vector=index_of(moment).total_size_bytes / max(tuning.photos, 1),
+            parameters={
+                "partitions": tuning.partitions,
+                "probes": tuning.probes,
+                "refine": tuning.refine,
+            },
+        )
+
+    def is_index_due(self, least: int = APPROXIMATE_FROM) -> bool:  # noqa: ARG002
+        """No: whoever keeps a dataset says when its index is built, since all share it."""
+        return False
+
+    def size(self) -> Size:
+        """Bytes on disk (None of a remote dataset), fragments, versions, photos not indexed."""
+        moment = self.now(afresh=True)
+        with told(self.path):
+            parts = {
+                "fragments": len(moment.dataset.get_fragments()),
+                "versions": len(moment.dataset.versions()),
+                "unindexed": unindexed(moment),
+            }
+        return Size(self._bytes(), parts=parts)
+
+    def _bytes(self) -> int | None:
+        if is_remote(self.path):
+            return None
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+    def _own_dataset(self) -> LanceDataset:
+        """The newest version, for upkeep alone: Lance moves on what it compacts or indexes."""
+        dataset = self.now(afresh=True).dataset
+        with told(self.path):
+            return dataset.checkout_version(dataset.version)
+
+    def _upkeep(self, step: Callable[[LanceDataset], object]) -> None:
+        for tried in range(_UPKEEP_TRIES):
+            if self._came_through(step):
+                return
+            _wait(tried)
+        raise self._hindered()
+
+    def _came_through(self, step: Callable[[LanceDataset], object]) -> bool:
+        """Whether a step was done; not where a change of photos or other upkeep was quicker."""
+        with told(self.path):
+            try:
+                step(self._own_dataset())
+            except OSError as error:
+                if is_conflict(error):
+                    return False
+                raise
+        return True
+
+
+class _State:
+    """The rows that a change touches, as they become: none of the old ones stays.
+
+    Attributes:
+        ids: of the photos that are there, by their stored path.
+        new: the photos to be written, by id.
+    """
+
+    def __init__(self, touched: pa.Table, moved: Block) -> None:
+        self._places = dict(
+            zip(*(touched[name].to_pylist() for name in ("id", "path")), strict=True)
+        )
+        self._moved = dict(zip(*moved, strict=True))
+        self.ids = {place: number for number, place in self._places.items()}
+        self.new: dict[int, NewPhoto] = {}
+
+    def leave(self, number: int) -> None:
+        """Let a photo vanish, if it is there."""
+        place = self._places.pop(number, None)
+        if place is not None and self.ids.get(place) == number:
+            del self.ids[place]
+        self.new.pop(number, None)
+
+    def move(self, number: int, place: bytes, path: Path, mtime_ns: int) -> None:
+        """Say that a photo lies elsewhere; whatever lay there goes."""
+        if self.ids.get(place, number) != number:
+            self.leave(self.ids[place])
+        photo = self.new.get(number, self._moved.get(number))
+        if number not in self._places or photo is None:
+            return
+        # A photo without a date of its own is dated by its file, and follows it.
+        follows = photo.taken == photo.mtime_ns / 1e9
+        taken = mtime_ns / 1e9 if follows else photo.taken
+        self.put(number, place, replace(photo, path=path, mtime_ns=mtime_ns, taken=taken))
+
+    def put(self, number: int, place: bytes, photo: NewPhoto) -> None:
+        """Let a photo be there; its place is free, or its own."""
+        self.leave(number)
+        self._places[number], self.ids[place], self.new[number] = place, number, photo
+
+
+def _stream(source: Store, place: Path, watched: Watched) -> Digest:
+    """Write a gallery's photos as a new dataset, in one commit."""
+    schema, digest = schema_of(source.model), Digest()
+    failed: list[BaseException] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        # Lance reads from a thread of its own, and swallows what goes wrong.
+        try:
+            for block in passing(source, digest, watched):
+                rows = table_of(block, source.model.dim)
+                yield from rows.replace_schema_metadata(schema.metadata).to_batches()
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    reader = pa.RecordBatchReader.from_batches(schema, batches())
+    try:
+        with told(place):
+            lance.write_dataset(reader, location(place), schema=schema, mode="create")
+    except DataError:
+        if failed:
+            raise failed[0] from None
+        raise
+    return digest
+
+
+def _setting(said: dict[str, str]) -> LanceOperation.BaseOperation:
+    return LanceOperation.UpdateConfig(config_updates=LanceOperation.UpdateMap({**said}))
+
+
+def _put_together(dataset: LanceDataset) -> None:
+    anchor = anchor_of(dataset)
+    dataset.optimize.compact_files(excluded_fragment_ids=[] if anchor is None else [anchor])
+
+
+def _may_shrink(dataset: LanceDataset) -> bool:
+    """Whether compacting with the oldest fragment would do more than without."""
+    fragments = dataset.get_fragments()
+    return len(fragments) > 1 or any(each.num_deletions for each in fragments)
+
+
+def _index_the_new(dataset: LanceDataset) -> None:
+    if dataset.describe_indices():
+        dataset.optimize.optimize_indices()
+
+
+def _wait(tried: int) -> None:
+    time.sleep(random.random() * _SECONDS_BEFORE_NEXT_TRY * (tried + 1))
