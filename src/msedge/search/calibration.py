@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from msedge.data.images import read_pixels
 from msedge.errors import DataError
-from msedge.search.edge_view import edge_view
-from msedge.search.encoder import Pixels
+from msedge.search.encoder import edge_view
+from msedge.search.ranking import Pixels
 
 LEAST, MOST = 32, 256
 """Photos needed in all, and photos calibrated on where there are more."""
