@@ -203,12 +203,26 @@ class TestReadingLeavesItAsItIs:
         assert path.read_bytes() == (KEPT / "schema-1.msedge").read_bytes()
 
 
-def schema_of(path: Path) -> tuple[int, set[str]]:
-    """The number of a file's schema, and the names of its tables and what belongs to them."""
+def schema_of(path: Path) -> dict[str, object]:
+    """The number of a file's schema, what its tables hold, and what it says of itself."""
     with closing(sqlite3.connect(path)) as connection:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
-    return version, {name for name in names if not name.startswith("sqlite_")}
+
+        def first(query: str) -> list[str]:
+            return sorted(row[0] for row in connection.execute(query))
+
+        tables = first("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        return {
+            "version": first("PRAGMA user_version"),
+            "application": first("PRAGMA application_id"),
+            "page_size": first("PRAGMA page_size"),
+            "journal": first("PRAGMA journal_mode"),
+            "parts": first("SELECT name FROM sqlite_schema WHERE sql IS NOT NULL"),
+            "columns": {
+                name: [row[1:4] for row in connection.execute(f"PRAGMA table_info({name})")]
+                for name in tables
+            },
+            "meta": first("SELECT key FROM meta"),
+        }
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -234,13 +248,12 @@ class TestWriting:
     def test_it_becomes_one_of_this_release(self, golden, type_in, drawn_photos, tmp_path, name):
         """Whatever that is; today the second schema."""
         path = unpacked(name, tmp_path)
-        assert schema_of(path)[0] == int(name[len("schema-")])
+        assert schema_of(path)["version"] == [int(name[len("schema-")])]
         assert type_in("index", drawn_photos(tmp_path / "a"), "--gallery", path).status == 0
         made = tmp_path / "made.msedge"
         assert type_in("index", tmp_path / "a", "--gallery", made).status == 0
-        version, parts = schema_of(path)
-        assert (version, parts) == schema_of(made)
-        golden.entry(TABLE, "schema", [version, sorted(parts)])
+        assert schema_of(path) == schema_of(made)
+        golden.entry(TABLE, "schema", schema_of(path))
 
     def test_photos_are_removed(self, type_in, drawn_photos, as_documents, tmp_path, name):
         path = unpacked(name, tmp_path)
