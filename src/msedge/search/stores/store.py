@@ -48,6 +48,9 @@ RECALL = 0.99
 WIDEST = 65_536
 """Of a model's vectors: many times what any is trained with."""
 
+REBUILDING = "-rebuild"
+"""What the name of a gallery ends in that is to take the place of another."""
+
 AUTO = "auto"
 EMBEDS_AGAIN = "the next `msedge index` reads these photos again"
 

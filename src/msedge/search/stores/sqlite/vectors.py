@@ -1,0 +1,368 @@
+"""The vectors of a gallery file at one moment: all in memory, or through the index beside it.
+
+An index is of the gallery as it was when it was built. What has been put since is searched exactly
+beside it, what has been removed is left out, so that an answer is always that of the gallery as it
+is now. Tested in ``tests/search/stores/test_views.py`` and ``test_upkeep.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from msedge.errors import DataError
+from msedge.search.filters import Filters, condition
+from msedge.search.photo import LARGEST_ID, STORED_VECTOR, Ids, check_finite
+from msedge.search.ranking import Candidates, Embeddings, unit_vectors
+from msedge.search.stores.reports import IndexState, StoppedError, Watched
+from msedge.search.stores.sqlite.file import beside, knows_changes, read_identity, read_meta
+from msedge.search.stores.store import AUTO, Store, Vectors
+from msedge.search.stores.vectors import Kept, Mask, Resident, rows_of
+
+if TYPE_CHECKING:
+    from msedge.search.approximate.index import ApproximateIndex
+
+SUFFIX = ".approximate"
+"""What the name of the folder beside a gallery ends in."""
+
+_ROWS_A_FETCH = 4096
+_ROWS_A_BLOCK = 16_384
+_MOST_CHANGED = 0.25  # share of the photos; beyond it, reading all of them is as quick
+_MOST_BEHIND = 0.25  # share of the photos that may be searched exactly beside the index
+_LEAST_BEHIND = 10_000
+_DUE = 0.1  # share of the photos that were put or removed since
+
+Stamp = tuple[int, int]
+Reading = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Exact:
+    """All vectors, in memory."""
+
+    resident: Resident
+    _allowed: Kept
+
+    @property
+    def version(self) -> int:
+        return self.resident.version
+
+    def vector(self, photo: int) -> Embeddings | None:
+        return self.resident.vector(photo)
+
+    def nearest(self, query: Embeddings, depth: int, filters: Filters | None) -> Candidates:
+        return self.resident.first(query, depth, self._allowed.get(filters))
+
+
+@dataclass(frozen=True, slots=True)
+class _Indexed:
+    """An index, and what has changed since it was built.
+
+    Attributes:
+        index: the index, memory-mapped.
+        stamp: of its folder.
+        current: which rows of the index are still so ``(N,)``; None where all are.
+        since: the photos that were put since.
+    """
+
+    index: ApproximateIndex
+    stamp: Stamp
+    current: Mask | None
+    since: Resident
+    _allowed: Kept
+
+    @property
+    def version(self) -> int:
+        return self.since.version
+
+    def vector(self, photo: int) -> Embeddings | None:
+        (row,) = rows_of(self.index.ids, np.array([photo])) if 0 < photo <= LARGEST_ID else (-1,)
+        if row >= 0 and (self.current is None or self.current[row]):
+            vector: Embeddings = unit_vectors(self.index.vectors[row : row + 1])[0]
+            return vector
+        return self.since.vector(photo)
+
+    def nearest(self, query: Embeddings, depth: int, filters: Filters | None) -> Candidates:
+        old, new = self._allowed.get(filters) or (self.current, None)
+        rows, similarities = self.index.nearest(query, depth, allowed=old)
+        recent = self.since.first(query, depth, new)
+        ids = np.concatenate([self.index.ids[rows], recent.ids])
+        both = np.concatenate([similarities, recent.similarities])
+        order = np.lexsort([ids, -both])[:depth]
+        vectors = np.concatenate([unit_vectors(self.index.vectors[rows]), recent.vectors])
+        return Candidates(ids[order], both[order], vectors[order])
+
+
+class CurrentVectors:
+    """The vectors of a gallery as it is now, by what is in it and beside it."""
+
+    def __init__(self, path: Path, reading: Reading, *, exact: bool) -> None:
+        """Take a gallery, how it is read, and whether its index is not to be used."""
+        self._folder, self._reading, self._exact = folder_of(path), reading, exact
+        self._refused: Stamp | None = None  # of an index that will not do
+
+    def read(self, before: Vectors | None) -> Vectors:
+        """The vectors.
+
+        Args:
+            before: what this gave earlier; it comes back where nothing has changed since.
+        """
+        if before is not None and self.is_still(before):
+            return before
+        stamp = self._stamp()
+        if stamp is not None and stamp != self._refused:
+            known = before.index if isinstance(before, _Indexed) and before.stamp == stamp else None
+            if vectors := self._through_index(known or self.index(), stamp):
+                return vectors
+            self._refused = stamp
+        resident = self._resident(before.resident if isinstance(before, _Exact) else None)
+        return _Exact(resident, Kept(lambda filters: resident.allowed(self._matching(filters))))
+
+    def is_still(self, vectors: Vectors) -> bool:
+        """Whether :meth:`read` would give these again."""
+        with self._reading() as connection:
+            if vectors.version != read_meta(connection)[1]:
+                return False
+        stamp = self._stamp()
+        if isinstance(vectors, _Indexed):
+            return stamp == vectors.stamp
+        return stamp in (None, self._refused)
+
+    def index(self) -> ApproximateIndex | None:
+        """The index beside; None where there is none, or it is damaged or another's."""
+        if not self._folder.exists():
+            return None
+        try:
+            from msedge.search.approximate.index import ApproximateIndex
+
+            index = ApproximateIndex.open(self._folder)
+        except (DataError, ModuleNotFoundError):  # a cache: without it, everything goes on
+            return None
+        with self._reading() as connection:
+            model, identity = read_meta(connection)[0], read_identity(connection)
+        wanted = (identity, model.fingerprint, model.dim)
+        about = index.about
+        return index if (about.gallery, about.fingerprint, about.dim) == wanted else None
+
+    def changed(self, since: int) -> int | None:
+        """How many photos were put or removed after a version; None where the file cannot tell."""
+        with self._reading() as connection:
+            return count_changes(connection, since)
+
+    def state(self) -> IndexState | None:
+        """The index beside, and how far it is behind; None where there is none that serves."""
+        if (index := self.index()) is None:
+            return None
+        about = index.about
+        changed = self.changed(about.version)
+        return IndexState(
+            kind=about.kind,
+            recall=about.recall_measured,
+            recall_wanted=about.recall_wanted,
+            queries=about.sample,
+            photos=about.count,
+            behind=about.count if changed is None else changed,
+            seconds=about.seconds,
+            bytes_a_vector=about.bytes / max(about.count, 1),
+            parameters=dict(about.parameters),
+        )
+
+    def is_due(self, photos: int) -> bool:
+        """Whether the index is missing, or too much of so many photos has changed since."""
+        if (index := self.index()) is None:
+            return True
+        changed = self.changed(index.about.version)
+        return changed is None or changed > _DUE * photos
+
+    def _stamp(self) -> Stamp | None:
+        """What changes when the index is made anew; None where there is none to use."""
+        if self._exact:
+            return None
+        try:
+            status = os.stat(self._folder / "about.json")  # noqa: PTH116
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
+    def _resident(self, before: Resident | None) -> Resident:
+        """All vectors; only what has changed is read where little has."""
+        with self._reading() as connection:
+            if before is None:
+                return _read_vectors(connection)
+            most = int(_MOST_CHANGED * len(before.ids))
+            changes = _read_changes(connection, before.version, most)
+            if changes is None:
+                return _read_vectors(connection)
+        stays = ~np.isin(before.ids, changes.gone)
+        ids = np.concatenate([before.ids[stays], changes.resident.ids])
+        rows = np.concatenate([before.rows[stays], changes.resident.rows])
+        order = np.argsort(ids, kind="stable")
+        if not np.array_equal(order, np.arange(len(ids))):  # new ids are the last, changed ones not
+            ids, rows = ids[order], rows[order]
+        return Resident(changes.resident.version, ids, rows)
+
+    def _through_index(self, index: ApproximateIndex | None, stamp: Stamp) -> Vectors | None:
+        """An index brought up to date; None where it is none, or too far behind."""
+        if index is None:
+            return None
+        most = max(_LEAST_BEHIND, int(_MOST_BEHIND * len(index.ids)))
+        with self._reading() as connection:
+            changes = _read_changes(connection, index.about.version, most)
+        if changes is None:
+            return None
+        rows = rows_of(index.ids, changes.gone)
+        current: Mask | None = None
+        if (rows >= 0).any():
+            current = np.ones(len(index.ids), np.bool_)
+            current[rows[rows >= 0]] = False
+        since = changes.resident
+
+        def allowed(filters: Filters) -> tuple[Mask, Mask]:
+            only = self._matching(filters)
+            counts = np.zeros(len(index.ids), np.bool_)
+            places = rows_of(index.ids, only)
+            counts[places[places >= 0]] = True
+            return counts if current is None else counts & current, since.allowed(only)
+
+        return _Indexed(index, stamp, current, since, Kept(allowed))
+
+    def _matching(self, filters: Filters) -> Ids:
+        where, values = condition(filters)
+        with self._reading() as connection:
+            return _ids(connection.execute(f"SELECT id FROM photos WHERE {where}", values))
+
+
+def folder_of(gallery: Path) -> Path:
+    """Where the approximate index of a gallery lies."""
+    return beside(gallery, SUFFIX)
+
+
+def build_beside(
+    store: Store, identity: str | None, recall: float, kind: str, watched: Watched
+) -> None:
+    """Build the index of a gallery file; see :meth:`~msedge.search.stores.store.Store.build_index`.
+
+    Args:
+        store: the gallery.
+        identity: what tells it from others.
+        recall: the share that is to be found.
+        kind: of the index.
+        watched: told how far it is.
+    """
+    from msedge.search.approximate.build import build
+
+    built = build(
+        folder_of(store.path),
+        (
+            (np.array(block.ids, np.int64), np.stack([photo.vector for photo in block.photos]))
+            for block in store.blocks(_ROWS_A_BLOCK)
+        ),
+        count=store.count(),
+        model=store.model,
+        # Read before the vectors: what is put meanwhile is then searched beside the index.
+        version=store.version(),
+        gallery=identity,
+        recall=recall,
+        kind=None if kind == AUTO else cast("Any", kind),
+        watcher=_Steps(watched),
+        stop=watched.stop,
+    )
+    if built is None:
+        raise StoppedError
+
+
+class _Steps:
+    """Hears the name of each step, then how far it is."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched, self._step = watched, ""
+
+    def say(self, message: str) -> None:
+        self._step = message
+        self._watched.progress(message)
+
+    def progress(self, done: int, total: int) -> None:
+        self._watched.progress(self._step, done, total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What has changed since some version: what is no longer so ``(M,)``, and what is new."""
+
+    gone: Ids
+    resident: Resident
+
+
+def _read_changes(connection: sqlite3.Connection, since: int, most: int) -> _Changes | None:
+    """What changed after a version; None where that is more than ``most`` photos, or not known."""
+    count = count_changes(connection, since)
+    if count is None or count > most:
+        return None
+    removed = _ids(connection.execute("SELECT id FROM removed WHERE version > ?", (since,)))
+    new = _read_vectors(connection, since)
+    return _Changes(np.concatenate([removed, new.ids]), new)
+
+
+def count_changes(connection: sqlite3.Connection, since: int) -> int | None:
+    """How many photos were put or removed after a version; None where that is not known."""
+    if not knows_changes(connection) or since > read_meta(connection)[1]:
+        return None
+    (count,) = connection.execute(
+        "SELECT (SELECT count(*) FROM photos WHERE version > ?1)"
+        " + (SELECT count(*) FROM removed WHERE version > ?1)",
+        (since,),
+    ).fetchone()
+    return int(count)
+
+
+def _read_vectors(connection: sqlite3.Connection, since: int | None = None) -> Resident:
+    """All vectors, or those that were put after a version."""
+    model, version = read_meta(connection)
+    where = "" if since is None else f"WHERE version > {since:d}"
+    (count,) = connection.execute(f"SELECT count(*) FROM photos {where}").fetchone()
+    _check_room(connection, count, model.dim)
+    ids = np.empty(count, np.int64)
+    vectors = np.empty((count, model.dim), STORED_VECTOR)
+    rows = connection.execute(f"SELECT id, vector FROM photos {where} ORDER BY id")
+    for start in range(0, count, _ROWS_A_FETCH):
+        numbers, blobs = zip(*rows.fetchmany(_ROWS_A_FETCH), strict=True)
+        block = slice(start, start + len(numbers))
+        ids[block] = numbers
+        vectors[block] = decoded(blobs, model.dim)
+        check_finite(vectors[block], numbers)
+    return Resident(version, ids, unit_vectors(vectors.astype(np.float16, copy=False)))
+
+
+def decoded(blobs: Sequence[Any], dim: int) -> npt.NDArray[Any]:
+    """Vectors ``(n, dim)`` as they lie in the file.
+
+    Raises:
+        sqlite3.DatabaseError: one is something else.
+    """
+    if not all(isinstance(blob, bytes) for blob in blobs):
+        raise sqlite3.DatabaseError("a vector is something else")
+    content = b"".join(blobs)
+    if len(content) != len(blobs) * dim * STORED_VECTOR.itemsize:
+        raise sqlite3.DatabaseError("a vector is cut short")
+    return np.frombuffer(content, STORED_VECTOR).reshape(len(blobs), dim)
+
+
+def _check_room(connection: sqlite3.Connection, count: int, dim: int) -> None:
+    """Refuse to make room for vectors that the file cannot hold."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    if count * dim * STORED_VECTOR.itemsize > pages * size:
+        raise sqlite3.DatabaseError("a vector is cut short")
+
+
+def _ids(rows: Iterator[tuple[int]]) -> Ids:
+    """Ids ``(n,)``, rising."""
+    return np.sort(np.fromiter((row[0] for row in rows), np.int64))
