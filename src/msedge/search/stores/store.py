@@ -289,10 +289,22 @@ class Store(ABC):
         """Note a text in the gallery under a name, in place of what was noted before."""
 
     @abstractmethod
+    def successor(self, model: Model) -> Self:
+        """The gallery beside this one that is to take its place, open for writing.
+
+        Returns:
+            What an earlier run left of it, where the same model made that; else an empty one.
+
+        Raises:
+            ConfigError: this kind cannot.
+        """
+
+    @abstractmethod
     def take_over(self, other: Path) -> None:
         """Become another gallery of the same kind, in one commit: its model, photos, no others.
 
-        Whoever reads this one meanwhile sees it whole, before or after. A photo keeps its id.
+        Whoever reads this one meanwhile sees it whole, before or after. A photo keeps its id. The
+        other is removed then.
 
         Raises:
             ConfigError: this kind cannot.

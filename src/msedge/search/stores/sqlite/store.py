@@ -59,7 +59,7 @@ from msedge.search.stores.sqlite.file import (
     write_schema,
 )
 from msedge.search.stores.sqlite.vectors import CurrentVectors, build_beside, decoded, folder_of
-from msedge.search.stores.store import APPROXIMATE_FROM, Store, View
+from msedge.search.stores.store import APPROXIMATE_FROM, REBUILDING, Store, View
 
 _IDS_A_QUERY = 500
 _PATIENCE = 500  # milliseconds for readers that are about to end
@@ -288,6 +288,17 @@ class SqliteStore(Store):
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_NOTE + name, text))
 
+    def successor(self, model: Model) -> Self:
+        """The file beside this one that is to take its place: one that was left, or a new one."""
+        path = beside(self.path, REBUILDING)
+        if os.path.lexists(path):
+            left = type(self).open(path, writable=True)
+            if (left.model.fingerprint, left.model.dim) == (model.fingerprint, model.dim):
+                return left
+            left.close()
+            remove_database(path)
+        return type(self).create(path, model)
+
     def take_over(self, other: Path) -> None:
         """Become another gallery that nobody writes, in one commit; known paths keep their ids."""
         with self._writing, told(self.path), SqliteStore.open(other, writable=True) as new:
@@ -310,6 +321,7 @@ class SqliteStore(Store):
             finally:
                 writer.execute("DETACH new")
             self.model = new.model
+        remove_database(other)
 
     @classmethod
     def write_apart(cls, path: Path, dim: int, block: Block) -> list[str]:  # noqa: ARG003
