@@ -10,6 +10,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,6 @@ _FAULTS = {
     BAD_FACT: "ids, sizes or dates that cannot be",
 }
 
-Mend = Callable[[], str]
-
 
 def problems_of(
     store: Store, now: Callable[[], Moment], watched: Watched, *, photos: bool
@@ -83,21 +82,19 @@ def _problems_of_rows(store: Store, moment: Moment, rows: _Rows) -> Iterator[Pro
             advice, mend = "try again; else put a copy in its place", None
         else:
             advice = f"takes them out; {EMBEDS_AGAIN}"
-            mend = _taking_out(moment, list(rows.unreadable))
+            mend = partial(_take_out, moment, list(rows.unreadable))
         yield Problem.found("damage", what, rows.lost, advice, mend)
     for kind, ids in rows.bad.items():
         what = f"{len(ids):,} photos with {_FAULTS[kind]} ({examples(rows.names[kind])})"
-        advice = f"removes them; {EMBEDS_AGAIN}"
-        yield Problem.found(kind, what, len(ids), advice, _removing(store, ids))
-    if rows.repeated:
-        count = len(rows.repeated)
+        mend = partial(_remove, store, ids)
+        yield Problem.found(kind, what, len(ids), f"removes them; {EMBEDS_AGAIN}", mend)
+    if count := len(rows.repeated):
         what = f"{count:,} rows that share an id or a path with another"
-        advice = "keeps the newest of each"
-        mend = _keeping_newest(store, moment, rows.repeated)
-        yield Problem.found("repeated", what, count, advice, mend)
+        mend = partial(_keep_newest, store, moment, rows.repeated)
+        yield Problem.found("repeated", what, count, "keeps the newest of each", mend)
     if (said_next_id(moment.dataset) or 1) <= rows.largest_id:
         what = f"ids up to {rows.largest_id:,} are taken and may be given again"
-        mend = _raising_mark(store, rows.largest_id)
+        mend = partial(_raise_mark, store, rows.largest_id)
         yield Problem.found("ids", what, 1, "keeps them from that", mend)
 
 
@@ -116,65 +113,52 @@ def _notes(moment: Moment) -> Iterator[Problem]:
 
 def _leftovers(path: Path) -> Iterator[Problem]:
     half = path.with_name(path.name + PART)
-    if is_remote(path) or not half.exists():
-        return
-
-    def mend() -> str:
-        shutil.rmtree(half)
-        return "removed"
-
-    what = f"half a copy that a killed process left ({one_line(half.name)})"
-    yield Problem.found("leftovers", what, 1, "removes it", mend)
+    if not is_remote(path) and half.exists():
+        what = f"half a copy that a killed process left ({one_line(half.name)})"
+        yield Problem.found("leftovers", what, 1, "removes it", partial(_remove_half, half))
 
 
 # Mending
 
 
-def _taking_out(moment: Moment, fragments: list[int]) -> Mend:
-    def mend() -> str:
-        operation = LanceOperation.Update(
-            removed_fragment_ids=fragments, updated_fragments=[], new_fragments=[]
-        )
-        with told(moment.path):
-            LanceDataset.commit(moment.dataset, operation, read_version=moment.version)
-        return f"taken out; {EMBEDS_AGAIN}"
-
-    return mend
+def _take_out(moment: Moment, fragments: list[int]) -> str:
+    operation = LanceOperation.Update(
+        removed_fragment_ids=fragments, updated_fragments=[], new_fragments=[]
+    )
+    with told(moment.path):
+        LanceDataset.commit(moment.dataset, operation, read_version=moment.version)
+    return f"taken out; {EMBEDS_AGAIN}"
 
 
-def _removing(store: Store, ids: list[int]) -> Mend:
-    def mend() -> str:
-        with store.open(store.path, writable=True) as now:
-            now.commit([], remove=ids)
-        return f"removed; {EMBEDS_AGAIN}"
-
-    return mend
+def _remove(store: Store, ids: list[int]) -> str:
+    with store.open(store.path, writable=True) as now:
+        now.commit([], remove=ids)
+    return f"removed; {EMBEDS_AGAIN}"
 
 
-def _keeping_newest(store: Store, moment: Moment, addresses: list[int]) -> Mend:
-    def mend() -> str:
-        kept: dict[int, NewPhoto] = {}
-        paths: set[bytes] = set()
-        with told(moment.path):
-            for (number,), (photo,) in _rows_at(moment, addresses):
-                if number not in kept and os.fsencode(photo.path) not in paths:
-                    kept[number] = photo
-                    paths.add(os.fsencode(photo.path))
-        ids = sorted(kept)
-        with store.open(store.path, writable=True) as now:
-            now.put_with_ids(Block(ids, [kept[number] for number in ids]))  # replaces the others
-        return f"kept {len(ids):,}"
-
-    return mend
+def _keep_newest(store: Store, moment: Moment, addresses: list[int]) -> str:
+    kept: dict[int, NewPhoto] = {}
+    paths: set[Path] = set()
+    with told(moment.path):
+        for (number,), (photo,) in _rows_at(moment, addresses):
+            if number not in kept and photo.path not in paths:
+                kept[number] = photo
+                paths.add(photo.path)
+    ids = sorted(kept)
+    with store.open(store.path, writable=True) as now:
+        now.put_with_ids(Block(ids, [kept[number] for number in ids]))  # replaces the others
+    return f"kept {len(ids):,}"
 
 
-def _raising_mark(store: Store, largest: int) -> Mend:
-    def mend() -> str:
-        with store.open(store.path, writable=True) as now:
-            now.spare_ids(largest)
-        return "done"
+def _raise_mark(store: Store, largest: int) -> str:
+    with store.open(store.path, writable=True) as now:
+        now.spare_ids(largest)
+    return "done"
 
-    return mend
+
+def _remove_half(half: Path) -> str:
+    shutil.rmtree(half)
+    return "removed"
 
 
 # Looking

@@ -380,11 +380,6 @@ def write_rows(path: Path, dataset: LanceDataset, rows: pa.Table) -> list[Fragme
         return list(write_fragments(rows, dataset, schema=rows.schema))
 
 
-def anchor_of(dataset: LanceDataset) -> int | None:
-    """The number of the oldest fragment, which every change names; None of an empty dataset."""
-    return min((each.fragment_id for each in dataset.get_fragments()), default=None)
-
-
 def change(
     dataset: LanceDataset, new: Sequence[FragmentMetadata], gone: pa.Table
 ) -> LanceOperation.BaseOperation:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from lance import LanceDataset
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from msedge.blas_threads import one_blas_thread
 from msedge.search.filters import Filters, condition
@@ -27,11 +26,8 @@ from msedge.search.photo import (
     LARGEST_ID,
     Block,
     Ids,
-    NewPhoto,
     Photo,
-    Place,
     check_finite,
-    stored_path,
 )
 from msedge.search.ranking import Candidates, Embeddings, aim_for, blends, nearest, unit_vectors
 from msedge.search.stores.lance.dataset import (
@@ -118,29 +114,6 @@ class Moment:
         """The ids ``(M,)`` of the photos that match, rising."""
         return np.sort(self.table(["id"], _condition(filters))["id"].to_numpy())
 
-    def id_at(self, path: Path) -> int | None:
-        """The id of the photo of an absolute path; None where there is none."""
-        where = f"path = {literal(stored_path(path))}"
-        return min(self.table(["id"], where)["id"].to_pylist(), default=None)
-
-    def with_content(self, content_hash: str) -> NewPhoto | None:
-        """The photo of the lowest id among those of some content; None without one."""
-        where = f"content_hash = {literal(content_hash)}"
-        rows = self.table([*FACTS, "vector"], where).sort_by("id").slice(0, 1)
-        return next(iter(block_of(rows, self.dim).photos), None)
-
-    def folders(self) -> list[tuple[Path, int]]:
-        """The folders that photos lie in, sorted, and how many lie directly in each."""
-        paths = self.table(["path"])["path"].to_pylist()
-        counts = Counter(os.path.dirname(path) for path in paths)  # noqa: PTH120
-        return [(Path(os.fsdecode(folder)), count) for folder, count in sorted(counts.items())]
-
-    def places(self) -> dict[str, Place]:
-        """What is known of every path (as text), to compare with the files that are there."""
-        rows = self.table(["path", *Place._fields])
-        columns = (column.to_pylist() for column in rows.columns)
-        return {os.fsdecode(path): Place(*rest) for path, *rest in zip(*columns, strict=True)}
-
     def blocks(self, rows: int) -> Iterator[Block]:
         """Everything, so many photos at a time, by rising id."""
         columns = there(self.dataset, [*FACTS, "vector"])
@@ -211,8 +184,7 @@ class InMemory:
         return ids, self._resident.rows[rows_of(self._resident.ids, ids)]
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(BaseModel):
     """How an index is asked, and how good its answers were when that was chosen.
 
     Attributes:
@@ -227,19 +199,21 @@ class Tuning:
         seconds: that building took.
     """
 
-    kind: str
-    partitions: int
-    probes: int
-    refine: int
-    recall: float
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kind: str = INDEX_KIND
+    partitions: int = Field(gt=0, lt=_MOST)
+    probes: int = Field(default=1, gt=0, lt=_MOST)
+    refine: int = Field(default=1, gt=0, lt=_MOST)
+    recall: float = 0.0
     wanted: float
-    queries: int
-    photos: int
-    seconds: float
+    queries: int = Field(ge=0, lt=_MOST)
+    photos: int = Field(ge=0, lt=_MOST)
+    seconds: float = 0.0
 
     def setting(self) -> dict[str, str]:
         """What the dataset's configuration says of it."""
-        return {_TUNING: json.dumps(asdict(self))}
+        return {_TUNING: self.model_dump_json()}
 
 
 class Scanned:
@@ -329,18 +303,9 @@ def read_tuning(moment: Moment) -> Tuning | None:
     if words is None or index_of(moment) is None:
         return None
     try:
-        tuning = Tuning(**json.loads(words))
-    except (ValueError, TypeError, RecursionError):
+        return Tuning.model_validate_json(words)
+    except ValidationError:
         return None
-    wholes = (tuning.partitions, tuning.probes, tuning.refine, tuning.queries, tuning.photos)
-    reals = (tuning.recall, tuning.wanted, tuning.seconds)
-    usable = (
-        all(type(number) is int and 0 <= number < _MOST for number in wholes)
-        and all(type(number) in (int, float) for number in reals)
-        and min(tuning.partitions, tuning.probes, tuning.refine) > 0
-        and isinstance(tuning.kind, str)
-    )
-    return tuning if usable else None
 
 
 def tune(moment: Moment, partitions: int, recall: float, photos: int) -> Tuning:
@@ -355,20 +320,21 @@ def tune(moment: Moment, partitions: int, recall: float, photos: int) -> Tuning:
     queries = _sample(moment)
     exact = Scanned(moment, None)
     truth = [set(exact.nearest(each, _FIRST, None).ids.tolist()) for each in queries]
-    tuning = Tuning(INDEX_KIND, partitions, 1, 1, 0.0, recall, len(queries), photos, 0.0)
+    tuning = Tuning(partitions=partitions, wanted=recall, queries=len(queries), photos=photos)
     while True:
         asked = Scanned(moment, tuning)
         found = [
             truth[at] & set(asked.nearest(each, _FIRST, None).ids.tolist())
             for at, each in enumerate(queries)
         ]
-        tuning = replace(tuning, recall=sum(map(len, found)) / sum(map(len, truth)))
+        share = sum(map(len, found)) / sum(map(len, truth))
+        tuning = tuning.model_copy(update={"recall": share})
         if tuning.recall >= aim_for(recall):
             return tuning
         if tuning.probes < partitions:
-            tuning = replace(tuning, probes=min(2 * tuning.probes, partitions))
+            tuning = tuning.model_copy(update={"probes": min(2 * tuning.probes, partitions)})
         elif tuning.refine < _MOST_REFINED:
-            tuning = replace(tuning, refine=2 * tuning.refine)
+            tuning = tuning.model_copy(update={"refine": 2 * tuning.refine})
         else:
             return tuning
 

@@ -8,10 +8,12 @@ beside SQLite, in the other files of that folder.
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -32,12 +34,12 @@ from msedge.search.stores.lance.checks import problems_of
 from msedge.search.stores.lance.dataset import (
     FACTS,
     NEXT_ID,
-    anchor_of,
     block_of,
     bring_up_to_date,
     change,
     is_conflict,
     is_up_to_date,
+    literal,
     matching,
     next_id,
     open_dataset,
@@ -232,7 +234,8 @@ class LanceStore(Store):
 
     def id_at(self, path: Path) -> int | None:
         """The id of the photo of an absolute path; None where there is none."""
-        return self.now().id_at(path)
+        where = f"path = {literal(stored_path(path))}"
+        return min(self.now().table(["id"], where)["id"].to_pylist(), default=None)
 
     def places(self) -> dict[str, Place]:
         """What is known of every path (as text), to compare with the files that are there.
@@ -241,15 +244,21 @@ class LanceStore(Store):
         """
         moment = self.now(afresh=True)
         self._known = moment.version
-        return moment.places()
+        columns = moment.table(["path", *Place._fields]).columns
+        rows = zip(*(column.to_pylist() for column in columns), strict=True)
+        return {os.fsdecode(path): Place(*rest) for path, *rest in rows}
 
     def with_content(self, content_hash: str) -> NewPhoto | None:
         """A photo of some content, with its vector: that of the lowest id; None without one."""
-        return self.now().with_content(content_hash)
+        where = f"content_hash = {literal(content_hash)}"
+        rows = self.now().table([*FACTS, "vector"], where).sort_by("id").slice(0, 1)
+        return next(iter(block_of(rows, self.model.dim).photos), None)
 
     def folders(self) -> list[tuple[Path, int]]:
         """The folders that photos lie in, sorted, and how many lie directly in each."""
-        return self.now().folders()
+        paths = self.now().table(["path"])["path"].to_pylist()
+        counts = Counter(os.path.dirname(path) for path in paths)  # noqa: PTH120
+        return [(Path(os.fsdecode(folder)), count) for folder, count in sorted(counts.items())]
 
     def notes(self) -> dict[str, str]:
         """All texts that were noted in the gallery, by their names; a copy takes them over."""
@@ -273,38 +282,38 @@ class LanceStore(Store):
     ) -> None:
         """Change photos in one commit, which happens whole or not at all."""
         self._check_writable()
-        places = [row_of(photo, self.model.dim)[0] for photo in put]
-        moves = [(int(number), stored_path(path), path, int(at)) for number, path, at in move]
+        dim = self.model.dim
+        puts = {row_of(photo, dim)[0]: photo for photo in put}
+        moves = {int(number): (path, int(mtime_ns)) for number, path, mtime_ns in move}
+        removed = set(map(int, remove))
+        leaving = removed | moves.keys()
+        paths = {*puts, *(stored_path(path) for path, _ in moves.values())}
         spare: list[int] = []  # ids that were reserved for new photos, also for the next try
 
         def plan(dataset: LanceDataset) -> LanceOperation.BaseOperation | None:
-            moved = [number for number, *_ in moves]
-            gone = matching(
-                dataset,
-                ["id", "path"],
-                ids=[*map(int, remove), *moved],
-                paths=[*(place for _, place, *_ in moves), *places],
-            )
-            state = _State(gone, block_of(matching(dataset, [*FACTS, "vector"], ids=moved), dim))
-            for number in remove:
-                state.leave(int(number))
-            for each in moves:
-                state.move(*each)
-            missing = len(set(places) - set(state.ids)) - len(spare)
+            gone = matching(dataset, ["id", "path"], ids=leaving, paths=paths)
+            touched = zip(gone["id"].to_pylist(), gone["path"].to_pylist(), strict=True)
+            known = {place: number for number, place in touched if number not in leaving}
+            block = block_of(matching(dataset, [*FACTS, "vector"], ids=moves), dim)
+            new = {
+                stored_path(moves[number][0]): (number, _moved(photo, *moves[number]))
+                for number, photo in zip(*block, strict=True)
+                if number not in removed
+            }
+            missing = len(puts.keys() - new.keys() - known.keys()) - len(spare)
             if missing > 0:
                 first = self.reserve_ids(missing)
                 spare.extend(range(first, first + missing))
             unused = iter(spare)
-            for place, photo in zip(places, put, strict=True):
-                state.put(state.ids[place] if place in state.ids else next(unused), place, photo)
-            if not state.new and not gone.num_rows:
+            for place, photo in puts.items():
+                number = new[place][0] if place in new else known.get(place)
+                new[place] = next(unused) if number is None else number, photo
+            if not new and not gone.num_rows:
                 return None
-            numbers = sorted(state.new)
-            rows = table_of(Block(numbers, [state.new[number] for number in numbers]), dim)
-            return change(dataset, write_rows(self.path, dataset, rows), gone)
+            block = Block([each for each, _ in new.values()], [each for _, each in new.values()])
+            return change(dataset, write_rows(self.path, dataset, table_of(block, dim)), gone)
 
-        dim = self.model.dim
-        if put or move or len(remove):
+        if paths or removed:
             self._settle(plan)
 
     def put_with_ids(self, block: Block) -> None:
@@ -335,12 +344,13 @@ class LanceStore(Store):
         self._check_writable()
         self._settle(lambda _: _setting({_NOTE + name: text}))
 
-    def take_over(self, other: Path) -> None:  # noqa: ARG002
+    def successor(self, model: Model) -> Self:  # noqa: ARG002
         """Refuse: a dataset is put in another's place by whoever keeps the folder or bucket."""
-        raise ConfigError(
-            "--rebuild is not for a Lance dataset: index into another dataset with --gallery "
-            "OTHER.lance, and put it in the place of this one"
-        )
+        raise _no_rebuilding()
+
+    def take_over(self, other: Path) -> None:  # noqa: ARG002
+        """Refuse, as :meth:`successor` does."""
+        raise _no_rebuilding()
 
     @classmethod
     def write_apart(cls, path: Path, dim: int, block: Block) -> list[str]:
@@ -532,12 +542,19 @@ class LanceStore(Store):
         bytes_before, waiting = self._bytes(), unindexed(moment)
         fragments = len(moment.dataset.get_fragments())
         watched.progress("putting fragments together")
-        self._upkeep(_put_together)
-        if _may_shrink(self.now(afresh=True).dataset):
+        self._upkeep(
+            lambda dataset: dataset.optimize.compact_files(
+                excluded_fragment_ids=sorted(each.fragment_id for each in dataset.get_fragments())[
+                    :1
+                ]
+            )
+        )
+        left = self.now(afresh=True).dataset.get_fragments()
+        if len(left) > 1 or any(each.num_deletions for each in left):
             # The oldest fragment, which every change of photos names: only while nobody changes any
             self._came_through(lambda dataset: dataset.optimize.compact_files())
         watched.progress("bringing the indices up to date")
-        self._upkeep(_index_the_new)
+        self._upkeep(lambda dataset: dataset.optimize.optimize_indices())
         watched.progress("removing old versions")
         with told(self.path):
             removed = self._own_dataset().cleanup_old_versions(
@@ -586,7 +603,7 @@ class LanceStore(Store):
                 dataset.create_scalar_index(column, "BTREE", replace=True)
         watched.progress("measuring how much is found")
         tuned = tune(self.now(afresh=True), partitions, recall, photos)
-        tuned = replace(tuned, seconds=time.monotonic() - begun)
+        tuned = tuned.model_copy(update={"seconds": time.monotonic() - begun})
         self._settle(lambda _: _setting(tuned.setting()))
 
     def index_state(self) -> IndexState | None:
@@ -604,11 +621,7 @@ class LanceStore(Store):
             behind=unindexed(moment),
             seconds=tuning.seconds,
             bytes_a_vector=index_of(moment).total_size_bytes / max(tuning.photos, 1),
-            parameters={
-                "partitions": tuning.partitions,
-                "probes": tuning.probes,
-                "refine": tuning.refine,
-            },
+            parameters=tuning.model_dump(include={"partitions", "probes", "refine"}),
         )
 
     def is_index_due(self, least: int = APPROXIMATE_FROM) -> bool:  # noqa: ARG002
@@ -656,45 +669,11 @@ class LanceStore(Store):
         return True
 
 
-class _State:
-    """The rows that a change touches, as they become: none of the old ones stays.
-
-    Attributes:
-        ids: of the photos that are there, by their stored path.
-        new: the photos to be written, by id.
-    """
-
-    def __init__(self, touched: pa.Table, moved: Block) -> None:
-        self._places = dict(
-            zip(*(touched[name].to_pylist() for name in ("id", "path")), strict=True)
-        )
-        self._moved = dict(zip(*moved, strict=True))
-        self.ids = {place: number for number, place in self._places.items()}
-        self.new: dict[int, NewPhoto] = {}
-
-    def leave(self, number: int) -> None:
-        """Let a photo vanish, if it is there."""
-        place = self._places.pop(number, None)
-        if place is not None and self.ids.get(place) == number:
-            del self.ids[place]
-        self.new.pop(number, None)
-
-    def move(self, number: int, place: bytes, path: Path, mtime_ns: int) -> None:
-        """Say that a photo lies elsewhere; whatever lay there goes."""
-        if self.ids.get(place, number) != number:
-            self.leave(self.ids[place])
-        photo = self.new.get(number, self._moved.get(number))
-        if number not in self._places or photo is None:
-            return
-        # A photo without a date of its own is dated by its file, and follows it.
-        follows = photo.taken == photo.mtime_ns / 1e9
-        taken = mtime_ns / 1e9 if follows else photo.taken
-        self.put(number, place, replace(photo, path=path, mtime_ns=mtime_ns, taken=taken))
-
-    def put(self, number: int, place: bytes, photo: NewPhoto) -> None:
-        """Let a photo be there; its place is free, or its own."""
-        self.leave(number)
-        self._places[number], self.ids[place], self.new[number] = place, number, photo
+def _moved(photo: NewPhoto, path: Path, mtime_ns: int) -> NewPhoto:
+    # A photo without a date of its own is dated by its file, and follows it.
+    follows = photo.taken == photo.mtime_ns / 1e9
+    taken = mtime_ns / 1e9 if follows else photo.taken
+    return replace(photo, path=path, mtime_ns=mtime_ns, taken=taken)
 
 
 def _stream(source: Store, place: Path, watched: Watched) -> Digest:
@@ -723,24 +702,15 @@ def _stream(source: Store, place: Path, watched: Watched) -> Digest:
     return digest
 
 
+def _no_rebuilding() -> ConfigError:
+    return ConfigError(
+        "--rebuild is not for a Lance dataset: index into another dataset with --gallery "
+        "OTHER.lance, and put it in the place of this one"
+    )
+
+
 def _setting(said: dict[str, str]) -> LanceOperation.BaseOperation:
     return LanceOperation.UpdateConfig(config_updates=LanceOperation.UpdateMap({**said}))
-
-
-def _put_together(dataset: LanceDataset) -> None:
-    anchor = anchor_of(dataset)
-    dataset.optimize.compact_files(excluded_fragment_ids=[] if anchor is None else [anchor])
-
-
-def _may_shrink(dataset: LanceDataset) -> bool:
-    """Whether compacting with the oldest fragment would do more than without."""
-    fragments = dataset.get_fragments()
-    return len(fragments) > 1 or any(each.num_deletions for each in fragments)
-
-
-def _index_the_new(dataset: LanceDataset) -> None:
-    if dataset.describe_indices():
-        dataset.optimize.optimize_indices()
 
 
 def _wait(tried: int) -> None:
