@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from msedge.search.approximate.about import About
 from msedge.search.approximate.build import build
-from msedge.search.approximate.index import ApproximateIndex
+from msedge.search.approximate.index import About, ApproximateIndex
 from msedge.search.candidates import unit_vectors
 from msedge.search.gallery_rows import Model
 from msedge.search.ranking import nearest

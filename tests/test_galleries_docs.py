@@ -15,7 +15,7 @@ from kept_galleries import beside, make, photos
 from msedge.cli.app import app
 from msedge.cli.extras import EXTRAS
 from msedge.cli.search import search_command
-from msedge.search.approximate.plan import Kind
+from msedge.search.approximate.index import Kind
 from msedge.search.approximate_due import APPROXIMATE_FROM
 from msedge.search.approximate_view import SUFFIX
 from msedge.search.lance.upkeep import KEPT

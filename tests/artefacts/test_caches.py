@@ -16,8 +16,7 @@ import pytest
 from approximate_galleries import built, clustered
 from hostile_artefacts import TRIED, Case, cut_short, held_to_it, of_others, refusal, turned, wiped
 from kept_galleries import MODEL, make, photos, unit
-from msedge.search.approximate.about import NAME, read_about
-from msedge.search.approximate.index import ApproximateIndex
+from msedge.search.approximate.index import NAME, ApproximateIndex, read_about
 from msedge.search.approximate_view import folder_of, index_beside
 from msedge.search.gallery_file import GalleryFile
 from msedge.search.thumbnail_cache import ThumbnailCache

@@ -220,8 +220,8 @@ def marker(content: bytes) -> None:
 
 def approximate(content: bytes) -> None:
     """``about.json`` of an approximate index."""
-    from msedge.search.approximate.about import NAME, read_about
-    from msedge.search.approximate.vector_files import sweep
+    from msedge.search.approximate.build import sweep
+    from msedge.search.approximate.index import NAME, read_about
 
     folder = written(f"approximate/{NAME}", content).parent
     (folder / "ids").write_bytes(b"12345678")

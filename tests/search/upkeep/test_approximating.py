@@ -8,7 +8,7 @@ import pytest
 
 from kept_galleries import beside, make, photo, photos
 from msedge.errors import ConfigError, DataError
-from msedge.search.approximate.vector_files import sole_builder
+from msedge.search.approximate.build import sole_builder
 from msedge.search.approximate_view import folder_of, index_beside
 from msedge.search.gallery_file import GalleryFile
 from msedge.search.upkeep.approximating import build_approximate

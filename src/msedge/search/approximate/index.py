@@ -1,31 +1,92 @@
-"""An approximate index on disk, opened: nothing is read until it is searched.
+"""An approximate index on disk: what it says of itself, opening it, and searching it.
 
-Tested in ``tests/search/approximate/test_index.py``.
+Candidates come from a compressed structure of faiss and are ranked again, exactly, from float16
+vectors as the gallery holds them; both are memory-mapped. faiss has a refinement of its own,
+``IndexRefine``, which is not used: it ranks in float32, ties as they come, where answers here are
+those of :func:`msedge.search.ranking.nearest` to the last bit, ties by rising row.
+
+The files carry a token in their names, and ``about.json`` names them. It is replaced in one step
+when all of them are there: at any moment the folder holds one whole index, whatever was killed.
+
+Refinement from stored vectors: Jegou et al., Searching in one billion vectors: re-rank with source
+coding (ICASSP 2011). Tested in ``tests/search/approximate/test_index.py`` and ``test_damage.py``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
-import faiss
+import faiss as typed_faiss
 import numpy as np
 import numpy.typing as npt
 
+from msedge.data.images import one_line
 from msedge.errors import DataError
-from msedge.search.approximate.about import NAME, About, read_about, unusable
-from msedge.search.approximate.effort import Effort
-from msedge.search.approximate.plan import padded
-from msedge.search.approximate.reranking import Vectors
-from msedge.search.approximate.searcher import Searcher
+from msedge.quoting import plain
+from msedge.search.candidates import unit_vectors
 from msedge.search.encoder import Embeddings
 from msedge.search.gallery_rows import STORED_VECTOR
 from msedge.search.ranking import Positions, Similarities
 from msedge.search.store import Ids
+from msedge.storage import atomic_path
 
-_ID = np.dtype("<i8")
-_ATTEMPTS = 5
+faiss: Any = typed_faiss  # the stubs that come with it do not know what it can do
+
+NAME = "about.json"
+FORMAT = 1  # rises when an older release could not read what is written
+STORED_ID = np.dtype("<i8")
+MEASURED_AT = 20  # photos are asked for where recall is measured
+EXACT_ROWS = 4000  # up to which all of them are ranked: some milliseconds
+GRAPH_OF_CENTRES_FROM = 1024  # lists; the centres of fewer are compared one by one
+COARSE_BEAM = 64  # of that graph, at least
+
+_OPENINGS = 4  # while others are built in its place
+_LONGEST = 1 << 16  # bytes of what it says
+_WHOLE = 1 << 20  # bytes up to which a file is summed whole
+_PAGE, _PAGES = 4096, 64  # bytes, and how many are summed of a larger one
+_WIDER_FOR_MORE = 0.25  # power of the ranks; see benchmarks/ann.py, recall@500
+_DEEPER_FOR_MORE = 2  # candidates for every photo wanted beyond the first 20
+_WIDER_AGAIN = 4
+_NEARLY_ALL = 0.9  # share of the rows that count, above which they lie everywhere
+_MANY = 8  # a walk to every eighth photo takes longer than ranking all of them
+_BLOCK = 4096  # rows that are ranked again at a time
+# A table does what `astype` does in half the time; 256 KB that stay in the cache.
+_SINGLE = np.arange(65_536, dtype=np.uint16).view(np.float16).astype(np.float32)
+
+Kind = Literal["hnsw", "ivf-sq", "ivf-pq"]
+Vectors = npt.NDArray[np.float16]
+Found = tuple[Positions, Similarities]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an index says of itself.
+
+    Its parameters: ``lists`` that it has, 0 for a graph; and where 20 photos are wanted, ``width``,
+    the lists looked into or the beam of the walk, and ``depth``, the candidates ranked again.
+    """
+
+    gallery: str | None  # its identity; None where it has none
+    version: int  # of the gallery, when its vectors were read
+    fingerprint: str  # of the model that made them
+    dim: int  # width of the vectors
+    count: int
+    kind: Kind
+    parameters: Mapping[str, int]
+    recall_wanted: float  # share of the true first 20 photos that a search was to find
+    recall_measured: float  # below what was wanted where that could not be had
+    sample: int  # queries that this was measured with; 0 where nothing was to be measured
+    seconds: float  # that building took
+    bytes: int  # of the structure in memory; the float16 vectors stay on disk
+    faiss: str  # release that built it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,52 +99,59 @@ class ApproximateIndex:
         about: what it says of itself.
         ids: of the photos, rising, ``(N,)``, memory-mapped.
         vectors: in that order, as the gallery holds them, ``(N, dim)``, float16, memory-mapped.
+        structure: of faiss, whose rows they are.
     """
 
     about: About
     ids: Ids
     vectors: Vectors
-    _searcher: Searcher
+    structure: Any
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Map what :func:`~msedge.search.approximate.build.build` wrote.
+        """Map what :func:`~msedge.search.approximate.build.build` wrote; nothing is read yet.
 
         Raises:
             DataError: it is missing, damaged or of a newer format.
         """
-        for attempt in range(_ATTEMPTS):
+        for _ in range(_OPENINGS):
             before = _stamp(folder)
             try:
                 return cls._open(folder)
             except DataError:
                 # Another may have been built in its place while this one was being opened.
-                if _stamp(folder) == before or attempt == _ATTEMPTS - 1:
+                if _stamp(folder) == before:
                     raise
-        raise AssertionError("unreachable")
+        return cls._open(folder)
 
     @classmethod
     def _open(cls, folder: Path) -> Self:
         about, files = read_about(folder)
         try:
-            ids = mapped(files["ids"], _ID, (about.count,))
+            ids = mapped(files["ids"], STORED_ID, (about.count,))
             vectors = mapped(files["vectors"], STORED_VECTOR, (about.count, about.dim))
-            structure = read_structure(files["structure"])
-            if min(about.parameters["width"], about.parameters["depth"]) < 1:
-                raise ValueError("it is searched with nothing")
+            structure = faiss.read_index(str(files["structure"]), faiss.IO_FLAG_MMAP_IFC)
         except (KeyError, OSError, ValueError, TypeError, RuntimeError) as error:
-            raise unusable(folder, "a file of it is damaged") from error
-        if (structure.ntotal, structure.d) != (about.count, padded(about.dim)):
-            raise unusable(folder, "its files do not belong together")
-        return cls(about, ids, vectors, Searcher(structure, vectors))
+            raise _unusable(folder, "a file of it is damaged") from error
+        if (structure.ntotal, structure.d) != (about.count, about.dim + -about.dim % 4):
+            raise _unusable(folder, "its files do not belong together")
+        return cls(about, ids, vectors, structure)
 
-    def nearest(
-        self, query: Embeddings, k: int, *, allowed: npt.NDArray[np.bool_] | None = None
-    ) -> tuple[Positions, Similarities]:
+    @property
+    def is_graph(self) -> bool:
+        """Whether photos are found by walking a graph, rather than in lists."""
+        return not hasattr(self.structure, "nlist")
+
+    @property
+    def full_width(self) -> int:
+        """The width with which everything is looked at."""
+        return max(1, len(self.vectors) if self.is_graph else self.structure.nlist)
+
+    def nearest(self, query: Embeddings, k: int, *, allowed: Mask | None = None) -> Found:
         """The first ``k`` rows by falling cosine similarity, ties by rising row.
 
-        Which rows are candidates is approximate; their similarities and order are exact. Where at
-        most some thousand rows count, so is everything.
+        Which rows are candidates is approximate, unless no more than some thousand rows count;
+        their similarities and order are exact.
 
         Args:
             query: a unit vector ``(dim,)``.
@@ -94,23 +162,157 @@ class ApproximateIndex:
             Rows ``(n,)`` and their similarities ``(n,)`` in [-1, 1], where ``n`` is the smaller of
             ``k`` and the number of rows that count.
         """
-        parameters = self.about.parameters
-        effort = Effort(parameters["width"], parameters["depth"])
-        return self._searcher.nearest(query, k, effort, allowed)
+        count = len(self.vectors)
+        counting = count if allowed is None else int(np.count_nonzero(allowed))
+        if counting == count:
+            allowed = None
+        k = min(k, counting)
+        if counting > max(EXACT_ROWS, k):
+            if allowed is None or not self.is_graph:
+                found = self._looked_up(query, k, counting, allowed)
+            else:
+                found = self._walked(query, k, counting, allowed)
+            if len(found[0]) == k:
+                return found
+        rows = np.arange(count) if allowed is None else np.flatnonzero(allowed)
+        return _nearest_of(self.vectors, rows, query, k)
+
+    def _looked_up(self, query: Embeddings, k: int, counting: int, allowed: Mask | None) -> Found:
+        """What some lists hold, or a walk; fewer than ``k`` where all of it holds fewer."""
+        bits = None if allowed is None else np.packbits(allowed, bitorder="little")
+        share, most = counting / len(self.vectors), self.full_width
+        width, depth = self._effort(k, k / share)
+        width, depth = min(width, most), min(max(depth, k), counting)
+        found: Found | None = None
+        while True:
+            rows = self._candidates(query, width, depth, bits)
+            before, found = found, _nearest_of(self.vectors, rows, query, k)
+            full = len(found[0]) == k
+            # What counts may lie far from the query: then the first lists that hold some of it
+            # need not hold the nearest. Where four times as many find nothing else, they do.
+            settled = share >= _NEARLY_ALL or (before and np.array_equal(before[0], found[0]))
+            if (full and settled) or width == most:
+                return found
+            width = min(_WIDER_AGAIN * width, most)
+
+    def _walked(self, query: Embeddings, k: int, counting: int, allowed: Mask) -> Found:
+        """What a graph finds; fewer than ``k`` where what counts is seldom near.
+
+        A walk that sees only what counts ends where that begins, far from the nearest of it. So it
+        sees everything, and what counts of that is kept.
+        """
+        count = len(self.vectors)
+        among = math.ceil(k * count / counting)
+        width, depth = self._effort(among, among)
+        rows = np.empty(0, np.int64)
+        if depth <= count // _MANY:
+            rows = self._candidates(query, width, depth, None)
+        return _nearest_of(self.vectors, rows[allowed[rows]], query, k)
+
+    def _effort(self, k: int, rank: float) -> tuple[int, int]:
+        """Width and depth for ``k`` photos, the last of which is about so far down all of them."""
+        # Those further down lie in more lists; where few count, no more are to be told apart.
+        width = self.about.parameters["width"] * max(1.0, rank / MEASURED_AT) ** _WIDER_FOR_MORE
+        depth = self.about.parameters["depth"] + _DEEPER_FOR_MORE * max(0, k - MEASURED_AT)
+        return math.ceil(width), depth
+
+    def _candidates(
+        self, query: Embeddings, width: int, depth: int, bits: npt.NDArray[np.uint8] | None
+    ) -> Positions:
+        """Rising rows that may be near a query; at most ``depth`` of those whose bit is set."""
+        structure = self.structure
+        selector = None if bits is None else faiss.IDSelectorBitmap(bits)
+        if self.is_graph:
+            how = faiss.SearchParametersHNSW(efSearch=max(width, depth), sel=selector)
+        else:
+            beam = faiss.SearchParametersHNSW(efSearch=max(COARSE_BEAM, 2 * width))
+            of_centres = structure.nlist >= GRAPH_OF_CENTRES_FROM
+            how = faiss.SearchParametersIVF(
+                nprobe=width, sel=selector, quantizer_params=beam if of_centres else None
+            )
+        # `faiss.contrib.torch_utils`, which pytorch-metric-learning imports, puts another search,
+        # which takes no parameters, in the place of faiss's own.
+        search = getattr(structure, "search_numpy", structure.search)
+        with one_thread():
+            _, found = search(widened(query[None]), depth, params=how)
+        rows = found[0].astype(np.int64)
+        return np.sort(rows[(rows >= 0) & (rows < structure.ntotal)])
+
+
+def read_about(folder: Path) -> tuple[About, dict[str, Path]]:
+    """What there is in a folder, and its files by what they hold, which are whole.
+
+    Raises:
+        DataError: no index, a damaged one, or one of a newer format.
+    """
+    try:
+        content = read_content(folder)
+        if int(content["format"]) > FORMAT:
+            said = plain(content["format"], 20)
+            raise _unusable(folder, f"it is of format {said}, newer than {FORMAT}")
+        about, held = _about_of(content["about"]), {}
+        for what, entry in dict(content["files"]).items():
+            held[what] = folder / Path(entry["name"]).name
+            _check(folder, held[what], entry)
+    except (DataError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise _unusable(folder, f"{NAME} is missing") from error
+    except OSError as error:
+        raise _unusable(folder, f"{NAME} cannot be read") from error
+    except Exception as error:  # whatever a damaged file brings about
+        raise _unusable(folder, f"{NAME} is damaged") from error
+    return about, held
+
+
+def read_content(folder: Path) -> Any:
+    """What ``about.json`` holds, unchecked; any exception where it is missing or damaged."""
+    if not (folder / NAME).is_file():  # opening a pipe would wait for ever
+        raise FileNotFoundError
+    with (folder / NAME).open("rb") as file:
+        text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise ValueError(f"more than {_LONGEST:,} bytes")
+    return json.loads(text)
+
+
+def write_about(folder: Path, about: About, files: Mapping[str, Path]) -> None:
+    """Make ``ids``, ``vectors`` and ``structure`` the index of their folder; DataError if not."""
+    held = {
+        what: {"name": path.name, "bytes": path.stat().st_size, "checksum": _checksum(path)}
+        for what, path in files.items()
+    }
+    content = {"format": FORMAT, "about": asdict(about), "files": held}
+    with atomic_path(folder / NAME) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """An array of a file of exactly that size, read as it is used; ValueError where it is not."""
-    if path.stat().st_size != dtype.itemsize * int(np.prod(shape)):
-        raise ValueError(f"{path} does not hold {shape} of {dtype}")
-    if not np.prod(shape):
-        return np.empty(shape, dtype)  # an empty file cannot be mapped
-    return np.asarray(np.memmap(path, dtype, "r", shape=shape))
+    is_empty = not path.stat().st_size  # and cannot be mapped
+    array = np.empty(0, dtype) if is_empty else np.memmap(path, dtype, "r")
+    return np.asarray(array).reshape(shape)
 
 
-def read_structure(path: Path) -> Any:
-    """A structure of faiss, read as it is used; RuntimeError where it is none."""
-    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+def widened(vectors: Embeddings) -> Embeddings:
+    """Vectors as structures hold them: with zeros up to a multiple of 4 numbers, float32.
+
+    A structure could do so itself (``Pad512,...``), but those of format 1 do not.
+    """
+    if vectors.shape[1] % 4:
+        vectors = np.pad(vectors, ((0, 0), (0, -vectors.shape[1] % 4)))
+    return np.ascontiguousarray(vectors, np.float32)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold faiss to one thread; OpenMP keeps this number for each thread that asks, by itself."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _stamp(folder: Path) -> tuple[int, int] | None:
@@ -119,3 +321,85 @@ def _stamp(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns
+
+
+def _unusable(folder: Path, reason: str) -> DataError:
+    return DataError(
+        f"the approximate index {one_line(folder)} cannot be used ({reason}): delete the folder; "
+        "it will be built again"
+    )
+
+
+def _about_of(said: Mapping[str, Any]) -> About:
+    """What a file says; an error where a value of it is not of its kind."""
+    about = About(**said)
+    effort = about.parameters
+    wholes = [about.version, about.dim, about.count, about.sample, about.bytes, *effort.values()]
+    reals = (about.recall_wanted, about.recall_measured, about.seconds)
+    texts = (about.gallery or "", about.fingerprint, about.kind, about.faiss)
+    if not (
+        all(type(number) is int and 0 <= number < 2**63 for number in wholes)
+        and all(type(number) in (int, float) and math.isfinite(number) for number in reals)
+        and all(type(text) is str for text in texts)
+        and about.kind in get_args(Kind)
+        and min(effort["width"], effort["depth"]) >= 1
+    ):
+        raise ValueError("a value is of another kind")
+    return about
+
+
+def _check(folder: Path, path: Path, entry: Mapping[str, Any]) -> None:
+    name = plain(path.name)
+    try:
+        if not path.is_file():
+            raise FileNotFoundError
+        length, checksum = path.stat().st_size, _checksum(path)
+    except OSError as error:
+        raise _unusable(folder, f"{name} is missing or cannot be read") from error
+    if length != entry["bytes"]:
+        raise _unusable(folder, f"{name} has {length} bytes instead of {int(entry['bytes'])}")
+    if checksum != entry["checksum"]:
+        raise _unusable(folder, f"{name} is not what was written")
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file; of pages spread over it where it is large, so that opening stays quick."""
+    total, length = 0, path.stat().st_size
+    with path.open("rb") as file:
+        if length <= _WHOLE:
+            return zlib.crc32(file.read())
+        for page in range(_PAGES + 1):
+            file.seek((length - _PAGE) * page // _PAGES)
+            total = zlib.crc32(file.read(_PAGE), total)
+    return total
+
+
+def _nearest_of(vectors: Vectors, rows: Positions, query: Embeddings, k: int) -> Found:
+    """The first ``k`` of some rising rows by falling cosine similarity, ties by rising row.
+
+    It stays on the thread that asks: what NumPy hands to a BLAS may end up on several.
+    """
+    single, double = query.astype(np.float32), query.astype(np.float64)
+    if 0 < k < len(rows):
+        scores = np.concatenate([_scores(vectors[block], single) for block in _blocks(rows)])
+        least = np.partition(scores, len(scores) - k)[len(scores) - k]
+        # As in ranking.py, and twice that, since lengths are rounded too.
+        rows = rows[scores >= least - 2 * (vectors.shape[1] + 4) * np.finfo(np.float32).eps]
+    exact = np.concatenate(
+        # A sum along a row depends on nothing but that row.
+        [np.empty(0), *((unit_vectors(vectors[b]) * double).sum(axis=1) for b in _blocks(rows))]
+    )
+    order = np.argsort(-exact, kind="stable")[: max(k, 0)]
+    return rows[order], np.clip(exact[order], -1.0, 1.0)
+
+
+def _blocks(rows: Positions) -> Iterator[Positions]:
+    return (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
+
+
+def _scores(stored: Vectors, query: Embeddings) -> npt.NDArray[np.float32]:
+    vectors = np.take(_SINGLE, stored.view(np.uint16))
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    scores: npt.NDArray[np.float32] = np.einsum("nd,d->n", vectors, query)
+    scores /= np.maximum(lengths, np.float32(1e-12))
+    return scores

@@ -27,7 +27,7 @@ from msedge.search.upkeep.approximate_state import ApproximateState, read_state
 from msedge.search.upkeep.watching import StoppedError, UpkeepWatcher, Watched
 
 if TYPE_CHECKING:
-    from msedge.search.approximate.plan import Kind
+    from msedge.search.approximate.index import Kind
 
 AUTO = "auto"
 _ROWS = 16_384

@@ -108,7 +108,7 @@ def _removing_database(path: Path) -> Callable[[], str]:
 
 def _removing_index(path: Path) -> Callable[[], str]:
     def mend() -> str:
-        from msedge.search.approximate.vector_files import remove_index, sole_builder
+        from msedge.search.approximate.build import remove_index, sole_builder
 
         try:
             with sole_builder(path):
