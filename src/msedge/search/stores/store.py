@@ -248,15 +248,16 @@ class Store(ABC):
         self,
         *,
         put: Sequence[NewPhoto] = (),
-        move: Sequence[tuple[int, Path, int]] = (),
+        move: Sequence[tuple[int, Path, int, int]] = (),
         remove: Sequence[int] = (),
     ) -> None:
         """Change photos in one commit, which happens whole or not at all.
 
         Args:
             put: photos; one whose path is known replaces what was known of it, and keeps its id.
-            move: id, path and ``mtime_ns`` of photos that lie elsewhere now, or were only touched;
-                what is known of that place is replaced.
+            move: id, path, ``size`` and ``mtime_ns`` of photos that lie elsewhere now, or were only
+                touched; what is known of that place is replaced. A photo within a tar or Parquet
+                file has the size of that file, so that it may be another though the content is not.
             remove: ids; they are not given to others.
 
         Raises:

@@ -227,25 +227,25 @@ class SqliteStore(Store):
         self,
         *,
         put: Sequence[NewPhoto] = (),
-        move: Sequence[tuple[int, Path, int]] = (),
+        move: Sequence[tuple[int, Path, int, int]] = (),
         remove: Sequence[int] = (),
     ) -> None:
         """Change photos in one commit: put some, then move some, then remove some."""
         rows = [row_of(photo, self.model.dim) for photo in put]
-        moves = [(number, stored_path(path), mtime_ns) for number, path, mtime_ns in move]
+        moves = [(number, stored_path(path), *state) for number, path, *state in move]
         with self._changing() as connection:
             connection.executemany(
                 f"INSERT INTO photos ({_COLUMNS}, version) VALUES ({_MARKS}, {VERSION_OF_NOW}) "
                 f"{_REPLACING}",
                 rows,
             )
-            for number, place, mtime_ns in moves:
+            for number, place, size, mtime_ns in moves:
                 connection.execute("DELETE FROM photos WHERE path = ? AND id != ?", (place, number))
                 # A photo without a date of its own is dated by its file, and follows it.
                 connection.execute(
-                    "UPDATE photos SET taken = CASE WHEN taken = mtime_ns / 1e9 THEN ?3 / 1e9 "
-                    "ELSE taken END, path = ?2, mtime_ns = ?3 WHERE id = ?1",
-                    (number, place, mtime_ns),
+                    "UPDATE photos SET taken = CASE WHEN taken = mtime_ns / 1e9 THEN ?4 / 1e9 "
+                    "ELSE taken END, path = ?2, size = ?3, mtime_ns = ?4 WHERE id = ?1",
+                    (number, place, size, mtime_ns),
                 )
             _delete(connection, remove)
 
