@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 import msedge
 from msedge.server.app import create_app
@@ -91,6 +93,9 @@ def test_read(golden, client, steady, folder, path):
     found = {name: answer.headers.get(name) for name in headers} | {"status": answer.status_code}
     if answer.headers["content-type"] == "application/json":
         found["answer"] = steady(answer.json(), folder)
+    if answer.headers["content-type"] == "image/jpeg":
+        with Image.open(io.BytesIO(answer.content)) as picture:
+            found["picture"] = [*picture.size, len(answer.content)]
     golden.entry("api.json", f"GET {path}", found)
 
 

@@ -269,6 +269,26 @@ class TestWriting:
         assert {hit["id"] for hit in before} - {hit["id"] for hit in after} == {12, 13, 14}
         assert sum(1 + len(hit["copies"]) for hit in after) == 10
 
+    @pytest.mark.parametrize("way", [(), ("copy.msedge",), ("copy.lance", "back.msedge")])
+    def test_ids_are_never_given_again(self, type_in, drawn_photos, tmp_path, name, way):
+        """Nor by a copy: who remembers a photo by its id must not be shown another."""
+        path = unpacked(name, tmp_path)
+        photos = drawn_photos(tmp_path / "photos")
+        index = ("index", photos, "--json", "--gallery")
+        type_in(*index, path).document()
+        kept = (photos / "fish" / "fish 1.jpg").read_bytes()
+        for photo in (photos / "fish").iterdir():
+            photo.unlink()
+        assert type_in(*index, path).document()["removed"] == 4
+        for target in way:
+            assert type_in("gallery", "copy", path, tmp_path / target).status == 0
+            path = tmp_path / target
+        (photos / "fish" / "fish 1.jpg").write_bytes(kept)
+        assert type_in(*index, path).document()["new"] == 1
+        with msedge.Gallery.open(path) as gallery:
+            ids = {hit.photo.id for hit in gallery.similar(1, collapse=False)}
+        assert ids == {1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 16}
+
     def test_upkeep(self, type_in, tmp_path, name):
         path = unpacked(name, tmp_path)
         assert type_in("gallery", "compact", path).status == 0
