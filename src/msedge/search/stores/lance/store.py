@@ -277,43 +277,44 @@ class LanceStore(Store):
         self,
         *,
         put: Sequence[NewPhoto] = (),
-        move: Sequence[tuple[int, Path, int]] = (),
+        move: Sequence[tuple[int, Path, int, int]] = (),
         remove: Sequence[int] = (),
     ) -> None:
-        """Change photos in one commit, which happens whole or not at all."""
+        """Change photos in one commit: put some, then move some, then remove some."""
         self._check_writable()
         dim = self.model.dim
         puts = {row_of(photo, dim)[0]: photo for photo in put}
-        moves = {int(number): (path, int(mtime_ns)) for number, path, mtime_ns in move}
-        removed = set(map(int, remove))
-        leaving = removed | moves.keys()
-        paths = {*puts, *(stored_path(path) for path, _ in moves.values())}
+        moves = [(each[0], stored_path(each[1]), *each[1:]) for each in move]
+        moving, removed = {number for number, *_ in moves}, set(map(int, remove))
+        touched = {*puts, *(place for _, place, *_ in moves)}
         spare: list[int] = []  # ids that were reserved for new photos, also for the next try
 
         def plan(dataset: LanceDataset) -> LanceOperation.BaseOperation | None:
-            gone = matching(dataset, ["id", "path"], ids=leaving, paths=paths)
-            touched = zip(gone["id"].to_pylist(), gone["path"].to_pylist(), strict=True)
-            known = {place: number for number, place in touched if number not in leaving}
-            block = block_of(matching(dataset, [*FACTS, "vector"], ids=moves), dim)
-            new = {
-                stored_path(moves[number][0]): (number, _moved(photo, *moves[number]))
-                for number, photo in zip(*block, strict=True)
-                if number not in removed
-            }
-            missing = len(puts.keys() - new.keys() - known.keys()) - len(spare)
-            if missing > 0:
+            gone = matching(dataset, ["id", "path"], ids=moving | removed, paths=touched)
+            ids = dict(zip(gone["path"].to_pylist(), gone["id"].to_pylist(), strict=True))
+            block = block_of(matching(dataset, [*FACTS, "vector"], ids=moving), dim)
+            after = dict(zip(*block, strict=True))
+            unknown = [place for place in puts if place not in ids]
+            if (missing := len(unknown) - len(spare)) > 0:
                 first = self.reserve_ids(missing)
                 spare.extend(range(first, first + missing))
-            unused = iter(spare)
-            for place, photo in puts.items():
-                number = new[place][0] if place in new else known.get(place)
-                new[place] = next(unused) if number is None else number, photo
-            if not new and not gone.num_rows:
+            ids.update(zip(unknown, spare, strict=False))
+            after.update((ids[place], photo) for place, photo in puts.items())
+            for number, place, path, size, mtime_ns in moves:
+                if ids.get(place, number) != number:
+                    after.pop(ids.pop(place), None)
+                if number in after:
+                    ids.pop(stored_path(after[number].path), None)
+                    ids[place] = number
+                    after[number] = _moved(after[number], path, size, mtime_ns)
+            for number in removed:
+                after.pop(number, None)
+            if not after and not gone.num_rows:
                 return None
-            block = Block([each for each, _ in new.values()], [each for _, each in new.values()])
-            return change(dataset, write_rows(self.path, dataset, table_of(block, dim)), gone)
+            rows = table_of(Block(list(after), list(after.values())), dim)
+            return change(dataset, write_rows(self.path, dataset, rows), gone)
 
-        if paths or removed:
+        if touched or removed:
             self._settle(plan)
 
     def put_with_ids(self, block: Block) -> None:
@@ -669,11 +670,11 @@ class LanceStore(Store):
         return True
 
 
-def _moved(photo: NewPhoto, path: Path, mtime_ns: int) -> NewPhoto:
+def _moved(photo: NewPhoto, path: Path, size: int, mtime_ns: int) -> NewPhoto:
     # A photo without a date of its own is dated by its file, and follows it.
     follows = photo.taken == photo.mtime_ns / 1e9
     taken = mtime_ns / 1e9 if follows else photo.taken
-    return replace(photo, path=path, mtime_ns=mtime_ns, taken=taken)
+    return replace(photo, path=path, size=size, mtime_ns=mtime_ns, taken=taken)
 
 
 def _stream(source: Store, place: Path, watched: Watched) -> Digest:
