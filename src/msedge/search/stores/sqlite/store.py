@@ -247,7 +247,9 @@ class SqliteStore(Store):
                     "ELSE taken END, path = ?2, size = ?3, mtime_ns = ?4 WHERE id = ?1",
                     (number, place, size, mtime_ns),
                 )
-            _delete(connection, remove)
+            connection.executemany(
+                "DELETE FROM photos WHERE id = ?", [(int(number),) for number in remove]
+            )
 
     def put_with_ids(self, block: Block) -> None:
         """Put photos under ids of their own, in one commit; what has one's id or path goes."""
@@ -455,11 +457,6 @@ class SqliteStore(Store):
         with self._transaction() as connection:
             yield connection
             connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'version'")
-
-
-def _delete(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
-    possible = [(int(number),) for number in ids if 0 < number <= LARGEST_ID]
-    connection.executemany("DELETE FROM photos WHERE id = ?", possible)
 
 
 def _last_id(connection: sqlite3.Connection) -> int:
