@@ -65,7 +65,7 @@ _OF_MODEL = ("model", "fingerprint", "dim")
 _FACTS = ", ".join(NAMES)
 _STORED = ", ".join(
     [
-        "id INTEGER PRIMARY KEY",
+        "own_id",  # where a row keeps its id, which it does not hold twice
         *(f"{each.name} {'REAL' * (each.kind is float)}" for each in COLUMNS if not each.added),
         "vector, version",
         *(f"{each.name} DEFAULT {each.default_sql}" for each in COLUMNS if each.added),
@@ -428,7 +428,9 @@ class _Remains:
                 _begin_anew(copy, "WAL")
                 shutil.copyfile(beside(path, LOG), beside(copy, LOG))
                 with suppress(sqlite3.Error), closing(connect(copy, "mode=rw")) as connection:
-                    connection.execute("PRAGMA user_version")  # closing it takes in the log
+                    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+                    os.truncate(copy, max(copy.stat().st_size, pages * _PAGE))
+                # Closing it took in the log, for which SQLite wants a file of about the size.
                 for ending in _OF_SQLITE[1:]:
                     beside(copy, ending).unlink(missing_ok=True)
             _begin_anew(copy, "DELETE")
@@ -453,7 +455,9 @@ class _Remains:
         """What may be photos, some at a time: vector, version, id, and the facts."""
         some: list[tuple[Any, ...]] = []
         for table in self._laid_over("photos", _TABLE_LEAF):
-            some += self._rows_of(f"SELECT vector, version, id, {_FACTS} FROM {table}")
+            some += self._rows_of(
+                f"SELECT vector, version, rowid, {_FACTS} FROM {table} WHERE own_id IS NULL"
+            )
             if len(some) >= _ROWS:
                 yield some
                 some = []
@@ -466,7 +470,7 @@ class _Remains:
         for order in ("", "DESC"):
             row = (None, None, 0)
             with suppress(sqlite3.Error):
-                for row in self._connection.execute(f"{select} ORDER BY id {order}"):
+                for row in self._connection.execute(f"{select} ORDER BY rowid {order}"):
                     found[row[2]] = row
                 return list(found.values())
             ends.append(row[2])
@@ -474,7 +478,7 @@ class _Remains:
             with suppress(sqlite3.Error):
                 found.update(
                     (number, row)
-                    for row in self._connection.execute(f"{select} WHERE id = {number}")
+                    for row in self._connection.execute(f"{select} AND rowid = {number}")
                 )
         return list(found.values())
 
