@@ -1,0 +1,61 @@
+"""Tars, Parquet files and servers of photos, for tests."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from photo_files import picture
+
+
+def photo_bytes(content: int, kind: str = "PNG") -> bytes:
+    """A small photo as a file's bytes."""
+    stream = io.BytesIO()
+    picture(content).save(stream, kind)
+    return stream.getvalue()
+
+
+def write_tar(path: Path, members: Mapping[str, bytes] | Sequence[tuple[str, bytes]]) -> Path:
+    """A plain tar."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pairs = members.items() if isinstance(members, Mapping) else members
+    with tarfile.open(path, "w") as tar:
+        for name, content in pairs:
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            tar.addfile(header, io.BytesIO(content))
+    return path
+
+
+def write_parquet(path: Path, columns: Mapping[str, Any], **options: Any) -> Path:
+    """A Parquet file of some columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(dict(columns)), path, **options)
+    return path
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """A folder over HTTP; gives the URL of it."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *words: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
