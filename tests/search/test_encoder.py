@@ -1,0 +1,366 @@
+"""The encoder without PyTorch gives the vectors and edges that training and evaluation saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from cards import CARD
+from msedge.data.datasets import ImageSet
+from msedge.data.images import as_pixels
+from msedge.data.layouts import Record
+from msedge.data.sample import SAMPLE_CLASSES, draw_photo, draw_sketch
+from msedge.data.transforms import to_unit_range
+from msedge.errors import ConfigError, ShapeError, WeightsError
+from msedge.models import edges, shipped
+from msedge.models.card import Card, DataSource
+from msedge.models.checkpoint import load_checkpoint, save_checkpoint
+from msedge.models.network import MSEdge
+from msedge.models.onnx_conversion import convert
+from msedge.models.shipped import ModelFiles
+from msedge.models.shipping import ship
+from msedge.search.encoder import OnnxEncoder, edge_view
+from msedge.training.embedding import embed
+
+SIZE = 64
+OWN = CARD.model_copy(update={"image_size": SIZE, "gallery_edges": 0.5, "dim": 12})
+
+
+def write_network(path: Path, seed: int = 0, card: Card = OWN) -> Path:
+    torch.manual_seed(seed)
+    network = MSEdge(card.backbone, dim=card.dim, fusion=card.fusion, image_size=card.image_size)
+    network(torch.rand(4, 3, card.image_size, card.image_size))
+    save_checkpoint(path, network.eval(), card)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
+    """A small network as it ships, made once; its files are to be copied, not changed."""
+    folder = tmp_path_factory.mktemp("encoder")
+    source = DataSource(name="own", what="noise", licence="CC0")
+    return ship(
+        write_network(folder / "run.safetensors"),
+        folder / "weights",
+        name="msedge-tiny",
+        intended_use="tests",
+        limits="knows nothing",
+        data=[source],
+    ).model
+
+
+@pytest.fixture
+def pair(made: ModelFiles, tmp_path: Path) -> Path:
+    """A copy of both files; the path of the checkpoint."""
+    folder = Path(shutil.copytree(made.checkpoint.parent, tmp_path / "weights"))
+    return folder / made.checkpoint.name
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+    """Eleven photos, more than go through a network together, and as many sketches."""
+    folder, records = tmp_path_factory.mktemp("drawings"), []
+    for row, name in enumerate(SAMPLE_CLASSES[:11]):
+        rng = np.random.default_rng(row)
+        for domain, draw in (("photo", draw_photo), ("sketch", draw_sketch)):
+            path = folder / f"{name}-{domain}.png"
+            draw(name, rng, 96).convert("RGB").save(path)
+            records.append(Record(path, domain, name))
+    return ImageSet(records, SAMPLE_CLASSES, size=SIZE)
+
+
+def pixels_of(images: ImageSet, domain: str) -> np.ndarray:
+    rows = [row for row, record in enumerate(images.records) if record.domain == domain]
+    return np.ascontiguousarray(images.pixels(torch.tensor(rows)))
+
+
+def noise(count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, 3, SIZE, SIZE), dtype=np.uint8)
+
+
+class TestSmoke:
+    def test_what_it_says_of_itself(self, pair):
+        encoder = OnnxEncoder.load(pair)
+        assert (encoder.dim, encoder.image_size) == (12, SIZE)
+        assert encoder.card == load_checkpoint(pair)[1]
+        assert len(encoder.fingerprint) == 64
+
+    def test_the_name_is_what_loads_it_again_from_anywhere(self, pair, tmp_path, monkeypatch):
+        monkeypatch.chdir(pair.parent)
+        relative = OnnxEncoder.load(pair.name)
+        monkeypatch.chdir(tmp_path)
+        assert relative.name == str(pair)
+        assert OnnxEncoder.load(relative.name).fingerprint == relative.fingerprint
+
+    def test_a_shipped_model_goes_by_its_name(self, pair, monkeypatch):
+        monkeypatch.setattr(shipped, "WEIGHTS", pair.parent)
+        encoder = OnnxEncoder.load("msedge-tiny")
+        assert encoder.name == "msedge-tiny"
+        assert encoder.fingerprint == OnnxEncoder.load(pair).fingerprint
+
+    def test_the_onnx_file_itself(self, pair):
+        named, beside = OnnxEncoder.load(pair.with_suffix(".onnx")), OnnxEncoder.load(pair)
+        assert named.fingerprint == beside.fingerprint
+        np.testing.assert_array_equal(named.photos(noise(2)), beside.photos(noise(2)))
+
+    @pytest.mark.parametrize("threads", [1, 2, None])
+    def test_threads_change_no_vector(self, pair, threads):
+        found = OnnxEncoder.load(pair, threads=threads).photos(noise(3))
+        np.testing.assert_allclose(found, OnnxEncoder.load(pair).photos(noise(3)), atol=1e-6)
+
+    def test_several_threads_may_ask_one(self, pair):
+        encoder, pixels = OnnxEncoder.load(pair, threads=1), noise(20)
+        answers: dict[int, np.ndarray] = {}
+
+        def ask(row: int) -> None:
+            answers[row] = encoder.photos(pixels[row : row + 5])
+
+        workers = [threading.Thread(target=ask, args=(row,)) for row in range(0, 20, 5)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        found = np.concatenate([answers[row] for row in sorted(answers)])
+        np.testing.assert_allclose(found, encoder.photos(pixels), atol=1e-6)
+
+    def test_it_needs_no_learning_library(self, pair):
+        code = (
+            "import sys, numpy as np; from msedge.search.encoder import OnnxEncoder\n"
+            f"encoder = OnnxEncoder.load({str(pair)!r})\n"
+            f"print(encoder.photos(np.zeros((1, 3, {SIZE}, {SIZE}), np.uint8)).shape)\n"
+            "print(sorted({'torch', 'kornia', 'scipy', 'onnx'} & set(sys.modules)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+        )
+        assert done.stdout == "(1, 12)\n[]\n"
+
+    def test_importing_it_loads_neither_the_runtime_nor_what_reads_cards(self):
+        code = (
+            "import sys, msedge.search.encoder; "
+            "print(sorted({'onnxruntime', 'pydantic', 'torch', 'PIL'} & set(sys.modules)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+        )
+        assert done.stdout == "[]\n"
+
+
+class TestExceptions:
+    @pytest.mark.parametrize(
+        "pixels",
+        [
+            np.zeros((3, SIZE, SIZE), np.uint8),
+            np.zeros((1, 3, 32, 32), np.uint8),
+            np.zeros((1, SIZE, SIZE, 3), np.uint8),
+            np.zeros((1, 3, SIZE, SIZE), np.float32),
+        ],
+        ids=["one photo", "size", "order", "floats"],
+    )
+    @pytest.mark.parametrize("domain", ["photos", "sketches"])
+    def test_pixels_outside_the_contract(self, pair, domain, pixels):
+        with pytest.raises(ShapeError, match=r"reads uint8 pixels of shape \(B, 3, 64, 64\), got"):
+            getattr(OnnxEncoder.load(pair), domain)(pixels)
+
+    def test_devices(self, monkeypatch):
+        with pytest.raises(ConfigError, match="expected cpu or cuda"):
+            OnnxEncoder.load(device="tpu")
+        monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [])
+        with pytest.raises(ConfigError, match="CPUs alone: pip install onnxruntime-gpu"):
+            OnnxEncoder.load(device="cuda")
+
+    def test_no_thread(self, pair):
+        with pytest.raises(ConfigError, match="at least 1 thread, got 0"):
+            OnnxEncoder.load(pair, threads=0)
+
+    @pytest.mark.parametrize("name", ["msedge-absent", "absent.onnx", "absent.safetensors"])
+    def test_no_such_model(self, name):
+        with pytest.raises(WeightsError, match=f"no model '{name}'"):
+            OnnxEncoder.load(name)
+
+    def test_a_checkpoint_alone(self, pair):
+        pair.with_suffix(".onnx").unlink()
+        with pytest.raises(WeightsError, match=r"has no ONNX file beside it; write it with `msedg"):
+            OnnxEncoder.load(pair)
+
+    def test_a_graph_alone(self, pair):
+        pair.unlink()
+        with pytest.raises(WeightsError, match=r"refers to weights in .*tiny.safetensors, which"):
+            OnnxEncoder.load(pair.with_suffix(".onnx"))
+
+    def test_a_graph_of_another_checkpoint(self, pair):
+        write_network(pair, seed=1, card=OWN.model_copy(update={"epoch": 9}))
+        with pytest.raises(WeightsError, match=r"tiny\.onnx was made from another model than"):
+            OnnxEncoder.load(pair)
+
+    @pytest.mark.parametrize("kept", [0, 10, 0.5, 0.9])
+    def test_a_damaged_graph(self, pair, kept):
+        graph = pair.with_suffix(".onnx")
+        content = graph.read_bytes()
+        graph.write_bytes(content[: int(kept * len(content)) if kept < 1 else kept])
+        with pytest.raises(WeightsError, match=r"tiny\.onnx ") as caught:
+            OnnxEncoder.load(graph)
+        assert "\n" not in str(caught.value)
+
+    def test_damaged_weights(self, pair):
+        pair.write_bytes(pair.read_bytes()[:-1000])
+        with pytest.raises(WeightsError) as caught:
+            OnnxEncoder.load(pair.with_suffix(".onnx"))
+        assert "\n" not in str(caught.value)
+
+    def test_a_graph_of_another_program(self, pair):
+        graph = pair.with_suffix(".onnx")
+        model = onnx.load(graph, load_external_data=False)
+        del model.metadata_props[:]
+        onnx.save(model, graph)
+        with pytest.raises(WeightsError, match=r"tiny\.onnx is not a checkpoint of MSEdge"):
+            OnnxEncoder.load(graph)
+
+    def test_a_graph_that_does_not_keep_to_its_card(self, pair):
+        graph = pair.with_suffix(".onnx")
+        model = onnx.load(graph, load_external_data=False)
+        said = next(each for each in model.metadata_props if each.key == "card")
+        said.value = json.dumps(json.loads(said.value) | {"dim": 13})
+        onnx.save(model, graph)
+        with pytest.raises(WeightsError, match="does not take and give what its card says"):
+            OnnxEncoder.load(graph)
+
+
+class TestNumbers:
+    def test_vectors_as_evaluation_has_them(self, pair, drawings):
+        network, card = load_checkpoint(pair)
+        expected = embed(
+            network, drawings, device=torch.device("cpu"), edge_weight=card.gallery_edges
+        )
+        encoder = OnnxEncoder.load(pair)
+        photos = encoder.photos(pixels_of(drawings, "photo"))
+        sketches = encoder.sketches(pixels_of(drawings, "sketch"))
+        np.testing.assert_allclose(photos, expected.embeddings[expected.of("photo")], atol=1e-3)
+        np.testing.assert_allclose(sketches, expected.embeddings[expected.of("sketch")], atol=1e-3)
+        # and not because all are alike, or because edges do not count
+        assert np.abs(photos[0] - photos[1]).max() > 0.01
+        assert np.abs(photos - encoder.sketches(pixels_of(drawings, "photo"))).max() > 0.01
+
+    def test_without_edges_both_domains_are_seen_alike(self, tmp_path):
+        run = write_network(
+            tmp_path / "run.safetensors", card=OWN.model_copy(update={"gallery_edges": 0.0})
+        )
+        convert(run, run.with_suffix(".onnx"))
+        encoder = OnnxEncoder.load(run)
+        np.testing.assert_array_equal(encoder.photos(noise(3)), encoder.sketches(noise(3)))
+
+    @pytest.mark.parametrize("domain", ["photos", "sketches"])
+    def test_batches_of_any_size(self, pair, domain):
+        ask, pixels = getattr(OnnxEncoder.load(pair), domain), noise(19)
+        whole = ask(pixels)
+        assert (whole.shape, whole.dtype) == ((19, 12), np.float32)
+        np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, rtol=1e-5)
+        one_by_one = np.concatenate([ask(photo[None]) for photo in pixels])
+        np.testing.assert_allclose(whole, one_by_one, atol=1e-6)
+        assert ask(pixels[:0]).shape == (0, 12)
+
+    def test_what_goes_through_the_network_together_is_bounded(self, pair):
+        encoder, seen = OnnxEncoder.load(pair), []
+        run = encoder._session.run
+
+        class Watched:
+            def run(self, names, given):
+                seen.append(len(given["images"]))
+                return run(names, given)
+
+        encoder._session = Watched()
+        encoder.photos(noise(50))
+        assert max(seen) <= 32
+        assert sum(seen) == 100  # each photo and its edges
+
+    def test_the_fingerprint_follows_the_weights(self, pair):
+        before = OnnxEncoder.load(pair).fingerprint
+        network, card = load_checkpoint(pair)
+        network.projection.bias.data[0] += 0.25
+        save_checkpoint(pair, network, card, half=True)
+        assert OnnxEncoder.load(pair).fingerprint != before
+
+
+PIXELS = arrays(
+    np.uint8, st.tuples(st.integers(1, 3), st.just(3), st.integers(2, 9), st.integers(2, 9))
+)
+
+
+def drawn_in_training(pixels: np.ndarray) -> np.ndarray:
+    return edges.edge_view(to_unit_range(torch.from_numpy(pixels))).numpy()
+
+
+class TestEdges:
+    def test_shape_and_range(self):
+        pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 20, 30), dtype=np.uint8)
+        drawn = edge_view(pixels)
+        assert (drawn.shape, drawn.dtype) == ((2, 3, 20, 30), np.float32)
+        assert drawn.min() == 0
+        assert drawn.max() <= 1
+
+    def test_no_photos(self):
+        assert edge_view(np.empty((0, 3, 8, 8), np.uint8)).shape == (0, 3, 8, 8)
+
+    @pytest.mark.parametrize(
+        "pixels",
+        [
+            np.zeros((3, 8, 8), np.uint8),
+            np.zeros((1, 1, 8, 8), np.uint8),
+            np.zeros((1, 3, 8, 8), np.float32),
+        ],
+        ids=["one photo", "grey", "floats"],
+    )
+    def test_other_arrays(self, pixels):
+        with pytest.raises(ShapeError, match="edges need uint8 pixels of shape"):
+            edge_view(pixels)
+
+    @pytest.mark.parametrize("name", SAMPLE_CLASSES[:4])
+    def test_photos_as_in_training(self, name):
+        image = draw_photo(name, np.random.default_rng(3), 96)
+        pixels = as_pixels(image)[None]
+        np.testing.assert_allclose(edge_view(pixels), drawn_in_training(pixels), atol=1e-5)
+
+    @given(PIXELS)
+    def test_noise_as_in_training(self, pixels):
+        np.testing.assert_allclose(edge_view(pixels), drawn_in_training(pixels), atol=1e-5)
+
+    @pytest.mark.parametrize("step", [0, 1, 2, 3, 255])
+    def test_a_faint_edge_as_in_training(self, step):
+        pixels = np.full((1, 3, 12, 12), 100, np.uint8)
+        pixels[..., 6:] = min(100 + step, 255)
+        np.testing.assert_allclose(edge_view(pixels), drawn_in_training(pixels), atol=1e-5)
+
+    def test_each_photo_by_itself(self):
+        pixels = np.random.default_rng(1).integers(0, 256, (5, 3, 16, 16), dtype=np.uint8)
+        pixels[2] //= 32
+        one_by_one = np.concatenate([edge_view(photo[None]) for photo in pixels])
+        np.testing.assert_array_equal(edge_view(pixels), one_by_one)
+
+    def test_a_flat_photo_has_no_edges(self):
+        assert (edge_view(np.full((1, 3, 8, 8), 77, np.uint8)) == 1).all()
+
+
+def test_nobody_is_told_that_it_runs(tmp_path):
+    """ONNX Runtime would keep a record of its use below the home folder, and send it."""
+    program = (
+        "import numpy as np; from msedge.search.encoder import OnnxEncoder;"
+        "encoder = OnnxEncoder.load(); size = encoder.image_size;"
+        "encoder.photos(np.zeros((1, 3, size, size), np.uint8))"
+    )
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", program], check=True, env={**kept, **home}, timeout=120)
+    assert list(tmp_path.rglob("*")) == []
