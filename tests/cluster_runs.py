@@ -7,30 +7,27 @@ import os
 import sys
 import tarfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from encoders import ColourEncoder
-from msedge.search.cluster.indexing import bring_up_to_date, opened
-from msedge.search.cluster.plan import Choice
-from msedge.search.cluster.shards import Listing, list_shard
-from msedge.search.cluster.sources import find_sources
-from msedge.search.cluster.summary import ClusterSummary
-from msedge.search.cluster.wire import Part, PartResult
-from msedge.search.cluster.worker import PartWorker, Work
+from msedge.search.cluster.indexing import Choice, ClusterSummary, index_on_ray
+from msedge.search.cluster.worker import Part, PartResult, PartWorker, Work
 from msedge.search.encoder import Embeddings, Pixels
-from msedge.search.folders import FoundFile
-from msedge.search.gallery_file import GalleryFile
-from msedge.search.gallery_rows import NewPhoto
-from msedge.search.lance.gallery import LanceGallery
+from msedge.search.photo import NAMES, NewPhoto
+from msedge.search.sources.objects import Item
+from msedge.search.sources.shards import Listing, list_shard
+from msedge.search.stores import open_store
+from msedge.search.stores.reports import StoppedError
 from photo_files import picture
 
 TESTS = str(Path(__file__).parent)
-COLOURS = "cluster_runs:colours"
-DEADLY = "cluster_runs:deadly"
 
 
 def colours(model: str, device: str) -> ColourEncoder:
@@ -41,31 +38,54 @@ def colours(model: str, device: str) -> ColourEncoder:
 
 def deadly(model: str, device: str) -> ColourEncoder:
     """Loads an encoder whose process ends when it sees a black photo."""
+
+    class Deadly(ColourEncoder):
+        def photos(self, pixels: Pixels) -> Embeddings:
+            if (pixels.reshape(len(pixels), -1).max(axis=1) == 0).any():
+                os._exit(1)
+            return super().photos(pixels)
+
     assert device == "cpu"
-    return _Deadly(model)
+    return Deadly(model)
 
 
-class _Deadly(ColourEncoder):
-    def photos(self, pixels: Pixels) -> Embeddings:
-        if (pixels.reshape(len(pixels), -1).max(axis=1) == 0).any():
-            os._exit(1)
-        return super().photos(pixels)
+def hangs(model: str, device: str) -> ColourEncoder:
+    """Loads an encoder that tells its process by a file beside the model, and gives no answer."""
+
+    class Hangs(ColourEncoder):
+        def photos(self, pixels: Pixels) -> Embeddings:  # noqa: ARG002
+            Path(f"{model}-{os.getpid()}").touch()
+            while True:
+                time.sleep(1)
+
+    assert device == "cpu"
+    return Hangs()
+
+
+def other_on_workers(model: str, device: str) -> ColourEncoder:
+    """Loads another encoder in a worker than in the process that sees the tests as the program."""
+    return colours("the worker's" if "default_worker" in sys.argv[0] else model, device)
 
 
 class Here:
     """Parts are done in this process, one after the other, by the code that workers run."""
 
-    def __init__(self, workers: int = 2) -> None:
-        self._workers = workers
+    def __init__(self, model: str = "colours-1") -> None:
+        self._model = model
         self.listed: list[str] = []
         self.parts: list[Part] = []
 
     def workers(self) -> int:
-        return self._workers
+        return 2
 
-    def list_shards(self, shards: Sequence[FoundFile], column: str | None) -> Iterable[Listing]:
-        self.listed += [shard.path for shard in shards]
-        return [list_shard(shard, column) for shard in shards]
+    def list_shards(
+        self, shards: Sequence[Item], column: str | None, stop: threading.Event
+    ) -> Iterator[Listing]:
+        for shard in shards:
+            if stop.is_set():
+                raise StoppedError
+            self.listed.append(shard.path)
+            yield list_shard(shard, column)
 
     def results(
         self,
@@ -73,11 +93,11 @@ class Here:
         work: Work,
         alone: bool,  # noqa: ARG002
     ) -> Iterator[PartResult | None]:
-        worker = PartWorker(work)
+        worker = PartWorker(replace(work, model=self._model))
         for part in parts:
             self.parts.append(part)
             yield None
-            yield PartResult.from_json(worker.do(Part.from_json(part.as_json())).as_json())
+            yield worker.do(part)
 
 
 def index_here(
@@ -89,20 +109,18 @@ def index_here(
     watcher: Any = None,
     **choice: Any,
 ) -> ClusterSummary:
-    """Everything that `index_on_ray` does, without Ray."""
-    encoder, chosen = colours("colours-1", "cpu"), Choice(**choice)
-    found = find_sources(sources, exclude=chosen.exclude, hidden=chosen.hidden, without=gallery)
-    with opened(gallery, encoder) as store:
-        work = Work(gallery, COLOURS, "colours-1", encoder.fingerprint, encoder.dim)
-        return bring_up_to_date(
-            found, store, engine or Here(), work, chosen, watcher, stop or threading.Event()
-        )
+    """`index_on_ray` without Ray."""
+    engine = engine or Here()
+    with mock.patch("msedge.search.cluster.indexing.RayEngine", return_value=engine):
+        return index_on_ray(
+            sources, gallery, "colours-1", choice=Choice(**choice), stop=stop, watcher=watcher,
+            encoder=colours,
+        )  # fmt: skip
 
 
 def rows_of(gallery: Path) -> dict[int, NewPhoto]:
     """Everything that a gallery of either kind holds, by id."""
-    kind = LanceGallery if gallery.suffix == ".lance" else GalleryFile
-    with kind.open(gallery) as store:
+    with open_store(gallery) as store:
         blocks = list(store.blocks())
     rows = [pair for block in blocks for pair in zip(block.ids, block.photos, strict=True)]
     assert len(rows) == len(dict(rows)) == len({photo.path for _, photo in rows})
@@ -120,13 +138,9 @@ def assert_same_galleries(first: Path, second: Path) -> None:
     assert list(ours) == list(theirs)
     for id, photo in ours.items():
         other = theirs[id]
-        assert _fields(photo) == _fields(other)
+        for name in NAMES:
+            assert getattr(photo, name) == getattr(other, name)
         np.testing.assert_array_equal(photo.vector, other.vector)
-
-
-def _fields(photo: NewPhoto) -> tuple[Any, ...]:
-    names = ("path", "size", "mtime_ns", "content_hash", "width", "height", "taken")
-    return tuple(getattr(photo, name) for name in names)
 
 
 def photo_bytes(content: int, kind: str = "PNG") -> bytes:
@@ -146,8 +160,3 @@ def write_tar(path: Path, members: Mapping[str, bytes] | Sequence[tuple[str, byt
             header.size = len(content)
             tar.addfile(header, io.BytesIO(content))
     return path
-
-
-def other_on_workers(model: str, device: str) -> ColourEncoder:
-    """Loads another encoder in a worker than in the process that sees the tests as the program."""
-    return colours("the worker's" if "default_worker" in sys.argv[0] else model, device)

@@ -46,7 +46,6 @@ ALLOWED = {
     ("models/torchvision_cure.py", "importlib.import_module"): "the name stands there",
     ("models/backbones.py", "importlib.import_module"): "a name of PACKAGED_WEIGHTS",
     ("models/backbones.py", "import pickle"): "the error alone, to tell it from others",
-    ("search/cluster/worker.py", "import_module"): "the encoder's class that our own driver named",
 }
 """Uses that no file decides: where, what, and why it is safe."""
 

@@ -14,8 +14,8 @@ import pytest
 
 from cluster_runs import rows_of
 from killed_runs import SECONDS, all_end, end_all, marked, processes_of
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.indexing import index
-from msedge.search.onnx_encoder import OnnxEncoder
 from photo_files import write_photo
 
 pytestmark = [
@@ -32,7 +32,7 @@ def workers_of(mark: str) -> list[int]:
     for pid in processes_of(mark):
         with suppress(OSError):
             if b"ray::" in (words := Path(f"/proc/{pid}/cmdline").read_bytes()):
-                found += [pid] if b"PartWorker" in words or b"MapWorker" in words else []
+                found += [pid] if b"PartWorker" in words else []
     return found
 
 

@@ -146,9 +146,9 @@ SVG = Form(_read_xml, _written_xml, _SVG_NAMES)
 FORMS: dict[str, Form] = {
     **dict.fromkeys(
         ("strokes", "stroke_drawing", "card", "checkpoint", "vectors", "run_record", "marker",
-         "approximate", "request"), JSON,
+         "approximate", "request", "shard_notes"), JSON,
     ),
-    **dict.fromkeys(("run_log", "sidecars"), LINES),
+    "run_log": LINES,
     **dict.fromkeys(("configuration", "plan"), YAML),
     "protocol": TOML,
     "table": CSV,

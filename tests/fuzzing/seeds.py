@@ -6,11 +6,13 @@ that a campaign has found is better and can be kept in a folder of one's own.
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import sqlite3
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -206,10 +208,9 @@ def _approximate() -> tuple[bytes, ...]:
     return (_json({"format": 1, "about": about, "files": files}),)
 
 
-def _sidecars() -> tuple[bytes, ...]:
-    shard = {"path": "/a.tar", "size": 1, "mtime_ns": 2, "photos": 3, "asked": "x"}
-    unread = {"location": "s3://a/b.jpg", "reason": "no image"}
-    return (b"".join(_json(each) + b"\n" for each in (shard, unread)),)
+def _shard_notes() -> tuple[bytes, ...]:
+    notes = _json({"/a.tar": [1, 2, 3, "x"], "/b/c.parquet": [4, 5, 6, "[[], false, null]"]})
+    return notes, b"zlib:" + base64.b64encode(zlib.compress(notes))
 
 
 def _tars() -> tuple[bytes, ...]:
@@ -275,7 +276,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "run_log": _logs(),
     "marker": _markers(),
     "approximate": _approximate(),
-    "sidecars": _sidecars(),
+    "shard_notes": _shard_notes(),
     "tar": _tars(),
     "sqlite_pages": _databases(),
     "locations": (b"s3://bucket/cat.jpg", b"/photos/1 2.jpg", b"a/../b.tar/c.jpg", b"\xff:/x"),
@@ -315,7 +316,7 @@ _CARD_WORDS = tuple(f'"{name}"'.encode() for name in type(CARD).model_fields)
 
 WORDS: dict[str, tuple[bytes, ...]] = {
     **dict.fromkeys(
-        ("strokes", "stroke_drawing", "run_record", "run_log", "marker", "sidecars"), _JSON_WORDS
+        ("strokes", "stroke_drawing", "run_record", "run_log", "marker", "shard_notes"), _JSON_WORDS
     ),
     "approximate": _JSON_WORDS,
     "request": (*_JSON_WORDS, b'"strokes"', b'"image"', b'"like"', b'"k"', b'"after"'),

@@ -229,15 +229,12 @@ def approximate(content: bytes) -> None:
     read_about(folder)
 
 
-def sidecars(content: bytes) -> None:
-    """The notes beside a gallery that several machines wrote."""
-    from msedge.search.cluster.sidecars import SHARDS, UNREAD, DeadLetters, read_shard_records
+def shard_notes(content: bytes) -> None:
+    """What a gallery notes of the shards that its photos lie in."""
+    from msedge.search.sources import Choice, Found
+    from msedge.search.sources.plan import with_shards_listed
 
-    gallery = scratch() / "photos.lance"
-    for suffix in (SHARDS, UNREAD):
-        written(gallery.name + suffix, content)
-    read_shard_records(gallery)
-    DeadLetters(gallery).as_dict()
+    with_shards_listed(Found(("/a",)), {}, Choice(), content.decode("utf-8", "replace"), list)
 
 
 def tar(content: bytes) -> None:
@@ -304,8 +301,8 @@ def _is_problem(answer: bytes) -> bool:
 
 _PARSERS = (
     strokes, stroke_drawing, svg, svg_drawing, card, checkpoint, vectors, features, labels,
-    protocol, configuration, plan, table, run_record, run_log, marker, approximate, sidecars, tar,
-    sqlite_pages, locations, host, request,
+    protocol, configuration, plan, table, run_record, run_log, marker, approximate, shard_notes,
+    tar, sqlite_pages, locations, host, request,
 )  # fmt: skip
 
 TARGETS = {

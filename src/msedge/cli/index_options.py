@@ -18,7 +18,7 @@ from msedge.errors import ConfigError
 from msedge.search.locations import is_remote, location
 
 if TYPE_CHECKING:
-    from msedge.search.cluster.summary import ClusterSummary
+    from msedge.search.cluster.indexing import ClusterSummary
     from msedge.search.index_summary import IndexWatcher
 
 _PANEL = "On a cluster (--engine ray)"
@@ -183,9 +183,7 @@ def index_with_ray(
     """Index as the options say; see :func:`msedge.search.cluster.indexing.index_on_ray`."""
     if find_spec("ray") is None:  # of all that is missing then, the extra that brings the rest
         raise ModuleNotFoundError("No module named 'ray'", name="ray")
-    from msedge.search.cluster.indexing import index_on_ray
-    from msedge.search.cluster.plan import Choice
-    from msedge.search.cluster.started_ray import Cluster
+    from msedge.search.cluster.indexing import Choice, Cluster, index_on_ray
 
     return index_on_ray(
         sources,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,12 +21,12 @@ from cluster_runs import (
 )
 from encoders import ColourEncoder
 from msedge.errors import ConfigError, DataError, WeightsError
-from msedge.search.cluster.indexing import index_on_ray
-from msedge.search.cluster.started_ray import Cluster
-from msedge.search.cluster.wire import PartResult
-from msedge.search.gallery_rows import Model
+from msedge.search.cluster.indexing import Cluster, index_on_ray
+from msedge.search.cluster.worker import PartResult
 from msedge.search.indexing import index
-from msedge.search.lance.gallery import LanceGallery
+from msedge.search.sources.plan import SHARDS
+from msedge.search.stores import open_store, store_class
+from msedge.search.stores.reports import Model
 from photo_files import touch, write_photo
 
 
@@ -60,12 +60,12 @@ class TestFolders:
 
     def test_a_second_run_reads_nothing_and_changes_nothing(self, root, gallery):
         index_here([root], gallery)
-        with LanceGallery.open(gallery) as before:
+        with open_store(gallery) as before:
             version = before.version()
         engine = Here()
         assert counts(index_here([root], gallery, engine)) == (0, 0, 0, 0, 40)
         assert engine.parts == []
-        with LanceGallery.open(gallery) as after:
+        with open_store(gallery) as after:
             assert after.version() == version
 
     def test_new_changed_touched_moved_and_removed_photos(self, root, gallery):
@@ -152,7 +152,8 @@ class TestShards:
         engine = Here()
         assert counts(index_here([tar], gallery, engine)) == (0, 0, 0, 0, 9)
         assert engine.listed == []
-        (tmp_path / "g.lance.shards.jsonl").unlink()  # a cache, no more
+        with open_store(gallery, writable=True) as store:
+            store.write_note(SHARDS, "")  # a cache, no more
         assert counts(index_here([tar], gallery, engine)) == (0, 0, 0, 0, 9)
         assert engine.listed == [str(tar)]
 
@@ -185,32 +186,24 @@ class TestShards:
         assert counts(index_here([tmp_path], gallery)) == (0, 0, 0, 9, 1)
 
 
-class TestDeadLetters:
-    def letters(self, gallery):
-        path = gallery.with_name(gallery.name + ".unread.jsonl")
-        lines = path.read_text().splitlines() if path.exists() else []
-        return {line["location"]: line["reason"] for line in map(json.loads, lines)}
-
-    def test_they_are_written_tried_again_and_gone_when_mended(self, root, gallery):
+class TestSkipped:
+    def test_what_cannot_be_read_is_told_and_tried_again_until_it_is_mended(self, root, gallery):
         (root / "bad.png").write_bytes(b"no photo")
         tar = write_tar(root / "s.tar", {"1.png": b"no photo", "2.png": photo_bytes(90)})
         (root / "broken.tar").write_bytes(b"no tar")
         summary = index_here([root], gallery)
         assert summary.photos == 41
-        bad = {str(root / "bad.png"), f"{tar}/1.png", str(root / "broken.tar")}
-        assert {str(skip.path) for skip in summary.skipped} == bad
-        letters = self.letters(gallery)
-        assert set(letters) == bad
-        assert "content is not a JPEG" in letters[str(root / "bad.png")]
+        skipped = {str(skip.path): skip.reason for skip in summary.skipped}
+        assert list(skipped) == [str(root / "bad.png"), str(root / "broken.tar"), f"{tar}/1.png"]
+        assert "content is not a JPEG" in skipped[str(root / "bad.png")]
         engine = Here()
-        assert len(index_here([root], gallery, engine).skipped) == 3
-        assert self.letters(gallery) == letters
-        assert [len(part.items) for part in engine.parts] == [2]
+        assert index_here([root], gallery, engine).skipped == summary.skipped
+        assert [len(part.entries) for part in engine.parts] == [2]
         write_photo(root / "bad.png", 91)
         (root / "broken.tar").unlink()
         write_tar(tar, {"1.png": photo_bytes(92), "2.png": photo_bytes(90)})
-        assert index_here([root], gallery).new == 2
-        assert self.letters(gallery) == {}
+        summary = index_here([root], gallery)
+        assert (summary.new, summary.skipped) == (2, [])
 
     def test_a_photo_that_is_damaged_now_is_no_longer_held(self, root, gallery):
         index_here([root], gallery)
@@ -228,7 +221,7 @@ class Losing(Here):
 
     def results(self, parts, work, alone):
         for part in parts:
-            if self._deadly.isdisjoint(item.file.path.rpartition("/")[2] for item in part.items):
+            if self._deadly.isdisjoint(each.item.path.rpartition("/")[2] for each in part.entries):
                 yield from super().results([part], work, alone)
             elif self._raising:
                 yield PartResult(part.number, failed="the decoder broke")
@@ -256,7 +249,7 @@ class TestLostWorkers:
         everything = {path.name for path in root.iterdir()}
         with pytest.raises(DataError, match="no worker has managed a single photo"):
             index_here([root], gallery, Losing(everything))
-        assert not (gallery.parent / "g.lance.unread.jsonl").exists()
+        assert rows_of(gallery) == {}
 
     def test_a_result_that_comes_twice_counts_once(self, root, gallery):
         class Twice(Here):
@@ -290,17 +283,30 @@ class TestStopping:
                     if result is not None:
                         stop.set()
 
-        (root / "99.png").write_bytes(b"no photo")
         index_here([root], gallery)
         for number in range(100, 140):
             write_photo(root / f"{number}.png", number)
         (root / "00.png").unlink()
         summary = index_here([root], gallery, Stops(), stop=stop)
-        assert (summary.stopped, summary.new, summary.left) == (True, 16, 25)
+        assert (summary.stopped, summary.new, summary.left) == (True, 16, 24)
         assert summary.removed == 0  # who knows where it is moved to
-        assert (gallery.parent / "g.lance.unread.jsonl").exists()  # not looked at again
         again = index_here([root], gallery)
         assert (again.new, again.removed, again.stopped) == (24, 1, False)
+
+    def test_while_shards_are_listed(self, root, gallery):
+        stop = threading.Event()
+
+        class Stops(Here):
+            def list_shards(self, shards, column, stop):
+                stop.set()
+                yield from super().list_shards(shards, column, stop)
+
+        index_here([root], gallery)
+        write_tar(root / "s.tar", {"1.png": photo_bytes(90)})
+        (root / "00.png").unlink()
+        summary = index_here([root], gallery, Stops(), stop=stop)
+        assert (summary.stopped, counts(summary), summary.photos) == (True, (0, 0, 0, 0, 0), 40)
+        assert counts(index_here([root], gallery)) == (1, 0, 0, 1, 39)
 
 
 class TestRefusals:
@@ -313,16 +319,39 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="expected"):
             index_on_ray([root], gallery, "msedge-lite", cluster=cluster)
 
+    def test_memory_which_other_processes_do_not_see(self, gallery):
+        fsspec.filesystem("memory").pipe("/photos/a.png", photo_bytes(1))
+        with pytest.raises(ConfigError, match="one process alone"):
+            index_here(["memory://photos"], gallery)
+        assert not gallery.exists()
+
     def test_other_weights(self, root, gallery):
-        LanceGallery.create(gallery, Model("other", "other-1", 32)).close()
+        store_class(gallery).create(gallery, Model("other", "other-1", 32)).close()
         with pytest.raises(WeightsError, match="other weights"):
             index_here([root], gallery)
+
+    def test_workers_that_have_another_model(self, root, gallery):
+        with pytest.raises(DataError, match="another model of the name colours-2"):
+            index_here([root], gallery, Here("colours-2"))
+
+    def test_a_gallery_that_workers_cannot_write(self, root, gallery, monkeypatch):
+        tried = []
+
+        def fails(*given):
+            tried.append(given[0])
+            raise DataError("the disk is full")
+
+        monkeypatch.setattr(store_class(gallery), "write_apart", fails)
+        monkeypatch.setattr("msedge.search.cluster.worker._SECONDS_BEFORE_NEXT_TRY", 0.0)
+        with pytest.raises(DataError, match="the disk is full"):
+            index_here([root], gallery)
+        assert tried == [gallery] * 3
 
     def test_a_gallery_that_another_process_changed_meanwhile(self, root, gallery):
         class Interferes(Here):
             def results(self, parts, work, alone):
-                with LanceGallery.open(gallery, writable=True) as other:
-                    other.put(next(iter(block for block in other.blocks())))
+                with open_store(gallery, writable=True) as other:
+                    other.change(remove=[1])
                 yield from super().results(parts, work, alone)
 
         index_here([root], gallery)

@@ -17,10 +17,9 @@ from cluster_runs import assert_same_galleries, rows_of
 from msedge.models.checkpoint import save_checkpoint
 from msedge.models.network import MSEdge
 from msedge.models.onnx_export import export_onnx
-from msedge.search.cluster.indexing import index_on_ray
-from msedge.search.cluster.started_ray import Cluster
+from msedge.search.cluster.indexing import Cluster, index_on_ray
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.indexing import index
-from msedge.search.onnx_encoder import OnnxEncoder
 from photo_files import write_photo
 
 PHOTOS = 20_000
@@ -76,6 +75,8 @@ def machines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machin
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     folder = Path(tempfile.mkdtemp(prefix="msedge-ray-", dir="/tmp"))  # sockets want short paths
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))  # where Ray notes the cluster that it began last
+    (folder / "ray").mkdir()
     before = signal.getsignal(signal.SIGTERM)  # Ray puts its own there, and leaves it
     machines = Machines(folder)
     try:

@@ -1,48 +1,55 @@
-"""Indexing on a cluster: a Lance gallery is brought to hold what lies in its sources.
+"""Indexing on a cluster: a gallery that many may write is brought to hold what lies in its sources.
 
-As :mod:`msedge.search.indexing`, with many machines and more kinds of sources. Tested in
-``tests/search/cluster/test_indexing*.py`` and ``tests/search/cluster/test_node_killed.py``.
+As :mod:`msedge.search.indexing`, by workers on many machines. Parts of the work go out, results
+come in, and what came is committed every few seconds. Only results that arrive here become part of
+the gallery, each part once; a part that was done twice leaves rows that nobody commits. Tested in
+``tests/search/cluster/``.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-from msedge.errors import ConfigError, DataError
-from msedge.search.cluster.plan import Choice, parts_of, plan_work, with_ids
-from msedge.search.cluster.run import ClusterRun
-from msedge.search.cluster.shards import Listing
-from msedge.search.cluster.sidecars import (
-    DeadLetters,
-    ShardRecord,
-    read_shard_records,
-    write_shard_records,
+from msedge.data.images import one_line
+from msedge.errors import ConfigError, DataError, MSEdgeError
+from msedge.search.cluster.ray_cluster import Cluster, RayEngine
+from msedge.search.cluster.worker import (
+    Entry,
+    NewEncoder,
+    Part,
+    PartResult,
+    Work,
+    block_of,
+    onnx_encoder,
 )
-from msedge.search.cluster.sources import Sources, find_sources
-from msedge.search.cluster.started_ray import Cluster, StartedRay
-from msedge.search.cluster.summary import ClusterSummary
-from msedge.search.cluster.wire import Part, PartResult
-from msedge.search.cluster.worker import Work, load_encoder
-from msedge.search.encoder import Encoder
-from msedge.search.folders import FoundFile
-from msedge.search.gallery_rows import Model
-from msedge.search.index_lock import sole_indexer
-from msedge.search.index_summary import IndexWatcher, Skipped
-from msedge.search.lance.datasets import no_gallery
-from msedge.search.lance.gallery import LanceGallery
-from msedge.search.locations import is_remote, whole
-from msedge.search.onnx_encoder import providers_of
-from msedge.search.open_store import LANCE_SUFFIX, is_lance
+from msedge.search.encoder import providers_of
+from msedge.search.index_summary import IndexSummary, IndexWatcher, Skipped
+from msedge.search.locations import location, whole
+from msedge.search.photo import NewPhoto
+from msedge.search.reading import BATCH
+from msedge.search.sources import Choice, Found, find
+from msedge.search.sources.plan import SHARDS, check_not_emptied, plan, with_shards_listed
+from msedge.search.stores import LANCE_SUFFIX, open_or_create, store_class, written_by_one
+from msedge.search.stores.reports import Model, StoppedError
+from msedge.search.stores.store import Store
 
-ONNX = "msedge.search.cluster.worker:onnx_encoder"
-"""What loads the encoder in every process, unless told otherwise."""
+__all__ = ["Choice", "Cluster", "ClusterSummary", "index_on_ray"]
+
+_PART = 512  # photos at most: what is lost with a worker, and what a fragment begins as
+_PARTS_A_WORKER = 8  # at least, so that none waits long for the last
+_SMALLER = 16  # photos a part, after the whole part has failed; then one
+_ENOUGH = 8  # parts, from which on losing them is no accident of some photos
+_SECONDS_A_COMMIT = 3.0
+_DEADLY = "a worker died of it, or was lost with it, each time"
 
 
 def index_on_ray(
@@ -54,14 +61,13 @@ def index_on_ray(
     choice: Choice | None = None,
     watcher: IndexWatcher | None = None,
     stop: threading.Event | None = None,
-    encoder: str = ONNX,
+    encoder: NewEncoder = onnx_encoder,
 ) -> ClusterSummary:
-    """Bring a Lance gallery to hold the photos of some sources.
+    """Bring a gallery to hold the photos of some sources.
 
     Photos outside these sources stay as they are. A photo that is changed or moved keeps its id;
-    what cannot be read is passed over, noted in ``<gallery>.unread.jsonl`` and tried again next
-    time. Stopped or killed at any moment, the next run goes on from the last commit, a few seconds
-    before.
+    what cannot be read is passed over and tried again next time. Stopped or killed at any moment,
+    the next run goes on from the last commit, a few seconds before.
 
     Args:
         sources: folders, photos, tars and Parquet files, as paths or as URLs that fsspec knows.
@@ -72,126 +78,293 @@ def index_on_ray(
         choice: which photos count; None for all.
         watcher: told how it goes.
         stop: set it to make an end; what has come in is committed.
-        encoder: a function that takes ``model`` and a device and gives the encoder, as
-            ``module:name``.
+        encoder: what loads it, of a module that every machine has.
 
     Returns:
         What it came to.
 
     Raises:
         DataError: a source is missing, unreadable or suddenly without photos; another process
-            indexes into the gallery; it is not a gallery, or damaged.
+            indexes into the gallery; it is not a gallery, or damaged; Ray has failed.
         WeightsError: the gallery was made by other weights; there is no such model.
-        ConfigError: the gallery is no Lance dataset; a number is too small; there is no such
+        ConfigError: the gallery has one writer at a time; a number is too small; there is no such
             cluster, or it lacks what is asked for.
     """
-    cluster, choice = cluster or Cluster(), choice or Choice()
-    check_options(gallery, cluster)
     begun = time.monotonic()
-    gallery = whole(gallery)
-    if cluster.gpus and cluster.address is None:
-        providers_of("cuda")  # before anything is started; elsewhere the workers will say so
-    own = load_encoder(encoder, model, "cpu")
-    found = find_sources(sources, exclude=choice.exclude, hidden=choice.hidden, without=gallery)
-    with ExitStack() as held:
-        # Of a remote dataset, two that index at once are told apart by their commits alone.
-        held.enter_context(nullcontext() if is_remote(gallery) else sole_indexer(gallery))
-        store = held.enter_context(opened(gallery, own))
-        ray = held.enter_context(StartedRay(cluster))
-        device = "cuda" if cluster.gpus else "cpu"
-        work = Work(gallery, encoder, model, own.fingerprint, own.dim, cluster.threads, device)
-        summary = bring_up_to_date(
-            found, store, ray, work, choice, watcher, stop or threading.Event()
-        )
-    summary.seconds = time.monotonic() - begun
-    return summary
-
-
-def check_options(gallery: Path, cluster: Cluster) -> None:
-    """Refuse what cannot be, before anything is loaded.
-
-    Raises:
-        ConfigError: the gallery is no Lance dataset, or a number is too small.
-    """
-    if not is_lance(gallery):
+    cluster, choice, stop = cluster or Cluster(), choice or Choice(), stop or threading.Event()
+    if not store_class(gallery).is_shared:
         raise ConfigError(
             f"a cluster writes a Lance gallery, whose name ends in {LANCE_SUFFIX}, and not "
             f"{gallery}: give --gallery NAME{LANCE_SUFFIX}; `msedge gallery copy` brings over what "
             "another holds"
         )
     cluster.check()
+    gallery = whole(gallery)
+    if cluster.gpus and cluster.address is None:
+        providers_of("cuda")  # before anything is started; elsewhere the workers will say so
+    own = encoder(model, "cpu")
+    found = find(sources, choice, without=gallery)
+    for root in map(location, found.roots):
+        if root.startswith("memory://"):
+            raise ConfigError(
+                f"{one_line(root)}: what lies in memory:// is seen by one process alone, and "
+                "photos are read by others: write them to files or to an object store"
+            )
+    with ExitStack() as held:
+        held.enter_context(written_by_one(gallery))
+        store = open_or_create(gallery, Model(own.name, own.fingerprint, own.dim))
+        held.enter_context(store)
+        store.check_model(own)
+        device = "cuda" if cluster.gpus else "cpu"
+        work = Work(gallery, encoder, model, own.fingerprint, own.dim, cluster.threads, device)
+        run = _Run(store, RayEngine(cluster, held), work, watcher, stop)
+        run.bring_up_to_date(found, choice)
+    run.summary.seconds = time.monotonic() - begun
+    return run.summary
 
 
-class Engine(Protocol):
-    """Who does the work: :class:`StartedRay`."""
+@dataclass(slots=True)
+class WorkerPace:
+    """What one worker did.
 
-    def workers(self) -> int:
-        """How many workers there are."""
-
-    def list_shards(self, shards: Sequence[FoundFile], column: str | None) -> Iterable[Listing]:
-        """List shards, in any order."""
-
-    def results(
-        self, parts: Sequence[Part], work: Work, alone: bool
-    ) -> Iterator[PartResult | None]:
-        """Have parts done; each worker has one at a time where ``alone``. None is a tick."""
-
-
-def bring_up_to_date(
-    found: Sources,
-    store: LanceGallery,
-    engine: Engine,
-    work: Work,
-    choice: Choice,
-    watcher: IndexWatcher | None,
-    stop: threading.Event,
-) -> ClusterSummary:
-    """Bring an open gallery to hold what was found; see :func:`index_on_ray`."""
-    places, records = store.places(), read_shard_records(store.path)
-
-    def list_shards(shards: Sequence[FoundFile]) -> Iterable[Listing]:
-        return engine.list_shards(shards, choice.column)
-
-    def ask(parts: Sequence[Part], alone: bool) -> Iterator[PartResult | None]:
-        return engine.results(parts, replace(work, elsewhere=frozenset(plan.gone)), alone)
-
-    plan = plan_work(found, places, records, choice, list_shards)
-    _record(store.path, records, plan.records)
-    letters = DeadLetters(store.path)
-    letters.keep([*plan.unread, *(file.path for file in plan.to_read)])
-    for path, reason in plan.unread.items():
-        letters.add(path, reason)
-    items = with_ids(plan, places, store.reserve_ids)
-    parts = parts_of(items, engine.workers()) if items else []
-    summary = ClusterRun(store, plan.gone, letters, watcher, stop).run(parts, ask)
-    summary.unchanged += plan.unchanged
-    summary.skipped += [Skipped(Path(path), why) for path, why in plan.unread.items()]
-    summary.skipped.sort(key=lambda skipped: os.fsencode(skipped.path))
-    return summary
-
-
-def _record(gallery: Path, before: Mapping[str, ShardRecord], now: Sequence[ShardRecord]) -> None:
-    """Note what shards hold, where that is news."""
-    after = {**before, **{record.path: record for record in now}}
-    if after != before:
-        write_shard_records(gallery, after.values())
-
-
-def opened(gallery: Path, encoder: Encoder) -> LanceGallery:
-    """A gallery open for writing, made where it is missing.
-
-    Raises:
-        DataError: it is something else, damaged, or cannot be made.
-        WeightsError: other weights made it.
+    Attributes:
+        photos: that it embedded.
+        seconds: that it worked on them, reading and writing included.
     """
-    model = Model(encoder.name, encoder.fingerprint, encoder.dim)
-    if not is_remote(gallery) and not os.path.lexists(gallery):
-        return LanceGallery.create(gallery, model)
-    try:
-        store = LanceGallery.open(gallery, writable=True)
-    except DataError as error:
-        if str(error) != no_gallery(gallery):
+
+    photos: int = 0
+    seconds: float = 0.0
+
+    @property
+    def photos_per_second(self) -> float:
+        """While it worked."""
+        return self.photos / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(slots=True)
+class ClusterSummary(IndexSummary):
+    """What indexing on a cluster came to.
+
+    Attributes:
+        workers: what each did, by address and process; one that died is among them as far as it
+            came.
+        parts_again: parts of the work that were done again, since a worker was lost with them.
+    """
+
+    workers: dict[str, WorkerPace] = field(default_factory=dict)
+    parts_again: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as JSON holds it."""
+        workers = [
+            {
+                "worker": name,
+                "node": name.rpartition(":")[0],
+                "photos": pace.photos,
+                "seconds": round(pace.seconds, 3),
+                "photos_per_second": round(pace.photos_per_second, 1),
+            }
+            for name, pace in sorted(self.workers.items())
+        ]
+        told = IndexSummary.as_dict(self)
+        return {**told, "workers": workers, "parts_again": self.parts_again}
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is in hand between two commits.
+
+    Attributes:
+        gallery: open for writing.
+        engine: who does the parts.
+        work: what these have in common.
+        watcher: told how it goes.
+        stop: whether to make an end.
+        summary: what it came to so far.
+        gone: ids of the photos that are not where they were, by content hash.
+        entries: what is to be read, by id.
+        left: ids of those that are not done with.
+        written: apart, not committed yet.
+        remove: ids, with the next commit.
+        failed: why a photo's part was not done, by id.
+        committed: when that was last done.
+    """
+
+    gallery: Store
+    engine: RayEngine
+    work: Work
+    watcher: IndexWatcher | None
+    stop: threading.Event
+    summary: ClusterSummary = field(default_factory=ClusterSummary)
+    gone: dict[str, list[int]] = field(default_factory=dict)
+    entries: dict[int, Entry] = field(default_factory=dict)
+    left: set[int] = field(default_factory=set)
+    written: list[str] = field(default_factory=list)
+    remove: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    committed: float = field(default_factory=time.monotonic)
+
+    def bring_up_to_date(self, found: Found, choice: Choice) -> None:
+        """Bring the gallery to hold what was found."""
+        try:
+            found = self._plan(found, choice)
+        except StoppedError:
+            self.summary.photos, self.summary.stopped = self.gallery.count(), True
+            return
+        self._tell_progress()
+        try:
+            self._do()
+        except MSEdgeError:
+            self._commit()  # what came is in order, and need not be done again
             raise
-        return LanceGallery.create(gallery, model)
-    store.check_model(encoder)
-    return store
+        self.summary.left = len(self.left) if self.stop.is_set() else 0
+        self.summary.stopped = bool(self.summary.left)
+        if not self.summary.stopped:
+            for id in sorted(self.left):  # not done even one at a time
+                self._pass_over(id, self.failed.get(id, _DEADLY), is_damaged=False)
+            gone = [id for ids in self.gone.values() for id in ids]
+            self.remove += gone
+            self.summary.removed += len(gone)
+        self._commit()
+        self.summary.photos = self.gallery.count()
+        passed_over = {**found.unread, **found.odd}
+        self.summary.skipped += [Skipped(Path(path), why) for path, why in passed_over.items()]
+        self.summary.skipped.sort(key=lambda skipped: os.fsencode(skipped.path))
+
+    def _plan(self, found: Found, choice: Choice) -> Found:
+        """Decide what is to be read, and under which ids; gives what was found, shards listed."""
+        places, noted = self.gallery.places(), self.gallery.note(SHARDS)
+        list_shards = partial(self.engine.list_shards, column=choice.column, stop=self.stop)
+        found, note = with_shards_listed(found, places, choice, noted, list_shards)
+        if not choice.allow_empty:
+            check_not_emptied(found, places)
+        if note != noted:
+            self.gallery.write_note(SHARDS, note)
+        planned = plan(found, places)
+        self.summary.unchanged, self.gone = planned.unchanged, planned.gone
+        self.work = replace(self.work, elsewhere=frozenset(planned.gone))
+        # A changed photo keeps its id, new ones follow each other.
+        new = sum(item.path not in places for item in planned.to_read)
+        ids = itertools.count(self.gallery.reserve_ids(new) if new else 0)
+        for item in planned.to_read:
+            place = places.get(item.path)
+            id, known = (place.id, place.content_hash) if place else (next(ids), "")
+            self.entries[id] = Entry(item, id, known)
+        self.left = set(self.entries)
+        return found
+
+    def _do(self) -> None:
+        total = len(self.left)
+        for again, photos in enumerate((_PART, _SMALLER, 1)):
+            if not self.left or self.stop.is_set():
+                return
+            if not again:  # small enough that all workers have some, whole batches each
+                share = total // (max(self.engine.workers(), 1) * _PARTS_A_WORKER)
+                photos = min(_PART, max(BATCH, share // BATCH * BATCH))
+            parts = self._parts(photos)
+            if again:
+                self.summary.parts_again += len(parts)
+            self._pass(parts, alone=bool(again))
+            if len(self.left) == total and len(parts) >= _ENOUGH and not self.stop.is_set():
+                why = next(iter(self.failed.values()), "each worker died, or none was started")
+                raise DataError(
+                    f"no worker has managed a single photo ({why}): nothing was changed; look at "
+                    "the memory of the machines, and at Ray's logs"
+                )
+
+    def _parts(self, photos: int) -> list[Part]:
+        """What is left, so many photos a part."""
+        left = [entry for id, entry in self.entries.items() if id in self.left]
+        starts = range(0, len(left), photos)
+        return [Part(at // photos, tuple(left[at : at + photos])) for at in starts]
+
+    def _pass(self, parts: Sequence[Part], alone: bool) -> None:
+        """Have parts done; and those of lost machines again, where these are many."""
+        missing = {part.number: part for part in parts}
+        before = 0
+        while missing and len(missing) != before and not self.stop.is_set():
+            before = len(missing)
+            for result in self.engine.results(list(missing.values()), self.work, alone):
+                part = missing.get(result.number) if result else None
+                if result and part and self._take(part, result):
+                    del missing[result.number]
+                if time.monotonic() - self.committed >= _SECONDS_A_COMMIT:
+                    self._commit()
+                if self.stop.is_set():
+                    return
+            if len(missing) < _ENOUGH:
+                return
+
+    def _take(self, part: Part, result: PartResult) -> bool:
+        """Decide what a result means for the gallery; whether the part is done with."""
+        if result.failed is not None:
+            if result.hopeless:
+                raise DataError(result.failed)
+            self.failed |= {entry.id: result.failed for entry in part.entries}
+            return False
+        self.written += result.written
+        for id, same in result.ids.items():
+            self._count(id, same)
+        self._place(result.held)
+        for id, reason, is_damaged in result.unread:
+            self._pass_over(id, reason, is_damaged)
+        self.left -= {entry.id for entry in part.entries}
+        pace = self.summary.workers.setdefault(result.worker, WorkerPace())
+        pace.photos += len(result.ids) + len(result.held)
+        pace.seconds += result.seconds
+        self._tell_progress()
+        return True
+
+    def _count(self, id: int, same: bool) -> None:
+        """Note a photo that was written under its own id."""
+        is_known = self.entries[id].known_hash != ""
+        self.summary.embedded += 1
+        if is_known:
+            self.remove.append(id)
+        if same:  # touched
+            self.summary.unchanged += 1
+        elif is_known:
+            self.summary.changed += 1
+        else:
+            self.summary.new += 1
+
+    def _place(self, held: Iterable[tuple[int, NewPhoto]]) -> None:
+        """Write photos whose content lay elsewhere; the first of each takes over the id there."""
+        rows: list[tuple[int, NewPhoto]] = []
+        for id, photo in held:
+            known = self.entries[id].known_hash
+            same = photo.content_hash == known
+            moved = None if same else self.gone.get(photo.content_hash)
+            if not moved:
+                rows.append((id, photo))
+                self._count(id, same)
+                continue
+            rows.append((moved.pop(0), photo))
+            self.remove += [rows[-1][0], *([id] if known else [])]
+            self.summary.embedded += 1
+            self.summary.moved += 1
+        if rows:
+            path, dim = self.gallery.path, self.gallery.model.dim
+            self.written += self.gallery.write_apart(path, dim, block_of(rows))
+
+    def _pass_over(self, id: int, reason: str, is_damaged: bool) -> None:
+        entry = self.entries[id]
+        self.summary.skipped.append(Skipped(Path(entry.item.path), reason))
+        # What the gallery holds of a damaged file is no longer true; of one that cannot be opened
+        # now it may be.
+        if entry.known_hash and is_damaged:
+            self.remove.append(id)
+            self.summary.removed += 1
+
+    def _commit(self) -> None:
+        """Make everything in hand part of the gallery, at once."""
+        if self.written or self.remove:
+            self.gallery.commit(self.written, remove=self.remove)
+            self.written, self.remove = [], []
+            if self.watcher:
+                self.watcher.committed(len(self.entries) - len(self.left))
+        self.committed = time.monotonic()
+
+    def _tell_progress(self) -> None:
+        if self.watcher:
+            self.watcher.progress(len(self.entries) - len(self.left), len(self.entries))

@@ -1,7 +1,8 @@
-"""A Ray cluster for a while: a private one on this machine, or one that is joined.
+"""A Ray cluster for a while, and a pool of its actors that does the parts of a run.
 
-Left to itself, Ray speaks on standard output and counts its users over the network; here it does
-neither. Tested in ``tests/search/cluster/test_ray_cluster.py``.
+The cluster is a private one on this machine, or one that is joined. Left to itself, Ray speaks on
+standard output and counts its users over the network; here it does neither. What is not of Ray's
+public interface stands in :func:`_start` and :data:`_QUIET`. Tested in ``tests/search/cluster/``.
 """
 
 from __future__ import annotations
@@ -16,15 +17,29 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from msedge.data.images import one_line
-from msedge.errors import ConfigError
-from msedge.search.cpus import usable_cpus
+from msedge.errors import ConfigError, DataError
+from msedge.search.cluster.worker import Part, PartResult, PartWorker, Work
+from msedge.search.sources.objects import Item
+from msedge.search.sources.shards import Listing, list_shard
+from msedge.search.stores.reports import StoppedError
+from msedge.system import usable_cpus
+
+_SECONDS_A_TICK = 0.25
+_LISTED_HERE = 32  # shards that are quicker listed than a cluster is started
+_TRIES = 2  # of a part that a worker died of: it may have been the machine
+_STARTS = 3  # of a worker that dies before it is ready
+_PATIENCE = 60.0  # seconds, where no machine is left that a worker fits on
 
 _STORE_BYTES = 128 * 2**20  # descriptions of the work and of results; photos never pass through
 _SECONDS_TO_ANSWER = 10.0
@@ -37,31 +52,268 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its new behaviour, without a warning of it
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
-
-_PRIVATE = {
-    # How long processes of Ray outlive the one that started them, where that was killed.
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
-}
+# How long processes of a private cluster outlive the one that started them, where it was killed.
+_PRIVATE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
+_SILENT = logging.CRITICAL + 1  # standard output may be JSON that a program reads
 _FOLDER = "msedge-ray-"
-_TOKENS = (
-    "RAY_AUTH_TOKEN",
-    "RAY_AUTH_TOKEN_PATH",
-)  # by which processes of a cluster know each other
+# By which processes of a cluster know each other.
+_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
-    """What the cluster can give.
+class Cluster:
+    """Where and how the work is done.
 
     Attributes:
-        cpus: in all.
-        gpus: in all.
-        nodes: identifiers of the machines that are alive.
+        address: of a Ray cluster to join, ``host:port``; None for one of this machine alone, which
+            is started and ended, or for the connection that the caller has made.
+        workers: processes that embed; None for as many as the cluster has CPUs (or GPUs) for.
+        threads: photos at a time, each on a CPU, in each of them.
+        gpus: of each worker; a share of one is possible.
     """
 
-    cpus: float
-    gpus: float
-    nodes: frozenset[str]
+    address: str | None = None
+    workers: int | None = None
+    threads: int = 1
+    gpus: float = 0.0
+
+    def check(self) -> None:
+        """Refuse numbers that cannot be (ConfigError)."""
+        if self.threads < 1 or (self.workers is not None and self.workers < 1):
+            raise ConfigError(
+                f"expected at least 1, got workers {self.workers}, threads {self.threads}"
+            )
+        if self.gpus < 0:
+            raise ConfigError(f"expected 0 GPUs a worker or more, got {self.gpus}")
+
+
+@dataclass(eq=False, slots=True)
+class _Worker:
+    """An actor.
+
+    Attributes:
+        actor: Ray's handle of it.
+        starts: how many in its place died before they were ready.
+        is_ready: whether it has answered.
+        asked: what it has not answered yet, the oldest first, which is what it is at: a part, or
+            None for whether it is ready.
+    """
+
+    actor: Any
+    starts: int
+    is_ready: bool = False
+    asked: dict[Any, Part | None] = field(default_factory=dict)
+
+    def parts(self) -> list[Part]:
+        """What it has in hand."""
+        return [part for part in self.asked.values() if part is not None]
+
+
+class RayEngine:
+    """What a run asks of a cluster, which is started when it is needed first.
+
+    To find out that nothing is new takes no cluster. Parts go to workers that are ready, so that
+    none waits for one whose machine is gone and which finds no other; Ray would restart workers by
+    itself, but gives them back what they were asked.
+    """
+
+    def __init__(self, cluster: Cluster, held: ExitStack) -> None:
+        """Take where and how, and what ends everything that is started here."""
+        self._cluster, self._held = cluster, held
+        self._is_started = self._was_ready = False
+        self._new_actor: Any = None
+        self._workers: list[_Worker] = []
+        self._todo: deque[Part] = deque()
+        self._tries: Counter[int] = Counter()
+        self._without_room: float | None = None  # since when
+
+    def workers(self) -> int:
+        """How many workers there will be.
+
+        Raises:
+            ConfigError: the cluster has not what one of them needs.
+        """
+        cluster = self._cluster
+        if cluster.workers is not None:
+            return cluster.workers
+        self._start()
+        machines = _machines()
+        if not (room := _room(machines, cluster)):
+            cpus, gpus = (sum(each.get(kind, 0.0) for each in machines) for kind in ("CPU", "GPU"))
+            raise ConfigError(
+                f"a worker needs {cluster.threads} CPUs and {cluster.gpus:g} GPUs, and the cluster "
+                f"has {cpus:g} and {gpus:g}: give other --threads or --gpus-per-worker"
+            )
+        return room
+
+    def list_shards(
+        self, shards: Sequence[Item], column: str | None, stop: threading.Event
+    ) -> Iterator[Listing]:
+        """List shards, in any order: a few here, many on the cluster, as it may read much of each.
+
+        Raises:
+            DataError: Ray has failed.
+            StoppedError: ``stop`` was set.
+        """
+        if len(shards) <= _LISTED_HERE:
+            yield from (list_shard(shard, column) for shard in shards)
+            return
+        self._start()
+        import ray
+
+        task: Any = ray.remote(max_retries=3)(list_shard)
+        asked = [task.remote(shard, column) for shard in shards]
+        with _failures_told():
+            while asked:
+                if stop.is_set():
+                    raise StoppedError
+                listed, asked = ray.wait(asked, timeout=_SECONDS_A_TICK)
+                yield from ray.get(listed)
+
+    def results(
+        self, parts: Sequence[Part], work: Work, alone: bool
+    ) -> Iterator[PartResult | None]:
+        """Have parts done.
+
+        A part whose worker or machine dies is done again by another, a bounded number of times, and
+        is then left out: the caller sees which results did not come.
+
+        Args:
+            parts: what to do.
+            work: what all parts of this engine have in common.
+            alone: whether each worker is given one at a time, so that no part dies of its
+                neighbour; else two, so that none waits.
+
+        Yields:
+            Results in the order in which they come; None several times a second, so that the caller
+            can do other things meanwhile.
+
+        Raises:
+            DataError: Ray has failed; or no machine is left that a worker fits on.
+        """
+        self._start()
+        import ray
+
+        if self._new_actor is None:
+            cpus, gpus = self._cluster.threads, self._cluster.gpus
+            kind = ray.remote(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD")
+            self._new_actor = partial(kind(PartWorker).remote, ray.put(work))
+            self._held.callback(self._end, self._workers)
+        self._todo, self._tries = deque(parts), Counter()
+        with _failures_told():
+            try:
+                while len(self._workers) < min(self.workers(), len(parts)):
+                    self._begin(0)
+                while self._todo or any(worker.parts() for worker in self._workers):
+                    self._hand_out(1 if alone else 2)
+                    asked = {each: worker for worker in self._workers for each in worker.asked}
+                    answered, _ = ray.wait(list(asked), timeout=_SECONDS_A_TICK)
+                    if not answered:
+                        self._check_room()
+                        yield None
+                    for each in answered:
+                        if (result := self._hear(asked[each], each)) is not None:
+                            yield result
+            finally:
+                self._end([worker for worker in self._workers if worker.parts()])
+
+    def _start(self) -> None:
+        if not self._is_started:
+            cluster = self._cluster
+            cpus = None if cluster.workers is None else cluster.workers * cluster.threads
+            self._held.enter_context(ray_cluster(cluster.address, cpus=cpus))
+            self._is_started = True
+
+    def _begin(self, starts: int) -> None:
+        actor = self._new_actor()
+        self._workers.append(_Worker(actor, starts, asked={actor.ready.remote(): None}))
+
+    def _end(self, workers: Iterable[_Worker]) -> None:
+        """End actors, also those that hang."""
+        import ray
+
+        for worker in list(workers):
+            self._workers.remove(worker)
+            ray.kill(worker.actor)
+
+    def _hand_out(self, in_flight: int) -> None:
+        for depth in range(in_flight):  # first one for each
+            for worker in self._workers:
+                if self._todo and worker.is_ready and len(worker.asked) == depth:
+                    part = self._todo.popleft()
+                    worker.asked[worker.actor.do.remote(part)] = part
+
+    def _hear(self, worker: _Worker, answer: Any) -> PartResult | None:
+        import ray
+        from ray.exceptions import RayError
+
+        try:
+            result: PartResult | None = ray.get(answer)
+        except RayError as error:  # it has died, or its answer is lost with its machine
+            self._replace(worker, error)
+            return None
+        del worker.asked[answer]
+        worker.is_ready = self._was_ready = True
+        return result
+
+    def _replace(self, worker: _Worker, error: Exception) -> None:
+        """Put another worker in the place of one that has died, and give back its parts."""
+        self._end([worker])
+        parts = worker.parts()
+        self._tries.update(part.number for part in parts[:1])
+        self._todo += [part for part in parts if self._tries[part.number] < _TRIES]
+        if not self._todo:
+            return
+        starts = 0 if worker.is_ready else worker.starts + 1
+        if starts < _STARTS:
+            self._begin(starts)
+        elif not self._workers:
+            raise error
+
+    def _check_room(self) -> None:
+        """Wait for no worker where there is no machine for one any more."""
+        from ray.exceptions import RayError
+
+        ready = any(worker.is_ready for worker in self._workers)
+        if ready or not self._was_ready or _room(_machines(), self._cluster):
+            self._without_room = None
+        elif self._without_room is None:
+            self._without_room = time.monotonic()
+        elif time.monotonic() - self._without_room > _PATIENCE:
+            raise RayError("no machine is left that a worker fits on")
+
+
+def _machines() -> list[dict[str, float]]:
+    """What each machine of the cluster that is alive has, in use or not."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+def _room(machines: Iterable[dict[str, float]], cluster: Cluster) -> int:
+    """How many workers fit on machines."""
+    needed = {"CPU": cluster.threads, "GPU": cluster.gpus}
+    return sum(
+        int(min(each.get(kind, 0.0) / share for kind, share in needed.items() if share))
+        for each in machines
+    )
+
+
+@contextlib.contextmanager
+def _failures_told() -> Iterator[None]:
+    """Turn what Ray cannot do into one line that says how to go on."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except (RayError, OSError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = one_line(lines[-1] if lines else type(error).__name__)[:200]
+        raise DataError(
+            f"Ray has failed ({reason}): what was committed is safe; the same command goes on from "
+            "there"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -81,7 +333,7 @@ def ray_cluster(address: str | None, *, cpus: int | None = None) -> Iterator[Non
             os.environ.setdefault(name, value)
         import ray
 
-        silence()
+        logging.getLogger("ray").setLevel(_SILENT)
         if ray.is_initialized() and address is None:
             yield
             return
@@ -91,7 +343,6 @@ def ray_cluster(address: str | None, *, cpus: int | None = None) -> Iterator[Non
             os.environ[_TOKENS[0]] = secrets.token_hex(32)
         try:
             _start(address, cpus or usable_cpus(), folder)
-            silence()
             restore_signals()
             yield
         finally:
@@ -100,24 +351,10 @@ def ray_cluster(address: str | None, *, cpus: int | None = None) -> Iterator[Non
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def resources() -> Resources:
-    """What the cluster can give now."""
-    import ray
-
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    alive = [node for node in nodes if node["Alive"]]
-    given = [node["Resources"] for node in alive]
-    return Resources(
-        sum(each.get("CPU", 0.0) for each in given),
-        sum(each.get("GPU", 0.0) for each in given),
-        frozenset(node["NodeID"] for node in alive),
-    )
-
-
 def _start(address: str | None, cpus: int, folder: Path | None) -> None:
     import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": _SILENT}
     try:
         if address is not None:
             _check_answers(address)
@@ -166,15 +403,6 @@ def _is_alive(pid: int) -> bool:
     except OSError:  # of another user
         return True
     return True
-
-
-def silence() -> None:
-    """Keep Ray's words to its own log files: standard output may be JSON that a program reads.
-
-    To be called after each import of a part of Ray, which sets up logging anew.
-    """
-    for name in ("ray", "ray.data", "ray.serve", "ray._private.worker"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 @contextlib.contextmanager

@@ -1,39 +1,32 @@
-"""What one actor does: read a part's photos, embed them, and write them beside the gallery's.
+"""What one worker does: read a part's photos, embed them, and write them beside the gallery's.
 
-The photos go through the network sixteen at a time in the order of the plan, as the single-machine
-index puts them through. Tested in ``tests/search/cluster/test_worker.py``.
+Parts and results are plain values that Ray carries between processes by pickling them. They come
+from our own processes of one release alone: who can speak to a Ray cluster can run code on it
+anyway. Tested in ``tests/search/cluster/``.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from msedge.errors import MSEdgeError
-from msedge.search.cluster.objects import why
-from msedge.search.cluster.reading import Content, contents, read_content
-from msedge.search.cluster.wire import Item, Part, PartResult, held_photo
-from msedge.search.encoder import Encoder
-from msedge.search.gallery_rows import NewPhoto, Vector
-from msedge.search.photo_reading import ReadPhoto, Unreadable
-from msedge.search.store import Block
+from msedge.search.encoder import Encoder, OnnxEncoder
+from msedge.search.photo import Block, NewPhoto
+from msedge.search.reading import Embedded, embedded
+from msedge.search.sources.contents import Unreadable
+from msedge.search.sources.objects import Item, why
+from msedge.search.stores import store_class
 
-BATCH = 16
-"""Photos that are read and embedded together; a part holds a multiple of it."""
-
-_BATCHES_AHEAD = 1
 _TRIES_TO_WRITE = 3
 _SECONDS_BEFORE_NEXT_TRY = 1.0
 
-Read = tuple[Item, NewPhoto | Unreadable]
+NewEncoder = Callable[[str, str], Encoder]
+"""Loads an encoder, by a model's name or file and a device; workers find it by its module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +35,8 @@ class Work:
 
     Attributes:
         gallery: where the workers write to.
-        encoder: a function that loads the encoder, as ``module:name``.
-        model: its argument.
+        encoder: what loads the encoder, of a model for a device.
+        model: the model.
         fingerprint: of the model that the gallery was made with.
         dim: width of its vectors.
         threads: photos at a time.
@@ -52,7 +45,7 @@ class Work:
     """
 
     gallery: Path
-    encoder: str
+    encoder: NewEncoder
     model: str
     fingerprint: str
     dim: int
@@ -61,141 +54,138 @@ class Work:
     elsewhere: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A photo to be read, and what it is in the gallery.
+
+    Attributes:
+        item: where it lies.
+        id: that it has in the gallery, or will have.
+        known_hash: of the content that the gallery holds under its path; empty for a new one.
+    """
+
+    item: Item
+    id: int
+    known_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Photos that one worker reads, embeds and writes in one go."""
+
+    number: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartResult:
+    """What became of a part.
+
+    Attributes:
+        number: of the part.
+        written: apart from the gallery's photos, for the store's ``commit``.
+        ids: of the photos in that, each with whether its content is as the gallery knew it.
+        held: photos whose content lay elsewhere before, by id, for the driver to decide on.
+        unread: what could not be used: id, reason, whether it is damaged.
+        worker: its machine's address, and its process.
+        seconds: that it took.
+        failed: why nothing of it could be done; None where it was.
+        hopeless: whether that will be so wherever and however often it is tried.
+    """
+
+    number: int
+    written: Sequence[str] = ()
+    ids: Mapping[int, bool] = field(default_factory=dict)
+    held: Sequence[tuple[int, NewPhoto]] = ()
+    unread: Sequence[tuple[int, str, bool]] = ()
+    worker: str = ""
+    seconds: float = 0.0
+    failed: str | None = None
+    hopeless: bool = False
+
+
 class PartWorker:
-    """An actor of Ray Data. It loads the model with the first part."""
+    """An actor of Ray. It loads the model with its first part."""
 
     def __init__(self, work: Work) -> None:
         """Take what all parts have in common."""
         self._work = work
         self._encoder: Encoder | None = None
-        self._names: tuple[str, str] | None = None
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Do the parts of a batch of rows; each gives a row."""
-        return {
-            "result": [self.do(Part.from_json(bytes(part))).as_json() for part in batch["part"]]
-        }
+    def ready(self) -> None:
+        """Answer."""
 
     def do(self, part: Part) -> PartResult:
         """Read, embed and write a part's photos; says so where that cannot be done."""
         begun = time.monotonic()
-        result = PartResult(part.number)
-        result.worker, result.node = self._who()
+        result = PartResult(part.number, worker=f"{_node()}:{os.getpid()}")
+        items = [entry.item for entry in part.entries]
         try:
             encoder = self._loaded()
         except MSEdgeError as error:
-            result.failed, result.hopeless = str(error), True
-            return result
+            return replace(result, failed=str(error), hopeless=True)
         try:
-            read = list(embedded(part.items, encoder, self._work.threads))
+            batches = embedded(items, encoder, workers=self._work.threads)
+            photos = [photo for batch in batches for _, photo in batch]
         except Exception as error:  # whatever a decoder raises, the other photos are not lost
-            result.failed = why(error)
-            return result
+            return replace(result, failed=why(error))
         try:
-            self._write(read, result)
+            result = self._written(part, photos, result)
         except MSEdgeError as error:
-            result.failed, result.hopeless = str(error), True
-        result.seconds = time.monotonic() - begun
-        return result
+            return replace(result, failed=str(error), hopeless=True)
+        return replace(result, seconds=time.monotonic() - begun)
 
     def _loaded(self) -> Encoder:
         if self._encoder is None:
             work = self._work
-            encoder = load_encoder(work.encoder, work.model, work.device)
+            encoder = work.encoder(work.model, work.device)
             if (encoder.fingerprint, encoder.dim) != (work.fingerprint, work.dim):
                 raise MSEdgeError(
-                    f"a worker on {self._who()[1]} has another model of the name {work.model}: "
-                    "install the same release of msedge, and the same model's file, on every node"
+                    f"a worker on {_node()} has another model of the name {work.model}: install "
+                    "the same release of msedge, and the same model's file, on every node"
                 )
             self._encoder = encoder
         return self._encoder
 
-    def _write(self, read: Sequence[Read], result: PartResult) -> None:
-        from msedge.search.lance.fragments import write_fragment
-
-        written: list[tuple[int, NewPhoto]] = []
-        for item, photo in read:
+    def _written(self, part: Part, photos: Sequence[Embedded], result: PartResult) -> PartResult:
+        rows: list[tuple[int, NewPhoto]] = []
+        held: list[tuple[int, NewPhoto]] = []
+        ids: dict[int, bool] = {}
+        unread: list[tuple[int, str, bool]] = []
+        for entry, photo in zip(part.entries, photos, strict=True):
             if isinstance(photo, Unreadable):
-                result.unread.append((item.id, photo.reason, photo.is_damaged))
-            elif photo.content_hash in self._work.elsewhere:
-                result.held.append((item.id, held_photo(photo)))
-            else:
-                written.append((item.id, photo))
-                if photo.content_hash == item.known_hash:
-                    result.same.append(item.id)
-        written.sort(key=lambda pair: pair[0])
-        block = Block([id for id, _ in written], [photo for _, photo in written])
-        result.written = block.ids
-        if not written:
-            return
-        for tries_left in reversed(range(_TRIES_TO_WRITE)):
+                unread.append((entry.id, photo.reason, photo.is_damaged))
+            elif isinstance(photo, NewPhoto) and photo.content_hash in self._work.elsewhere:
+                held.append((entry.id, photo))
+            elif isinstance(photo, NewPhoto):
+                rows.append((entry.id, photo))
+                ids[entry.id] = photo.content_hash == entry.known_hash
+        written = self._write_apart(block_of(rows)) if rows else ()
+        return replace(result, written=written, ids=ids, held=held, unread=unread)
+
+    def _write_apart(self, block: Block) -> Sequence[str]:
+        gallery, dim = self._work.gallery, self._work.dim
+        write = partial(store_class(gallery).write_apart, gallery, dim, block)
+        for _ in range(_TRIES_TO_WRITE - 1):
             try:
-                result.fragments = write_fragment(self._work.gallery, self._work.dim, block)
-                return
+                return write()
             except MSEdgeError:
-                if not tries_left:
-                    raise
                 time.sleep(_SECONDS_BEFORE_NEXT_TRY)
-
-    def _who(self) -> tuple[str, str]:
-        if self._names is None:
-            import ray
-
-            node = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
-            self._names = (f"{node}:{os.getpid()}", node)
-        return self._names
+        return write()
 
 
-def load_encoder(function: str, model: str, device: str) -> Encoder:
-    """Call a function that is named ``module:name`` with a model's name and a device."""
-    from importlib import import_module
-
-    module, _, name = function.partition(":")
-    return getattr(import_module(module), name)(model, device)  # type: ignore[no-any-return]
+def block_of(rows: Sequence[tuple[int, NewPhoto]]) -> Block:
+    """Photos and their ids, as a store takes them."""
+    rows = sorted(rows, key=lambda row: row[0])
+    return Block([id for id, _ in rows], [photo for _, photo in rows])
 
 
 def onnx_encoder(model: str, device: str) -> Encoder:
     """The encoder of every run but those of tests; one thread a photo, several photos at a time."""
-    from msedge.search.onnx_encoder import OnnxEncoder
-
     return OnnxEncoder.load(model, threads=1, device=device)
 
 
-def embedded(items: Sequence[Item], encoder: Encoder, threads: int) -> Iterator[Read]:
-    """Read and embed photos, some batches at a time; in their order."""
-    ahead: deque[Future[list[Read]]] = deque()
-    batch: list[tuple[Item, Content]] = []
-    with ThreadPoolExecutor(threads, thread_name_prefix="embed") as pool:
-        for pair in contents(items):
-            batch.append(pair)
-            if len(batch) == BATCH:
-                ahead.append(pool.submit(_embed, batch, encoder))
-                batch = []
-            if len(ahead) > threads + _BATCHES_AHEAD:
-                yield from ahead.popleft().result()
-        ahead.append(pool.submit(_embed, batch, encoder))
-        while ahead:
-            yield from ahead.popleft().result()
+def _node() -> str:
+    import ray
 
-
-def _embed(batch: Sequence[tuple[Item, Content]], encoder: Encoder) -> list[Read]:
-    read = [read_content(item, content, encoder.image_size) for item, content in batch]
-    looks = [photo.look.pixels for photo in read if isinstance(photo, ReadPhoto) and photo.look]
-    vectors: Iterator[Vector] = iter(())
-    if looks:
-        vectors = iter(encoder.photos(np.stack(looks)).astype(np.float16))
-    return [
-        (item, photo if isinstance(photo, Unreadable) else _new(photo, next(vectors)))
-        for (item, _), photo in zip(batch, read, strict=True)
-    ]
-
-
-def _new(photo: ReadPhoto, vector: Vector) -> NewPhoto:
-    file, look = photo.file, photo.look
-    if look is None:
-        raise ValueError("a photo that was not decoded has no vector of its own")
-    taken = file.mtime_ns / 1e9 if look.taken is None else look.taken
-    return NewPhoto(
-        Path(file.path), file.size, file.mtime_ns, photo.content_hash, look.width, look.height,
-        taken, vector,
-    )  # fmt: skip
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
