@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -190,22 +189,6 @@ class TestThreads:
             assert (taken, faiss.omp_get_max_threads()) == ([1], 3)
         finally:
             faiss.omp_set_num_threads(before)
-
-    def test_it_takes_none_from_others(self, index):
-        stop, seen = threading.Event(), set()
-        others = faiss.omp_get_max_threads()
-
-        def searching():
-            while not stop.is_set():
-                index.nearest(drawn(1, DIM)[0], 20)
-
-        thread = threading.Thread(target=searching)
-        thread.start()
-        for _ in range(2000):
-            seen.add(faiss.omp_get_max_threads())
-        stop.set()
-        thread.join()
-        assert seen == {others}
 
 
 def printed(code, *words):
