@@ -240,7 +240,7 @@ def check_objects(connection: sqlite3.Connection, path: Path) -> None:
         sqlite3.Error: the file cannot be read.
     """
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
-    for kind, name, sql in rows:
+    for kind, name, sql in rows.fetchall():  # a query half read would keep the file open
         if not _is_ours(str(kind), str(name), str(sql)):
             raise DataError(
                 f"gallery {one_line(path)} holds the {plain(kind, _MOST_NAMED)} "
