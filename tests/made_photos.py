@@ -71,7 +71,7 @@ def held(path: Path) -> list[tuple[Any, ...]]:
     with open_store(path) as store:
         return [
             (number, *told(each))
-            for block in store.blocks(100)
+            for block in store.blocks()
             for number, each in zip(block.ids, block.photos, strict=True)
         ]
 

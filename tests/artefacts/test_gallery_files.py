@@ -23,12 +23,11 @@ from hostile_artefacts import (
     turned,
     wiped,
 )
-from kept_galleries import MODEL, make, photos, unit
+from made_photos import MODEL, make, photos, unit
 from msedge.search.filters import Filters
-from msedge.search.gallery_file import GalleryFile
-from msedge.search.open_store import open_store
-from msedge.search.upkeep.checking import check_gallery
-from msedge.search.upkeep.statistics import gallery_statistics
+from msedge.search.stores import check_gallery, open_store
+from msedge.search.stores.reports import Watched
+from msedge.search.stores.sqlite.file import SCHEMA_VERSION
 
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
 COLUMNS = [
@@ -78,7 +77,7 @@ VALUES: dict[str, Statement] = {
     "no fingerprint": "DELETE FROM meta WHERE key = 'fingerprint'",
     "a version of infinity": "UPDATE meta SET value = 9e999 WHERE key = 'version'",
     "no photos": "DROP TABLE photos",
-    "a newer schema": "PRAGMA user_version = 3",
+    "a newer schema": f"PRAGMA user_version = {SCHEMA_VERSION + 1}",
     "another program's": "PRAGMA application_id = 7",
 }
 """What no gallery says; none of it is taken."""
@@ -121,14 +120,19 @@ def gallery(hostile_file: Path) -> Path:
     return hostile_file.with_suffix(".msedge")
 
 
+def statistics(path: Path) -> None:
+    with open_store(path) as store:
+        store.statistics(Watched())
+
+
 def use(path: Path) -> None:
     """All that a search, an index and a server read of a gallery."""
-    with GalleryFile.open(path) as store:
+    with open_store(path) as store:
         view = store.view()
         query = unit(1).astype(np.float32)
-        hits = view.search(query, 5, filters=None, without=(1,), together=True)
+        hits = view.search(query, 5, without=(1,))
         view.photos([hit.id for hit in hits])
-        store.ids(Filters(Path("/photos/1"), None, None, None))
+        view.search(query, 5, filters=Filters(Path("/photos/1"), None, None, None))
         store.photos()
         store.folders()
         store.places()
@@ -137,8 +141,8 @@ def use(path: Path) -> None:
 
 def change(path: Path) -> None:
     """What an index does."""
-    with GalleryFile.open(path, writable=True) as store, store.transaction():
-        store.remove([1])
+    with open_store(path, writable=True) as store:
+        store.change(remove=[1])
 
 
 def check(path: Path) -> None:
@@ -173,9 +177,7 @@ def loosely(cases: Iterator[Case]) -> Iterator[Case]:
 
 
 class TestDamage:
-    @pytest.mark.parametrize(
-        "read", [use, gallery_statistics, check], ids=["use", "stats", "check"]
-    )
+    @pytest.mark.parametrize("read", [use, statistics, check], ids=["use", "stats", "check"])
     def test_a_file_from_anywhere_is_read_or_refused_in_one_line(self, whole, gallery, mark, read):
         cases = chain(
             loosely(chain(cut_short(whole), wiped(whole))), turned(whole, header=120),
@@ -194,7 +196,7 @@ class TestLies:
         altered(gallery, whole, VALUES[name])
         content = gallery.read_bytes()
         assert refusal(use, gallery)
-        refusal(gallery_statistics, gallery, must_fail=False)
+        refusal(statistics, gallery, must_fail=False)
         refusal(check, gallery, must_fail=False)
         assert gallery.read_bytes() == content
         TRIED["gallery: values that cannot be", "crafted"] += 1
@@ -203,7 +205,7 @@ class TestLies:
     def test_what_would_be_run_is_not_opened(self, whole, gallery, name):
         altered(gallery, whole, *OBJECTS[name])
         content = gallery.read_bytes()
-        for read in (use, gallery_statistics, check, change):
+        for read in (use, statistics, check, change):
             assert "msedge does not make" in (refusal(read, gallery) or "")
         assert gallery.read_bytes() == content
         TRIED["gallery: what SQLite would run", "crafted"] += 1
@@ -215,13 +217,13 @@ class TestLies:
                 continue
             altered(gallery, whole, statement)
             check_gallery(gallery, repair=True)
-            with GalleryFile.open(gallery) as store:
+            with open_store(gallery) as store:
                 assert store.count() == 29, name
             use(gallery)
 
     def test_names_with_escapes_are_told_without(self, whole, gallery):
         altered(gallery, whole, "UPDATE meta SET value = char(10, 27) || '[2J' WHERE key = 'model'")
-        with GalleryFile.open(gallery) as store:
+        with open_store(gallery) as store:
             other = type("Encoder", (), {"name": "x", "fingerprint": "y", "dim": MODEL.dim})
             assert refusal(lambda _: store.check_model(other), gallery)  # type: ignore[arg-type]
 
@@ -250,12 +252,14 @@ class TestAWhole:
         )
         use(gallery)
         change(gallery)
-        with GalleryFile.open(gallery) as store:
+        with open_store(gallery) as store:
             assert store.count() == 29
-            assert store.identity()
+        with closing(sqlite3.connect(gallery)) as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+            assert connection.execute("SELECT 1 FROM meta WHERE key = 'identity'").fetchone()
 
     def test_newer_gallery_says_how_to_go_on(self, whole, gallery):
-        altered(gallery, whole, "PRAGMA user_version = 3")
+        altered(gallery, whole, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
         assert "update msedge" in (refusal(use, gallery) or "")
 
 

@@ -184,11 +184,11 @@ class TestRefusals:
         program = (
             "import sys; from pathlib import Path\n"
             "from msedge import MSEdgeError; from msedge.search.stores import copy_gallery\n"
-            "try: copy_gallery(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+            "try: copy_gallery(Path(sys.argv[1]), Path(sys.argv[2]).absolute())\n"
             "except MSEdgeError as error: print(error, file=sys.stderr)\n"
         )
-        (tmp_path / "copy.py").write_text(program)
-        command = f"{mounted}; {sys.executable} copy.py {source} small/b{suffix}; ls -A small"
+        (tmp_path / "copying.py_").write_text(program)
+        command = f"{mounted}; {sys.executable} copying.py_ {source} small/b{suffix}; ls -A small"
         done = subprocess.run(
             ["unshare", "-rm", "sh", "-c", command], cwd=tmp_path, capture_output=True, text=True
         )
@@ -202,7 +202,7 @@ def small_blocks(monkeypatch):
     """What goes through at a time."""
     for name in KINDS:
         kind = store_class(Path(f"a.{name}"))
-        monkeypatch.setattr(kind, "blocks", partialmethod(kind.blocks, 50))
+        monkeypatch.setattr(kind, "blocks", partialmethod(kind.blocks, rows=50))
 
 
 @pytest.mark.usefixtures("small_blocks")
