@@ -314,10 +314,10 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="msedge gallery copy"):
             index_on_ray([root], tmp_path / "g.msedge", "msedge-lite")
 
-    @pytest.mark.parametrize("cluster", [Cluster(workers=0), Cluster(threads=0), Cluster(gpus=-1)])
-    def test_numbers_that_cannot_be(self, root, gallery, cluster):
+    @pytest.mark.parametrize("wrong", [{"workers": 0}, {"threads": 0}, {"gpus": -1}])
+    def test_numbers_that_cannot_be(self, wrong):
         with pytest.raises(ConfigError, match="expected"):
-            index_on_ray([root], gallery, "msedge-lite", cluster=cluster)
+            Cluster(**wrong)
 
     def test_memory_which_other_processes_do_not_see(self, gallery):
         fsspec.filesystem("memory").pipe("/photos/a.png", photo_bytes(1))

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from cards import CARD
-from cluster_runs import assert_same_galleries, rows_of
+from cluster_runs import TESTS, assert_same_galleries, colours, rows_of
+from msedge.errors import DataError
 from msedge.models.checkpoint import save_checkpoint
 from msedge.models.network import MSEdge
 from msedge.models.onnx_export import export_onnx
@@ -48,15 +49,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class Machines:
-    """A head that does no work and three machines of a CPU each: processes of their own."""
+    """A head that does no work and machines of a CPU each: processes of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, count: int) -> None:
         from ray.cluster_utils import Cluster as RayCluster
 
         quiet = {"include_dashboard": False, "object_store_memory": STORE}
         head = {"num_cpus": 0, "temp_dir": str(folder), **quiet}
         self.cluster = RayCluster(initialize_head=True, head_node_args=head)
-        self.nodes = [self.cluster.add_node(num_cpus=1, **quiet) for _ in range(3)]
+        self.nodes = [self.cluster.add_node(num_cpus=1, **quiet) for _ in range(count)]
         self.processes = [
             info.process.pid
             for node in [self.cluster.head_node, *self.nodes]
@@ -70,15 +71,18 @@ class Machines:
 
 
 @pytest.fixture
-def machines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machines]:
+def machines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Machines]:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("PYTHONPATH", TESTS)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     folder = Path(tempfile.mkdtemp(prefix="msedge-ray-", dir="/tmp"))  # sockets want short paths
     monkeypatch.setenv("RAY_TMPDIR", str(folder))  # where Ray notes the cluster that it began last
     (folder / "ray").mkdir()
     before = signal.getsignal(signal.SIGTERM)  # Ray puts its own there, and leaves it
-    machines = Machines(folder)
+    machines = Machines(folder, request.param)
     try:
         yield machines
     finally:
@@ -113,6 +117,7 @@ class KillsInTheMiddle:
 
 @pytest.mark.slow
 @pytest.mark.cluster
+@pytest.mark.parametrize("machines", [3], indirect=True)
 def test_a_node_is_killed_while_20_000_photos_are_embedded(
     photos: Path, model: str, machines: Machines, tmp_path: Path
 ) -> None:
@@ -135,3 +140,22 @@ def test_a_node_is_killed_while_20_000_photos_are_embedded(
     assert (again.unchanged, again.embedded, os.environ["HOME"]) == (
         PHOTOS, 0, str(tmp_path / "home"),
     )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.parametrize("machines", [1], indirect=True)
+def test_where_no_machine_is_left_it_says_so_and_keeps_what_came(
+    machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1_000):
+        write_photo(tmp_path / "photos" / f"{number}.png", number)
+    monkeypatch.setattr("msedge.search.cluster.ray_cluster._PATIENCE", 3.0)
+    gallery, cluster = tmp_path / "g.lance", Cluster(machines.cluster.address, workers=2)
+    watcher = KillsInTheMiddle(machines, 0.2)
+    with pytest.raises(DataError, match="no machine is left that a worker fits on"):
+        index_on_ray(
+            [tmp_path / "photos"], gallery, "colours-1", cluster=cluster, encoder=colours,
+            watcher=watcher,
+        )  # fmt: skip
+    assert len(rows_of(gallery)) == watcher.done

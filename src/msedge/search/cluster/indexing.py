@@ -80,15 +80,12 @@ def index_on_ray(
         stop: set it to make an end; what has come in is committed.
         encoder: what loads it, of a module that every machine has.
 
-    Returns:
-        What it came to.
-
     Raises:
         DataError: a source is missing, unreadable or suddenly without photos; another process
             indexes into the gallery; it is not a gallery, or damaged; Ray has failed.
         WeightsError: the gallery was made by other weights; there is no such model.
-        ConfigError: the gallery has one writer at a time; a number is too small; there is no such
-            cluster, or it lacks what is asked for.
+        ConfigError: the gallery has one writer at a time; there is no such cluster, or it lacks
+            what is asked for.
     """
     begun = time.monotonic()
     cluster, choice, stop = cluster or Cluster(), choice or Choice(), stop or threading.Event()
@@ -98,7 +95,6 @@ def index_on_ray(
             f"{gallery}: give --gallery NAME{LANCE_SUFFIX}; `msedge gallery copy` brings over what "
             "another holds"
         )
-    cluster.check()
     gallery = whole(gallery)
     if cluster.gpus and cluster.address is None:
         providers_of("cuda")  # before anything is started; elsewhere the workers will say so
@@ -172,40 +168,23 @@ class ClusterSummary(IndexSummary):
 
 @dataclass(slots=True)
 class _Run:
-    """What is in hand between two commits.
+    """What is in hand between two commits."""
 
-    Attributes:
-        gallery: open for writing.
-        engine: who does the parts.
-        work: what these have in common.
-        watcher: told how it goes.
-        stop: whether to make an end.
-        summary: what it came to so far.
-        gone: ids of the photos that are not where they were, by content hash.
-        entries: what is to be read, by id.
-        left: ids of those that are not done with.
-        written: apart, not committed yet.
-        remove: ids, with the next commit.
-        failed: why a photo's part was not done, by id.
-        committed: when that was last done.
-    """
-
-    gallery: Store
+    gallery: Store  # open for writing
     engine: RayEngine
     work: Work
     watcher: IndexWatcher | None
     stop: threading.Event
     summary: ClusterSummary = field(default_factory=ClusterSummary)
-    gone: dict[str, list[int]] = field(default_factory=dict)
-    entries: dict[int, Entry] = field(default_factory=dict)
-    left: set[int] = field(default_factory=set)
-    written: list[str] = field(default_factory=list)
-    remove: list[int] = field(default_factory=list)
-    failed: dict[int, str] = field(default_factory=dict)
+    gone: dict[str, list[int]] = field(default_factory=dict)  # ids by content hash
+    entries: dict[int, Entry] = field(default_factory=dict)  # by id
+    left: set[int] = field(default_factory=set)  # ids of those that are not done with
+    written: list[str] = field(default_factory=list)  # apart, not committed yet
+    remove: list[int] = field(default_factory=list)  # ids, with the next commit
+    failed: dict[int, str] = field(default_factory=dict)  # why a photo's part was, by id
     committed: float = field(default_factory=time.monotonic)
 
     def bring_up_to_date(self, found: Found, choice: Choice) -> None:
-        """Bring the gallery to hold what was found."""
         try:
             found = self._plan(found, choice)
         except StoppedError:
@@ -261,9 +240,10 @@ class _Run:
             if not again:  # small enough that all workers have some, whole batches each
                 share = total // (max(self.engine.workers(), 1) * _PARTS_A_WORKER)
                 photos = min(_PART, max(BATCH, share // BATCH * BATCH))
-            parts = self._parts(photos)
-            if again:
-                self.summary.parts_again += len(parts)
+            left = [entry for id, entry in self.entries.items() if id in self.left]
+            starts = range(0, len(left), photos)
+            parts = [Part(at, tuple(left[at : at + photos])) for at in starts]
+            self.summary.parts_again += len(parts) if again else 0
             self._pass(parts, alone=bool(again))
             if len(self.left) == total and len(parts) >= _ENOUGH and not self.stop.is_set():
                 why = next(iter(self.failed.values()), "each worker died, or none was started")
@@ -271,12 +251,6 @@ class _Run:
                     f"no worker has managed a single photo ({why}): nothing was changed; look at "
                     "the memory of the machines, and at Ray's logs"
                 )
-
-    def _parts(self, photos: int) -> list[Part]:
-        """What is left, so many photos a part."""
-        left = [entry for id, entry in self.entries.items() if id in self.left]
-        starts = range(0, len(left), photos)
-        return [Part(at // photos, tuple(left[at : at + photos])) for at in starts]
 
     def _pass(self, parts: Sequence[Part], alone: bool) -> None:
         """Have parts done; and those of lost machines again, where these are many."""
@@ -318,15 +292,11 @@ class _Run:
     def _count(self, id: int, same: bool) -> None:
         """Note a photo that was written under its own id."""
         is_known = self.entries[id].known_hash != ""
+        self.remove += [id] if is_known else []
         self.summary.embedded += 1
-        if is_known:
-            self.remove.append(id)
-        if same:  # touched
-            self.summary.unchanged += 1
-        elif is_known:
-            self.summary.changed += 1
-        else:
-            self.summary.new += 1
+        self.summary.unchanged += same  # touched
+        self.summary.changed += is_known and not same
+        self.summary.new += not is_known
 
     def _place(self, held: Iterable[tuple[int, NewPhoto]]) -> None:
         """Write photos whose content lay elsewhere; the first of each takes over the id there."""

@@ -22,7 +22,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,7 @@ class Cluster:
     threads: int = 1
     gpus: float = 0.0
 
-    def check(self) -> None:
-        """Refuse numbers that cannot be (ConfigError)."""
+    def __post_init__(self) -> None:
         if self.threads < 1 or (self.workers is not None and self.workers < 1):
             raise ConfigError(
                 f"expected at least 1, got workers {self.workers}, threads {self.threads}"
@@ -89,23 +88,14 @@ class Cluster:
 
 @dataclass(eq=False, slots=True)
 class _Worker:
-    """An actor.
-
-    Attributes:
-        actor: Ray's handle of it.
-        starts: how many in its place died before they were ready.
-        is_ready: whether it has answered.
-        asked: what it has not answered yet, the oldest first, which is what it is at: a part, or
-            None for whether it is ready.
-    """
+    """An actor, and what it has not answered: the oldest is what it is at."""
 
     actor: Any
-    starts: int
+    starts: int  # of others in its place, which died before they were ready
+    asked: dict[Any, Part | None]  # None: whether it is ready
     is_ready: bool = False
-    asked: dict[Any, Part | None] = field(default_factory=dict)
 
     def parts(self) -> list[Part]:
-        """What it has in hand."""
         return [part for part in self.asked.values() if part is not None]
 
 
@@ -128,33 +118,26 @@ class RayEngine:
         self._without_room: float | None = None  # since when
 
     def workers(self) -> int:
-        """How many workers there will be.
-
-        Raises:
-            ConfigError: the cluster has not what one of them needs.
-        """
+        """How many workers there will be; a ConfigError where not even one fits."""
         cluster = self._cluster
         if cluster.workers is not None:
             return cluster.workers
         self._start()
-        machines = _machines()
-        if not (room := _room(machines, cluster)):
-            cpus, gpus = (sum(each.get(kind, 0.0) for each in machines) for kind in ("CPU", "GPU"))
+        import ray
+
+        if not (room := _room(cluster)):
+            given = ray.cluster_resources()  # type: ignore[no-untyped-call]
             raise ConfigError(
                 f"a worker needs {cluster.threads} CPUs and {cluster.gpus:g} GPUs, and the cluster "
-                f"has {cpus:g} and {gpus:g}: give other --threads or --gpus-per-worker"
+                f"has {given.get('CPU', 0.0):g} and {given.get('GPU', 0.0):g}: give other "
+                "--threads or --gpus-per-worker"
             )
         return room
 
     def list_shards(
         self, shards: Sequence[Item], column: str | None, stop: threading.Event
     ) -> Iterator[Listing]:
-        """List shards, in any order: a few here, many on the cluster, as it may read much of each.
-
-        Raises:
-            DataError: Ray has failed.
-            StoppedError: ``stop`` was set.
-        """
+        """List shards, in any order; many on the cluster, as that may read much of each."""
         if len(shards) <= _LISTED_HERE:
             yield from (list_shard(shard, column) for shard in shards)
             return
@@ -202,7 +185,7 @@ class RayEngine:
         self._todo, self._tries = deque(parts), Counter()
         with _failures_told():
             try:
-                while len(self._workers) < min(self.workers(), len(parts)):
+                for _ in range(min(self.workers(), len(parts)) - len(self._workers)):
                     self._begin(0)
                 while self._todo or any(worker.parts() for worker in self._workers):
                     self._hand_out(1 if alone else 2)
@@ -219,14 +202,14 @@ class RayEngine:
 
     def _start(self) -> None:
         if not self._is_started:
-            cluster = self._cluster
-            cpus = None if cluster.workers is None else cluster.workers * cluster.threads
-            self._held.enter_context(ray_cluster(cluster.address, cpus=cpus))
+            workers, threads = self._cluster.workers, self._cluster.threads
+            cpus = None if workers is None else workers * threads
+            self._held.enter_context(ray_cluster(self._cluster.address, cpus=cpus))
             self._is_started = True
 
     def _begin(self, starts: int) -> None:
         actor = self._new_actor()
-        self._workers.append(_Worker(actor, starts, asked={actor.ready.remote(): None}))
+        self._workers.append(_Worker(actor, starts, {actor.ready.remote(): None}))
 
     def _end(self, workers: Iterable[_Worker]) -> None:
         """End actors, also those that hang."""
@@ -272,27 +255,21 @@ class RayEngine:
 
     def _check_room(self) -> None:
         """Wait for no worker where there is no machine for one any more."""
-        from ray.exceptions import RayError
-
         ready = any(worker.is_ready for worker in self._workers)
-        if ready or not self._was_ready or _room(_machines(), self._cluster):
+        if ready or not self._was_ready or _room(self._cluster):
             self._without_room = None
         elif self._without_room is None:
             self._without_room = time.monotonic()
         elif time.monotonic() - self._without_room > _PATIENCE:
-            raise RayError("no machine is left that a worker fits on")
+            raise ConnectionError("no machine is left that a worker fits on")
 
 
-def _machines() -> list[dict[str, float]]:
-    """What each machine of the cluster that is alive has, in use or not."""
+def _room(cluster: Cluster) -> int:
+    """How many workers fit on the machines that are alive, in use or not."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node["Resources"] for node in nodes if node["Alive"]]
-
-
-def _room(machines: Iterable[dict[str, float]], cluster: Cluster) -> int:
-    """How many workers fit on machines."""
+    machines = [node["Resources"] for node in nodes if node["Alive"]]
     needed = {"CPU": cluster.threads, "GPU": cluster.gpus}
     return sum(
         int(min(each.get(kind, 0.0) / share for kind, share in needed.items() if share))
@@ -308,8 +285,8 @@ def _failures_told() -> Iterator[None]:
     try:
         yield
     except (RayError, OSError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = one_line(lines[-1] if lines else type(error).__name__)[:200]
+        last = str(error).strip().rpartition("\n")[2].strip()
+        reason = one_line(last or type(error).__name__)[:200]
         raise DataError(
             f"Ray has failed ({reason}): what was committed is safe; the same command goes on from "
             "there"
@@ -354,21 +331,21 @@ def ray_cluster(address: str | None, *, cpus: int | None = None) -> Iterator[Non
 def _start(address: str | None, cpus: int, folder: Path | None) -> None:
     import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": _SILENT}
+    own: dict[str, Any] = {
+        "num_cpus": cpus,
+        "object_store_memory": _STORE_BYTES,
+        "include_dashboard": False,
+        "_temp_dir": str(folder),
+    }
     try:
         if address is not None:
             _check_answers(address)
-            with _unheard():
-                ray.init(address=address, **quiet)
-            return
         with _unheard():
             ray.init(
-                address="local",
-                num_cpus=cpus,
-                object_store_memory=_STORE_BYTES,
-                include_dashboard=False,
-                _temp_dir=str(folder),
-                **quiet,
+                address or "local",
+                log_to_driver=False,
+                logging_level=_SILENT,
+                **({} if address else own),
             )
     except Exception as error:  # a ConnectionError, a RuntimeError or a ValueError
         what = "start Ray" if address is None else f"join the Ray cluster {one_line(address)}"
@@ -398,10 +375,10 @@ def _folder() -> Path:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # of another user
-        return True
+    except PermissionError:  # of another user
+        pass
     return True
 
 
@@ -431,9 +408,8 @@ def _own_signals() -> Iterator[Callable[[], None]]:
     Yields:
         What to call when Ray has been started.
     """
-    signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():
-        signals = ()  # others cannot set handlers
+    is_main = threading.current_thread() is threading.main_thread()  # others cannot set handlers
+    signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
     before = {number: signal.getsignal(number) for number in signals}
 
     def restore() -> None:

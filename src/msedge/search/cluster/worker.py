@@ -56,17 +56,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A photo to be read, and what it is in the gallery.
-
-    Attributes:
-        item: where it lies.
-        id: that it has in the gallery, or will have.
-        known_hash: of the content that the gallery holds under its path; empty for a new one.
-    """
+    """A photo to be read, and what it is in the gallery."""
 
     item: Item
-    id: int
-    known_hash: str = ""
+    id: int  # that it has, or will have
+    known_hash: str  # of the content that is held under its path; empty for a new one
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +114,18 @@ class PartWorker:
         begun = time.monotonic()
         result = PartResult(part.number, worker=f"{_node()}:{os.getpid()}")
         items = [entry.item for entry in part.entries]
+        of_photos = False  # whatever a decoder raises, photos of other parts are not lost
         try:
             encoder = self._loaded()
-        except MSEdgeError as error:
-            return replace(result, failed=str(error), hopeless=True)
-        try:
+            of_photos = True
             batches = embedded(items, encoder, workers=self._work.threads)
             photos = [photo for batch in batches for _, photo in batch]
-        except Exception as error:  # whatever a decoder raises, the other photos are not lost
-            return replace(result, failed=why(error))
-        try:
+            of_photos = False
             result = self._written(part, photos, result)
-        except MSEdgeError as error:
-            return replace(result, failed=str(error), hopeless=True)
+        except Exception as error:
+            if isinstance(error, MSEdgeError) and not of_photos:
+                return replace(result, failed=str(error), hopeless=True)
+            return replace(result, failed=why(error))
         return replace(result, seconds=time.monotonic() - begun)
 
     def _loaded(self) -> Encoder:
