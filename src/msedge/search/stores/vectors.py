@@ -79,10 +79,7 @@ class Resident:
 
     def allowed(self, only: Ids) -> Mask:
         """Which rows count, ``(N,)``, where only some photos do."""
-        counts = np.zeros(len(self.ids), np.bool_)
-        rows = rows_of(self.ids, only)
-        counts[rows[rows >= 0]] = True
-        return counts
+        return mask_of(self.ids, only)
 
     def first(self, query: Embeddings, depth: int, allowed: Mask | None) -> Candidates:
         """The first photos of a ranking.
@@ -108,3 +105,15 @@ def rows_of(ids: Ids, photos: Ids) -> npt.NDArray[np.int64]:
         return np.full(len(photos), -1, np.int64)
     rows = np.minimum(np.searchsorted(ids, photos), len(ids) - 1)
     return np.where(ids[rows] == photos, rows, -1)
+
+
+def mask_of(ids: Ids, photos: Ids) -> Mask:
+    """Which of rising ids are among some photos.
+
+    >>> mask_of(np.array([2, 5, 9]), np.array([9, 1, 2])).tolist()
+    [True, False, True]
+    """
+    mask = np.zeros(len(ids), np.bool_)
+    rows = rows_of(ids, photos)
+    mask[rows[rows >= 0]] = True
+    return mask

@@ -14,9 +14,10 @@ import shutil
 import sqlite3
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -99,7 +100,7 @@ def problems(
         if alone or not is_indexed_into(path):
             yield from _leftovers(path)
             if is_readable:
-                yield from _log(kind, path)
+                yield from _of_log(kind, path)
         else:
             what = (
                 "another process is writing the gallery; what a killed one left is not looked for"
@@ -198,11 +199,12 @@ def _of_rows(
     for fault, ids in bad.items():
         what = f"{len(ids):,} photos with {_FAULTS[fault]} ({examples(names[fault])})"
         advice = f"removes them; {EMBEDS_AGAIN}"
-        yield Problem.found(fault, what, len(ids), advice, _removing(kind, path, ids))
+        yield Problem.found(fault, what, len(ids), advice, partial(_remove, kind, path, ids))
 
 
 def _damage(kind: type[Store], path: Path, why: str) -> Problem:
-    readable = _count_readable(kind, path)
+    with _Remains(path) as remains:
+        readable = _rescue(kind, remains, remains.folder / "new")
     what = f"the file is damaged ({one_line(why)}); {readable:,} photos can be read"
     if not readable:
         return Problem.found("damage", what, 1, "index the photos again into another file")
@@ -219,13 +221,10 @@ def _make(path: Path, parts: list[str]) -> str:
     return "made"
 
 
-def _removing(kind: type[Store], path: Path, ids: list[int]) -> Callable[[], str]:
-    def mend() -> str:
-        with kind.open(path, writable=True) as store:
-            store.change(remove=ids)
-        return f"removed; {EMBEDS_AGAIN}"
-
-    return mend
+def _remove(kind: type[Store], path: Path, ids: list[int]) -> str:
+    with kind.open(path, writable=True) as store:
+        store.change(remove=ids)
+    return f"removed; {EMBEDS_AGAIN}"
 
 
 def _text(stored: bytes) -> str | bytes:
@@ -262,20 +261,24 @@ def _leftovers(path: Path) -> Iterator[Problem]:
             if ending == REBUILDING:
                 advice += "; or go on with it by `msedge index --rebuild`"
             what = f"half a gallery that a killed process left ({names})"
-            yield Problem.found("leftovers", what, len(files), advice, _removing_database(half))
+            yield Problem.found(
+                "leftovers", what, len(files), advice, partial(_remove_database, half)
+            )
 
 
-def _log(kind: type[Store], path: Path) -> Iterator[Problem]:
-    def mend() -> str:
-        with kind.open(path, writable=True) as store:
-            store.count()
-        return "done"
-
+def _of_log(kind: type[Store], path: Path) -> Iterator[Problem]:
     if has_log(path):
         log = beside(path, LOG)
         size = log.stat().st_size
         what = f"{size:,} bytes of commits that a killed process left in {one_line(log.name)}"
-        yield Problem.found("log", what, size, "puts them into the gallery's file", mend)
+        advice = "puts them into the gallery's file"
+        yield Problem.found("log", what, size, advice, partial(_take_in_log, kind, path))
+
+
+def _take_in_log(kind: type[Store], path: Path) -> str:
+    with kind.open(path, writable=True) as store:
+        store.count()
+    return "done"
 
 
 def _of_thumbnails(path: Path) -> Iterator[Problem]:
@@ -290,7 +293,7 @@ def _of_thumbnails(path: Path) -> Iterator[Problem]:
         state = str(error)
     if state != "ok":
         what = f"the cache of thumbnails is damaged ({one_line(state)})"
-        yield Problem.found("thumbnails", what, 1, "removes it", _removing_database(cache))
+        yield Problem.found("thumbnails", what, 1, "removes it", partial(_remove_database, cache))
 
 
 def _of_index(kind: type[Store], path: Path) -> Iterator[Problem]:
@@ -313,13 +316,15 @@ def _of_index(kind: type[Store], path: Path) -> Iterator[Problem]:
         yield Problem.noted("approximate", what, 1, "install faiss")
         return
     except DataError as error:
-        yield Problem.found("approximate", str(error), 1, "removes it", _removing_index(folder))
+        yield Problem.found(
+            "approximate", str(error), 1, "removes it", partial(_remove_index, folder)
+        )
         return
     with kind.open(path) as store, closing(open_to_check(path)) as connection:
         is_ours, changed = store.index_state() is not None, count_changes(connection, about.version)
     if not is_ours:
         what = "the approximate index is of another gallery"
-        yield Problem.found("approximate", what, 1, "removes it", _removing_index(folder))
+        yield Problem.found("approximate", what, 1, "removes it", partial(_remove_index, folder))
     elif changed is None:
         what = "the approximate index is too far behind, and is not used"
         yield Problem.noted("approximate", what, about.count, _BUILD_ANEW)
@@ -328,37 +333,25 @@ def _of_index(kind: type[Store], path: Path) -> Iterator[Problem]:
         yield Problem.noted("approximate", what, changed, _BUILD_ANEW)
 
 
-def _removing_database(path: Path) -> Callable[[], str]:
-    def mend() -> str:
-        remove_database(path)
-        return "removed"
-
-    return mend
+def _remove_database(path: Path) -> str:
+    remove_database(path)
+    return "removed"
 
 
-def _removing_index(folder: Path) -> Callable[[], str]:
-    def mend() -> str:
-        from msedge.search.approximate.build import remove_index, sole_builder
+def _remove_index(folder: Path) -> str:
+    from msedge.search.approximate.build import remove_index, sole_builder
 
-        try:
-            with sole_builder(folder):
-                remove_index(folder)
-        except OSError as error:
-            raise DataError(
-                f"cannot remove {one_line(folder)} ({error.strerror}): remove it by hand"
-            ) from error
-        return "removed"
-
-    return mend
+    try:
+        with sole_builder(folder):
+            remove_index(folder)
+    except OSError as error:
+        raise DataError(
+            f"cannot remove {one_line(folder)} ({error.strerror}): remove it by hand"
+        ) from error
+    return "removed"
 
 
 # What can be read of a damaged file
-
-
-def _count_readable(kind: type[Store], path: Path) -> int:
-    """How many photos :func:`_salvage` would find."""
-    with _Remains(path) as remains:
-        return 0 if remains.model is None else _rescue(kind, remains, remains.folder / "new")
 
 
 def _salvage(kind: type[Store], path: Path) -> str:
@@ -387,7 +380,7 @@ def _salvage(kind: type[Store], path: Path) -> str:
 def _rescue(kind: type[Store], remains: _Remains, new: Path) -> int:
     """Write the photos that make sense; of two of an id or path, the one that was put last."""
     if remains.model is None:
-        raise DataError("the gallery does not say any more what made it: index the photos again")
+        return 0
     kind.create(new, remains.model).close()
     with told(new), closing(open_to_write(new)) as connection:
         connection.execute("CREATE TEMP TABLE gone (id INTEGER PRIMARY KEY, version INTEGER)")
@@ -468,29 +461,24 @@ class _Remains:
         found: dict[int, tuple[Any, ...]] = {}
         ends = []
         for order in ("", "DESC"):
-            row = (None, None, 0)
+            ends.append(0)
             with suppress(sqlite3.Error):
                 for row in self._connection.execute(f"{select} ORDER BY rowid {order}"):
                     found[row[2]] = row
+                    ends[-1] = row[2]
                 return list(found.values())
-            ends.append(row[2])
         for number in range(ends[0] + 1, min(ends[1], ends[0] + _MOST_TRIED)):
             with suppress(sqlite3.Error):
-                found.update(
-                    (number, row)
-                    for row in self._connection.execute(f"{select} AND rowid = {number}")
-                )
+                for row in self._connection.execute(f"{select} AND rowid = {number}"):
+                    found[number] = row
         return list(found.values())
 
     def _read_model(self) -> Model | None:
         said: dict[str, Any] = {}
         for table in self._laid_over("meta", _INDEX_LEAF):
+            query = f"SELECT key, value FROM {table} WHERE +key IN {_OF_MODEL}"
             with suppress(sqlite3.Error):
-                said.update(
-                    self._connection.execute(
-                        f"SELECT key, value FROM {table} WHERE +key IN {_OF_MODEL}"
-                    )
-                )
+                said.update(self._connection.execute(query))
             if len(said) == len(_OF_MODEL):
                 break
         try:

@@ -25,7 +25,7 @@ from msedge.search.ranking import Candidates, Embeddings, unit_vectors
 from msedge.search.stores.reports import IndexState, StoppedError, Watched
 from msedge.search.stores.sqlite.file import beside, knows_changes, read_identity, read_meta
 from msedge.search.stores.store import AUTO, Store, Vectors
-from msedge.search.stores.vectors import Kept, Mask, Resident, rows_of
+from msedge.search.stores.vectors import Kept, Mask, Resident, mask_of, rows_of
 
 if TYPE_CHECKING:
     from msedge.search.approximate.index import ApproximateIndex
@@ -201,13 +201,14 @@ class CurrentVectors:
             changes = _read_changes(connection, before.version, most)
             if changes is None:
                 return _read_vectors(connection)
-        stays = ~np.isin(before.ids, changes.gone)
-        ids = np.concatenate([before.ids[stays], changes.resident.ids])
-        rows = np.concatenate([before.rows[stays], changes.resident.rows])
+        gone, new = changes
+        stays = ~np.isin(before.ids, gone)
+        ids = np.concatenate([before.ids[stays], new.ids])
+        rows = np.concatenate([before.rows[stays], new.rows])
         order = np.argsort(ids, kind="stable")
         if not np.array_equal(order, np.arange(len(ids))):  # new ids are the last, changed ones not
             ids, rows = ids[order], rows[order]
-        return Resident(changes.resident.version, ids, rows)
+        return Resident(new.version, ids, rows)
 
     def _through_index(self, index: ApproximateIndex | None, stamp: Stamp) -> Vectors | None:
         """An index brought up to date; None where it is none, or too far behind."""
@@ -218,21 +219,14 @@ class CurrentVectors:
             changes = _read_changes(connection, index.about.version, most)
         if changes is None:
             return None
-        rows = rows_of(index.ids, changes.gone)
-        current: Mask | None = None
-        if (rows >= 0).any():
-            current = np.ones(len(index.ids), np.bool_)
-            current[rows[rows >= 0]] = False
-        since = changes.resident
+        gone, since = changes
+        stays = ~mask_of(index.ids, gone)
 
         def allowed(filters: Filters) -> tuple[Mask, Mask]:
             only = self._matching(filters)
-            counts = np.zeros(len(index.ids), np.bool_)
-            places = rows_of(index.ids, only)
-            counts[places[places >= 0]] = True
-            return counts if current is None else counts & current, since.allowed(only)
+            return mask_of(index.ids, only) & stays, since.allowed(only)
 
-        return _Indexed(index, stamp, current, since, Kept(allowed))
+        return _Indexed(index, stamp, None if stays.all() else stays, since, Kept(allowed))
 
     def _matching(self, filters: Filters) -> Ids:
         where, values = condition(filters)
@@ -293,22 +287,19 @@ class _Steps:
         self._watched.progress(self._step, done, total)
 
 
-@dataclass(frozen=True, slots=True)
-class _Changes:
-    """What has changed since some version: what is no longer so ``(M,)``, and what is new."""
+def _read_changes(
+    connection: sqlite3.Connection, since: int, most: int
+) -> tuple[Ids, Resident] | None:
+    """What is no longer as it was at a version ``(M,)``, and what is new.
 
-    gone: Ids
-    resident: Resident
-
-
-def _read_changes(connection: sqlite3.Connection, since: int, most: int) -> _Changes | None:
-    """What changed after a version; None where that is more than ``most`` photos, or not known."""
+    None where that is more than ``most`` photos, or not known.
+    """
     count = count_changes(connection, since)
     if count is None or count > most:
         return None
     removed = _ids(connection.execute("SELECT id FROM removed WHERE version > ?", (since,)))
     new = _read_vectors(connection, since)
-    return _Changes(np.concatenate([removed, new.ids]), new)
+    return np.concatenate([removed, new.ids]), new
 
 
 def count_changes(connection: sqlite3.Connection, since: int) -> int | None:
