@@ -93,12 +93,7 @@ _NOT_TO_BE_WRITTEN = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.
 
 
 def write_schema(connection: sqlite3.Connection, model: Model) -> None:
-    """Make an empty database a gallery.
-
-    Args:
-        connection: to a file of no bytes, in autocommit.
-        model: what makes the vectors.
-    """
+    """Make a file of no bytes a gallery."""
     # Larger pages than usual, so that the vector of a wide model does not spill into another.
     connection.execute("PRAGMA page_size = 8192")
     connection.executescript(
@@ -187,11 +182,7 @@ def write_model(connection: sqlite3.Connection, model: Model) -> None:
 
 
 def read_meta(connection: sqlite3.Connection) -> tuple[Model, int]:
-    """What made a gallery's vectors, and the gallery's version.
-
-    Raises:
-        sqlite3.DatabaseError: the tables are not as they should be.
-    """
+    """What made a gallery's vectors, and the gallery's version."""
     meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
     try:
         model = Model(str(meta["model"]), str(meta["fingerprint"]), int(meta["dim"]))
@@ -231,13 +222,9 @@ def _check_header(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def check_objects(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a database that holds anything that this package does not make.
+    """Refuse a database with a view, a trigger, a computed column or a table that is not ours.
 
     It reads the list of what there is, and nothing of it.
-
-    Raises:
-        DataError: there is a view, a trigger, a computed column or another table.
-        sqlite3.Error: the file cannot be read.
     """
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
     for kind, name, sql in rows.fetchall():  # a query half read would keep the file open
@@ -252,11 +239,8 @@ def check_objects(connection: sqlite3.Connection, path: Path) -> None:
 def _is_ours(kind: str, name: str, sql: str) -> bool:
     if kind == "table":  # columns may be missing, which a check finds; none may be computed
         return set(re.findall(r"\w+", sql)) <= _OF_TABLES
-    return kind in ("index", "trigger") and _words(sql) == _words(_PARTS.get(name, ""))
-
-
-def _words(sql: str) -> list[str]:
-    return sql.rstrip(" ;").split()
+    part = _PARTS.get(name, "").rstrip(" ;")
+    return kind in ("index", "trigger") and sql.rstrip(" ;").split() == part.split()
 
 
 # Connections
@@ -266,11 +250,7 @@ class Connections:
     """Connections for reading, as many as threads read at once; each serves one at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Take the file; nothing is opened yet.
-
-        Args:
-            path: the gallery, absolute.
-        """
+        """Take the gallery, whose path is absolute; nothing is opened yet."""
         self._path = path
         self._idle: deque[sqlite3.Connection] = deque()
         self._lock = threading.Lock()
@@ -324,15 +304,11 @@ def open_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
     they are missing. Where it cannot, as on a read-only file system or a full one, nobody writes
     either, and the file is read by itself.
 
-    Args:
-        path: the gallery, absolute.
-
     Returns:
         The connection, and whether it may be kept: one that reads the file by itself would not
         notice a writer that comes later.
 
     Raises:
-        sqlite3.Error: the file cannot be opened.
         DataError: changes lie beside the file and cannot be read there.
     """
     try:
@@ -352,12 +328,7 @@ def open_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
 
 
 def open_to_check(path: Path) -> sqlite3.Connection:
-    """Connect to read, so that what a killed writer left stays as it is, also when this is closed.
-
-    Raises:
-        sqlite3.Error: the file cannot be opened or read.
-        DataError: changes lie beside the file and cannot be read there.
-    """
+    """Connect to read, so that what a killed writer left stays as it is when this is closed."""
     if has_log(path):
         try:
             return _open(path, "mode=ro")
@@ -367,12 +338,7 @@ def open_to_check(path: Path) -> sqlite3.Connection:
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """Connect to a gallery, or to an empty file, so that it can be changed.
-
-    Raises:
-        sqlite3.Error: the file cannot be opened.
-        DataError: it holds what no gallery holds.
-    """
+    """Connect to a gallery, or to an empty file, so that it can be changed."""
     return _open(path, "mode=rw", "PRAGMA synchronous = FULL")  # a commit outlives a power cut
 
 
@@ -437,11 +403,7 @@ def has_log(path: Path) -> bool:
 
 
 def remove_database(path: Path) -> None:
-    """Remove a file that nobody has open, with what SQLite keeps beside it.
-
-    Raises:
-        OSError: it cannot be removed.
-    """
+    """Remove a file that nobody has open, with what SQLite keeps beside it."""
     for ending in ("", LOG, "-shm", "-journal"):
         beside(path, ending).unlink(missing_ok=True)
 
@@ -465,11 +427,7 @@ def put_in_place(part: Path, target: Path) -> None:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line that says how to go on.
-
-    Raises:
-        DataError: SQLite failed within.
-    """
+    """Turn SQLite's errors into a DataError of one line that says how to go on."""
     try:
         yield
     except sqlite3.ProgrammingError:  # a defect of ours

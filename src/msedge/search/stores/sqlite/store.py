@@ -62,6 +62,7 @@ from msedge.search.stores.sqlite.vectors import CurrentVectors, build_beside, de
 from msedge.search.stores.store import APPROXIMATE_FROM, REBUILDING, Store, View
 
 _IDS_A_QUERY = 500
+_DUE = 0.1  # share of the photos that were put or removed since an index was built
 _PATIENCE = 500  # milliseconds for readers that are about to end
 _NOTE = "note."  # what the keys of notes begin with, among what else the file says of itself
 
@@ -408,7 +409,10 @@ class SqliteStore(Store):
     def is_index_due(self, least: int = APPROXIMATE_FROM) -> bool:
         """Whether the index is to be built, or built anew, without being asked."""
         photos = self.count()
-        return photos >= least and self._current.is_due(photos)
+        if photos < least:
+            return False
+        state = self.index_state()
+        return state is None or state.behind > _DUE * photos
 
     def size(self) -> Size:
         """What the file takes, with its log, and the caches beside it."""

@@ -38,7 +38,6 @@ _ROWS_A_BLOCK = 16_384
 _MOST_CHANGED = 0.25  # share of the photos; beyond it, reading all of them is as quick
 _MOST_BEHIND = 0.25  # share of the photos that may be searched exactly beside the index
 _LEAST_BEHIND = 10_000
-_DUE = 0.1  # share of the photos that were put or removed since
 
 Stamp = tuple[int, int]
 Reading = Callable[[], AbstractContextManager[sqlite3.Connection]]
@@ -152,17 +151,13 @@ class CurrentVectors:
         about = index.about
         return index if (about.gallery, about.fingerprint, about.dim) == wanted else None
 
-    def changed(self, since: int) -> int | None:
-        """How many photos were put or removed after a version; None where the file cannot tell."""
-        with self._reading() as connection:
-            return count_changes(connection, since)
-
     def state(self) -> IndexState | None:
         """The index beside, and how far it is behind; None where there is none that serves."""
         if (index := self.index()) is None:
             return None
         about = index.about
-        changed = self.changed(about.version)
+        with self._reading() as connection:
+            changed = count_changes(connection, about.version)
         return IndexState(
             kind=about.kind,
             recall=about.recall_measured,
@@ -174,13 +169,6 @@ class CurrentVectors:
             bytes_a_vector=about.bytes / max(about.count, 1),
             parameters=dict(about.parameters),
         )
-
-    def is_due(self, photos: int) -> bool:
-        """Whether the index is missing, or too much of so many photos has changed since."""
-        if (index := self.index()) is None:
-            return True
-        changed = self.changed(index.about.version)
-        return changed is None or changed > _DUE * photos
 
     def _stamp(self) -> Stamp | None:
         """What changes when the index is made anew; None where there is none to use."""
@@ -319,7 +307,10 @@ def _read_vectors(connection: sqlite3.Connection, since: int | None = None) -> R
     model, version = read_meta(connection)
     where = "" if since is None else f"WHERE version > {since:d}"
     (count,) = connection.execute(f"SELECT count(*) FROM photos {where}").fetchone()
-    _check_room(connection, count, model.dim)
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    if count * model.dim * STORED_VECTOR.itemsize > pages * size:  # no room is made for these
+        raise sqlite3.DatabaseError("a vector is cut short")
     ids = np.empty(count, np.int64)
     vectors = np.empty((count, model.dim), STORED_VECTOR)
     rows = connection.execute(f"SELECT id, vector FROM photos {where} ORDER BY id")
@@ -344,14 +335,6 @@ def decoded(blobs: Sequence[Any], dim: int) -> npt.NDArray[Any]:
     if len(content) != len(blobs) * dim * STORED_VECTOR.itemsize:
         raise sqlite3.DatabaseError("a vector is cut short")
     return np.frombuffer(content, STORED_VECTOR).reshape(len(blobs), dim)
-
-
-def _check_room(connection: sqlite3.Connection, count: int, dim: int) -> None:
-    """Refuse to make room for vectors that the file cannot hold."""
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (size,) = connection.execute("PRAGMA page_size").fetchone()
-    if count * dim * STORED_VECTOR.itemsize > pages * size:
-        raise sqlite3.DatabaseError("a vector is cut short")
 
 
 def _ids(rows: Iterator[tuple[int]]) -> Ids:
