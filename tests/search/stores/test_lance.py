@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import lance
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lance import LanceDataset
+from lance.fragment import write_fragments
 
 from made_photos import photo, unit
 from msedge.errors import ConfigError, DataError, ShapeError, WeightsError
@@ -26,6 +28,7 @@ from msedge.search.filters import Filters
 from msedge.search.photo import NAMES, Block, Photo
 from msedge.search.ranking import nearest, unit_vectors
 from msedge.search.stores import check_gallery
+from msedge.search.stores.lance import dataset as lance_dataset
 from msedge.search.stores.lance import store as lance_store
 from msedge.search.stores.lance.dataset import table_of
 from msedge.search.stores.lance.store import LanceStore
@@ -359,6 +362,19 @@ class TestChanging:
         ]
         assert store.count() == 12
 
+    def test_reserves_more_ids_where_a_photo_it_was_to_replace_is_gone(self, store, monkeypatch):
+        other = LanceStore.open(store.path, writable=True)
+        self.hinder(monkeypatch, lambda: other.change(remove=[4]))
+        store.change(put=[made(44, made(4).path), made(21)])
+        assert ids(store) == [1, 2, 3, *range(5, 13)]
+
+    def test_moves_photos_to_where_others_move_away(self, store):
+        first, second = made(1).path, made(2).path
+        store.change(move=[(1, Path("/new.jpg"), 9, 9), (2, first, 9, 9), (3, second, 9, 9)])
+        assert [str(each.path) for each in store.photos([1, 2, 3])] == [
+            "/new.jpg", str(first), str(second)
+        ]  # fmt: skip
+
     def test_gives_up_where_others_change_it_all_the_time(self, store, monkeypatch):
         monkeypatch.setattr(lance_store, "_SECONDS_BEFORE_NEXT_TRY", 0)
 
@@ -427,6 +443,8 @@ class TestWritersAtOnce:
         assert ids(store) == [1, 2, 3, 5, 6, 8, 10]
 
     def test_that_found_it_empty_both_put(self, tmp_path, monkeypatch):
+        in_ones = partial(write_fragments, max_rows_per_file=1)
+        monkeypatch.setattr(lance_dataset, "write_fragments", in_ones)
         store = LanceStore.create(tmp_path / "a.lance", MODEL)
         store.spare_ids(9)
         other = LanceStore.open(store.path, writable=True)
@@ -439,8 +457,10 @@ class TestWritersAtOnce:
             return real(dataset, operation, **options)
 
         monkeypatch.setattr(LanceDataset, "commit", commit)
-        store.put_with_ids(block(1))
-        assert ids(store) == [1, 2]
+        store.put_with_ids(block(1, 3, 4))
+        assert ids(store) == [1, 2, 3, 4]
+        numbers = [each.fragment_id for each in store.now().dataset.get_fragments()]
+        assert len(numbers) == len(set(numbers)) == 4
 
     def test_put_a_path_once(self, store):
         together = threading.Barrier(4)

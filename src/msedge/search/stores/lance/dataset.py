@@ -323,7 +323,7 @@ def matching(
     ids: Collection[int] = (),
     paths: Collection[bytes] = (),
 ) -> pa.Table:
-    """The rows whose id or path is among some, each once, with its :data:`ADDRESS`."""
+    """The rows whose id or path is among some, with their :data:`ADDRESS`; twice where both are."""
     columns = there(dataset, columns)
     found = [
         _among(dataset, columns, name, pa.array(keys, kind))
@@ -333,9 +333,7 @@ def matching(
     if not found:
         kinds = [dataset.schema.field(name) for name in columns]
         return pa.schema([*kinds, (ADDRESS, pa.uint64())]).empty_table()
-    rows = pa.concat_tables(found)
-    _, firsts = np.unique(rows[ADDRESS].to_numpy(), return_index=True)
-    return rows.take(firsts)
+    return pa.concat_tables(found)
 
 
 def literal(value: object) -> str:
