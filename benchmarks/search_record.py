@@ -2,6 +2,7 @@
 
     python benchmarks/search_record.py --out before.json
     python benchmarks/search_record.py --compare before.json   # exit status 1: something is slower
+    python benchmarks/search_record.py --compare before-1.json before-2.json before-3.json
 
 Everything is done as people do it (the command line, ``msedge.Gallery``, HTTP), and stands as a
 ratio to something plain that is measured in turn with it, so that the machine matters little:
@@ -19,6 +20,8 @@ ratio to something plain that is measured in turn with it, so that the machine m
 Each ratio is given three times: of the least CPU seconds that either side took in any round, and,
 as medians over the rounds, by CPU and by the clock. Other programs make CPU seconds more, never
 less, so the first is what a comparison judges; the clock shows what waits instead of working.
+Beside much other work even that moves by a twentieth. So of several earlier runs the median stands
+beside, and slower is what is worse than each of them by more than a twentieth.
 """
 
 from __future__ import annotations
@@ -241,9 +244,9 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=9, help="of indexing a third as many")
     parser.add_argument("--out", type=Path, help="a JSON file for the ratios of each round")
-    parser.add_argument("--compare", type=Path, help="what an earlier run wrote")
+    parser.add_argument("--compare", type=Path, nargs="+", default=[], help="of earlier runs")
     options = parser.parse_args()
-    before: dict[str, Rounds] = json.loads(options.compare.read_text()) if options.compare else {}
+    before = [json.loads(path.read_text()) for path in options.compare]
     print(f"load average before {os.getloadavg()[0]:.2f}")
     with tempfile.TemporaryDirectory() as name, threadpool_limits(1, user_api="blas"):
         ratios = measured(Path(name), options.rounds)
@@ -256,10 +259,10 @@ def main() -> int:
             words += f"  {kind} {now:7.3f}"
             if len(rounds) > 1:
                 words += f" ({min(rounds):.3f} to {max(rounds):.3f})"
-            if name in before:
-                change = now / statistics.median(before[name][kind]) - 1
-                words += f" {100 * change:+6.1f} %"
-                if kind == JUDGED and change > LIMIT:
+            known = [statistics.median(run[name][kind]) for run in before if name in run]
+            if known:
+                words += f" {100 * (now / statistics.median(known) - 1):+6.1f} %"
+                if kind == JUDGED and now > (1 + LIMIT) * max(known):
                     slower.append(name)
         print(words)
     if options.out:
