@@ -31,15 +31,7 @@ TAR, PARQUET = ".tar", ".parquet"
 
 _LAST_NS = 2**63 - 1
 _SECOND = 1_000_000_000
-_TIMES = (
-    "mtime",
-    "LastModified",
-    "last_modified",
-    "updated",
-    "modified",
-    "Last-Modified",
-    "created",
-)
+_TIMES = "mtime", "LastModified", "last_modified", "updated", "modified", "Last-Modified", "created"
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "checksum")
 _ASKED_AT_ONCE = 16
 
