@@ -27,6 +27,7 @@ from msedge.search.stores.lance.dataset import (
     ADDRESS,
     FRAGMENT_BITS,
     block_of,
+    is_failure,
     reason,
     rows_of,
     said_next_id,
@@ -205,7 +206,9 @@ def _look_at_rows(moment: Moment, watched: Watched) -> _Rows:
                 addresses.append(table[ADDRESS].to_numpy().copy())
                 done += table.num_rows
                 watched.progress("checking photos", done, total)
-        except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             rows.unreadable[fragment.fragment_id] = reason(error)
             rows.lost += fragment.metadata.num_rows
     if ids:

@@ -107,12 +107,15 @@ def told(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        # Lance's own code gives up, by an exception of no module that could be imported, where a
-        # file is not as it should be.
-        is_panic = type(error).__name__ == "PanicException"
-        if is_panic or isinstance(error, OSError | ValueError | RuntimeError | pa.ArrowException):
+        if is_failure(error):
             raise _told(path, error) from error
         raise
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether an exception is Lance's, also where its own code gave up: on files of nonsense."""
+    is_panic = type(error).__name__ == "PanicException"  # of no module that could be imported
+    return is_panic or isinstance(error, OSError | ValueError | RuntimeError | pa.ArrowException)
 
 
 def reason(error: BaseException) -> str:

@@ -38,6 +38,7 @@ from msedge.search.stores.lance.dataset import (
     bring_up_to_date,
     change,
     is_conflict,
+    is_failure,
     is_up_to_date,
     literal,
     matching,
@@ -449,19 +450,15 @@ class LanceStore(Store):
 
     @classmethod
     def problems(
-        cls,
-        path: Path,
-        watched: Watched,
-        *,
-        alone: bool,  # noqa: ARG003
-        photos: bool,
+        cls, path: Path, watched: Watched, *, alone: bool, photos: bool
     ) -> Iterator[Problem]:
-        """What is wrong with a dataset; see :mod:`.checks`."""
+        """What is wrong with a dataset, which many may write meanwhile; see :mod:`.checks`."""
+        del alone
         try:
             store = cls.open(path)
         except DataError as error:
             # Where Lance itself did not fail, what is there is something else.
-            if is_remote(path) or not isinstance(error.__cause__, OSError | ValueError):
+            if is_remote(path) or not (error.__cause__ and is_failure(error.__cause__)):
                 raise
             advice = "put a copy in its place, or index the photos again"
             yield Problem.found("damage", str(error), 1, advice)
@@ -543,13 +540,7 @@ class LanceStore(Store):
         bytes_before, waiting = self._bytes(), unindexed(moment)
         fragments = len(moment.dataset.get_fragments())
         watched.progress("putting fragments together")
-        self._upkeep(
-            lambda dataset: dataset.optimize.compact_files(
-                excluded_fragment_ids=sorted(each.fragment_id for each in dataset.get_fragments())[
-                    :1
-                ]
-            )
-        )
+        self._upkeep(_put_together)
         left = self.now(afresh=True).dataset.get_fragments()
         if len(left) > 1 or any(each.num_deletions for each in left):
             # The oldest fragment, which every change of photos names: only while nobody changes any
@@ -578,7 +569,7 @@ class LanceStore(Store):
         meanwhile; they are searched, too, without an index, until compacting adds them to it.
 
         Raises:
-            ConfigError: the kind is given, or the recall is no share.
+            ConfigError: the kind is given.
             DataError: there are no photos, or the dataset cannot be read or written.
         """
         if kind != AUTO:
@@ -708,6 +699,11 @@ def _no_rebuilding() -> ConfigError:
         "--rebuild is not for a Lance dataset: index into another dataset with --gallery "
         "OTHER.lance, and put it in the place of this one"
     )
+
+
+def _put_together(dataset: LanceDataset) -> None:
+    oldest = sorted(each.fragment_id for each in dataset.get_fragments())[:1]
+    dataset.optimize.compact_files(excluded_fragment_ids=oldest)
 
 
 def _setting(said: dict[str, str]) -> LanceOperation.BaseOperation:
