@@ -155,6 +155,15 @@ class TestTies:
         assert rows == [5, 77, 900, 901, 11_999]
         assert len(set(similarities)) == 1
 
+    @pytest.mark.parametrize("seed", [0, 1, 3])
+    def test_what_is_nearer_than_float32_can_tell_is_told_apart(self, tmp_path, seed):
+        vectors = np.tile(clustered(1, 64), (EXACT_ROWS, 1))
+        # The least numbers that float16 knows.
+        least = np.random.default_rng(seed).integers(99, size=(EXACT_ROWS, 32), dtype=np.uint16)
+        vectors[:, :32] = least.view(np.float16)
+        index, query = index_of(tmp_path / "index", vectors), drawn(1, 64, seed=seed)[0]
+        assert found(index, query, 500) == exactly(vectors, query, 500)
+
     @pytest.mark.parametrize("kind", KINDS)
     def test_a_gallery_of_one_photo_over_and_over(self, tmp_path, kind):
         vectors = np.tile(clustered(1, 16), (6000, 1))
