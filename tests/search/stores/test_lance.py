@@ -145,7 +145,9 @@ class TestTheDataset:
         lance.write_dataset(table_of(block(7, 3), DIM), tmp_path / "a.lance", mode="append")
         with LanceStore.open(tmp_path / "a.lance", writable=True) as store:
             assert store.last_id() == 7
+            assert [part.ids for part in store.blocks()] == [[3, 7]]
             store.spare_ids(2)
+            store.commit([], remove=[7])
             assert store.reserve_ids(1) == 8
 
     @pytest.mark.parametrize("said", ["", "-3", "1e9", "9" * 20, "¹"])
