@@ -124,6 +124,8 @@ class TestShards:
     def test_what_counts_within_them(self):
         hidden, _, _ = listed(found_of(shards=[TAR]), choice=Choice(exclude=("a.*",), hidden=True))
         assert [item.path[9:] for item in hidden.files] == ["b.png", ".c.png", "x/.d/e.png"]
+        by_path, _, _ = listed(found_of(shards=[TAR]), choice=Choice(("x/.d",), hidden=True))
+        assert [item.path[9:] for item in by_path.files] == ["b.png", "a.png", ".c.png"]
 
     def test_photos_that_left_one_are_gone_and_others_stay(self):
         places = {
@@ -180,6 +182,9 @@ class TestElsewhere:
         places = {str(tar / name): Place(1, 1, 1, "x") for name in ("a.png", "gone.png")}
         found, _, _ = listed(find([tmp_path]), listings=[list_shard(found_at(str(tar)))])
         assert with_photos_elsewhere(found, places).files == list(found.files)
+        named = write_photo(tmp_path / "locked" / "b.png")
+        found = found_of((str(named), 1, 1), roots=[tmp_path], unread={str(named.parent): "why"})
+        assert len(with_photos_elsewhere(found, {str(named): Place(1, 1, 1, "x")}).files) == 1
 
     def test_where_nobody_knows_whether_they_are_there(self, tmp_path):
         (tmp_path / "s.tar").write_bytes(b"no tar")

@@ -147,6 +147,8 @@ class TestLinks:
         (root / "in" / "more").symlink_to(root / "out")
         (root / "in" / "d.jpg").symlink_to(root / "out" / "c.jpg")
         (root / "in" / "e.tar").symlink_to(root / "out" / "s.tar")
+        for name in ("other", "same"):  # of several ways the first by name
+            (root / "in" / name).symlink_to(root / "out")
         found = find([root / "in"])
         assert below(found.files, root / "in") == ["a.jpg", "d.jpg", "more/b.jpg", "more/c.jpg"]
         assert below(found.shards, root / "in") == ["e.tar", "more/s.tar"]
@@ -202,6 +204,8 @@ def test_what_is_covered_and_what_is_empty():
     assert found.covers("/a/x/y.jpg")
     assert not found.covers("/ab.jpg")
     assert found.empty_roots() == ["/e"]
+    photo = Found(("/a/b.jpg",), files=[Item("/a/b.jpg", 1, 1)])
+    assert (photo.covers("/a/b.jpg"), photo.empty_roots()) == (True, [])
 
 
 class TestObjects:

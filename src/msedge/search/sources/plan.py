@@ -138,7 +138,7 @@ def with_shards_listed(
         wanted = [each for each in listing.photos if choice.wants_all_of(each.path[within:])]
         after[shard.path] = _Note(*shard.state, len(wanted), choice.asked())
         files += wanted
-    files.sort(key=lambda item: (os.fsencode(item.shard or item.path), item.spot))
+    files.sort(key=_order)
     whole = replace(found, files=files, shards=(), unread=unread)
     kept = {path: note for path, note in before.items() if not whole.covers(path)}
     return whole, _written(kept | after)
@@ -157,11 +157,12 @@ def with_photos_elsewhere(
     Raises:
         DataError: nobody knows whether one is there, since its folder or its shard is not.
     """
-    there = {item.path for item in found.files}
-    outside = [path for path in places if path not in there and not found.covers(path)]
+    there = {item.path for item in found.files}  # one in a folder that cannot be read, by its name
     inside: dict[str, list[str]] = defaultdict(list)
     files = list(found.files)
-    for path in outside:
+    for path in places:
+        if path in there or found.covers(path):
+            continue
         shard = shard_of(Path(path))
         if shard is not None:
             inside[shard[0]].append(path)
@@ -178,8 +179,12 @@ def with_photos_elsewhere(
         if listing.unread is not None:
             raise _unknown(paths[0], f"its shard cannot be read ({listing.unread})")
         files += [each for each in listing.photos if each.path in places]
-    files.sort(key=lambda item: (os.fsencode(item.shard or item.path), item.spot))
+    files.sort(key=_order)
     return replace(found, files=files)
+
+
+def _order(item: Item) -> tuple[bytes, tuple[int, int]]:
+    return os.fsencode(item.shard or item.path), item.spot
 
 
 class _Note(NamedTuple):
