@@ -42,13 +42,15 @@ from msedge.search.photo import (
     STORED_VECTOR,
     Block,
     Column,
+    Digest,
     Photo,
     new_photo_of,
     photo_of,
     row_of,
 )
-from msedge.search.stores.reports import Model
-from msedge.search.stores.store import WIDEST, MissingGalleryError, not_a_gallery
+from msedge.search.stores.copying import passing
+from msedge.search.stores.reports import Model, Watched
+from msedge.search.stores.store import WIDEST, MissingGalleryError, Store, not_a_gallery
 
 SCHEMA_VERSION = 1 + ADDED
 """In the schema's metadata; a dataset of a newer one is refused."""
@@ -379,6 +381,32 @@ def write_rows(path: Path, dataset: LanceDataset, rows: pa.Table) -> list[Fragme
         return []
     with told(path):
         return list(write_fragments(rows, dataset, schema=rows.schema))
+
+
+def write_whole(source: Store, place: Path, watched: Watched) -> Digest:
+    """Write a gallery's photos as a new dataset, in one commit."""
+    schema, digest = schema_of(source.model), Digest()
+    failed: list[BaseException] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        # Lance reads from a thread of its own, and swallows what goes wrong.
+        try:
+            for block in passing(source, digest, watched):
+                rows = table_of(block, source.model.dim)
+                yield from rows.replace_schema_metadata(schema.metadata).to_batches()
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    reader = pa.RecordBatchReader.from_batches(schema, batches())
+    try:
+        with told(place):
+            lance.write_dataset(reader, location(place), schema=schema, mode="create")
+    except DataError:
+        if failed:
+            raise failed[0] from None
+        raise
+    return digest
 
 
 def change(

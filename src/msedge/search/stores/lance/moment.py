@@ -40,6 +40,7 @@ from msedge.search.stores.lance.dataset import (
     told,
     vectors_of,
 )
+from msedge.search.stores.reports import IndexState
 from msedge.search.stores.vectors import Kept, Resident, rows_of
 
 INDEX_NAME = "msedge_vectors"
@@ -52,6 +53,9 @@ object store a query reads a few whole parts, where a graph is read node by node
 measured by ``benchmarks/lance_search.py`` and ``benchmarks/query_cost.py``.
 """
 
+PHOTOS_A_PARTITION = 2048
+
+_SAMPLES_A_PARTITION = 64  # that centres are found from; Lance's 256 take four times as long
 _TUNING = "msedge.vector_index"  # in the dataset's configuration
 _MOST = 2**31
 _MORE = 100  # candidates beyond those asked for: Lance's distances round, and may swap neighbours
@@ -306,6 +310,37 @@ def read_tuning(moment: Moment) -> Tuning | None:
         return Tuning.model_validate_json(words)
     except ValidationError:
         return None
+
+
+def state_of(moment: Moment) -> IndexState | None:
+    """What is told of the index on vectors; None where there is none that we can ask."""
+    tuning = read_tuning(moment)
+    if tuning is None:
+        return None
+    return IndexState(
+        kind=tuning.kind,
+        recall=tuning.recall,
+        recall_wanted=tuning.wanted,
+        queries=tuning.queries,
+        photos=tuning.photos,
+        behind=unindexed(moment),
+        seconds=tuning.seconds,
+        bytes_a_vector=index_of(moment).total_size_bytes / max(tuning.photos, 1),
+        parameters=tuning.model_dump(include={"partitions", "probes", "refine"}),
+    )
+
+
+def index_vectors(dataset: LanceDataset, partitions: int) -> None:
+    """Build the index on vectors, in place of the one that is there."""
+    dataset.create_index(
+        "vector",
+        INDEX_KIND,
+        INDEX_NAME,
+        metric="cosine",
+        replace=True,
+        num_partitions=partitions,
+        sample_rate=_SAMPLES_A_PARTITION,
+    )
 
 
 def tune(moment: Moment, partitions: int, recall: float, photos: int) -> Tuning:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Self
 
 import lance
-import pyarrow as pa
 from lance import LanceDataset, LanceOperation
 from lance.fragment import FragmentMetadata
 
@@ -29,7 +28,7 @@ from msedge.data.images import one_line
 from msedge.errors import ConfigError, DataError
 from msedge.search.locations import is_remote, location, whole
 from msedge.search.photo import Block, Digest, NewPhoto, Photo, Place, row_of, stored_path
-from msedge.search.stores.copying import PART, check_equal, is_there, passing, refuse_existing
+from msedge.search.stores.copying import PART, check_equal, is_there, refuse_existing
 from msedge.search.stores.lance.checks import problems_of
 from msedge.search.stores.lance.dataset import (
     FACTS,
@@ -52,26 +51,22 @@ from msedge.search.stores.lance.dataset import (
     table_of,
     told,
     write_rows,
+    write_whole,
 )
 from msedge.search.stores.lance.moment import (
-    INDEX_KIND,
-    INDEX_NAME,
+    PHOTOS_A_PARTITION,
     InMemory,
     Moment,
     Scanned,
-    index_of,
+    index_vectors,
     read_tuning,
+    state_of,
     tune,
     unindexed,
 )
 from msedge.search.stores.locks import sole_indexer
 from msedge.search.stores.reports import Compacted, IndexState, Model, Problem, Size, Watched
-from msedge.search.stores.store import (
-    APPROXIMATE_FROM,
-    AUTO,
-    Store,
-    View,
-)
+from msedge.search.stores.store import APPROXIMATE_FROM, AUTO, Store, View
 
 SECONDS_BETWEEN_LOOKS = 1.0
 """How long a gallery may go on with a version before it looks for a newer one.
@@ -94,8 +89,6 @@ _TRIES = 50  # at a change that others get in the way of
 _UPKEEP_TRIES = 20
 _SECONDS_BEFORE_NEXT_TRY = 0.05
 _FLOAT32_BYTES = 4
-_PHOTOS_A_PARTITION = 2048
-_SAMPLES_A_PARTITION = 64  # that centres are found from; Lance's 256 take four times as long
 _OWN_VERSIONS = 3  # of a copy: the photos, and at most two that say which ids were given
 
 
@@ -509,7 +502,7 @@ class LanceStore(Store):
     @classmethod
     def _write_copy(cls, source: Store, place: Path, watched: Watched) -> Digest:
         """Write a dataset in one commit, and compare it; where that fails, it is removed."""
-        digest = _stream(source, place, watched)
+        digest = write_whole(source, place, watched)
         version = 0
         try:
             with cls.open(place, writable=True) as copy:
@@ -577,19 +570,11 @@ class LanceStore(Store):
         begun, photos = time.monotonic(), self.now(afresh=True).count()
         if not photos:
             raise DataError(f"gallery {one_line(location(self.path))} holds no photos to index")
-        partitions = max(1, photos // _PHOTOS_A_PARTITION)
+        partitions = max(1, photos // PHOTOS_A_PARTITION)
         watched.progress("building the index on vectors")
         with told(self.path):
             dataset = self._own_dataset()
-            dataset.create_index(
-                "vector",
-                INDEX_KIND,
-                INDEX_NAME,
-                metric="cosine",
-                replace=True,
-                num_partitions=partitions,
-                sample_rate=_SAMPLES_A_PARTITION,
-            )
+            index_vectors(dataset, partitions)
             watched.progress("building the indices on ids and paths")
             for column in ("id", "path"):
                 dataset.create_scalar_index(column, "BTREE", replace=True)
@@ -600,21 +585,7 @@ class LanceStore(Store):
 
     def index_state(self) -> IndexState | None:
         """The index on vectors; None where there is none."""
-        moment = self.now(afresh=True)
-        tuning = read_tuning(moment)
-        if tuning is None:
-            return None
-        return IndexState(
-            kind=tuning.kind,
-            recall=tuning.recall,
-            recall_wanted=tuning.wanted,
-            queries=tuning.queries,
-            photos=tuning.photos,
-            behind=unindexed(moment),
-            seconds=tuning.seconds,
-            bytes_a_vector=index_of(moment).total_size_bytes / max(tuning.photos, 1),
-            parameters=tuning.model_dump(include={"partitions", "probes", "refine"}),
-        )
+        return state_of(self.now(afresh=True))
 
     def is_index_due(self, least: int = APPROXIMATE_FROM) -> bool:  # noqa: ARG002
         """No: whoever keeps a dataset says when its index is built, since all share it."""
@@ -666,32 +637,6 @@ def _moved(photo: NewPhoto, path: Path, size: int, mtime_ns: int) -> NewPhoto:
     follows = photo.taken == photo.mtime_ns / 1e9
     taken = mtime_ns / 1e9 if follows else photo.taken
     return replace(photo, path=path, size=size, mtime_ns=mtime_ns, taken=taken)
-
-
-def _stream(source: Store, place: Path, watched: Watched) -> Digest:
-    """Write a gallery's photos as a new dataset, in one commit."""
-    schema, digest = schema_of(source.model), Digest()
-    failed: list[BaseException] = []
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        # Lance reads from a thread of its own, and swallows what goes wrong.
-        try:
-            for block in passing(source, digest, watched):
-                rows = table_of(block, source.model.dim)
-                yield from rows.replace_schema_metadata(schema.metadata).to_batches()
-        except BaseException as error:
-            failed.append(error)
-            raise
-
-    reader = pa.RecordBatchReader.from_batches(schema, batches())
-    try:
-        with told(place):
-            lance.write_dataset(reader, location(place), schema=schema, mode="create")
-    except DataError:
-        if failed:
-            raise failed[0] from None
-        raise
-    return digest
 
 
 def _no_rebuilding() -> ConfigError:
