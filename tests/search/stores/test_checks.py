@@ -216,6 +216,9 @@ class TestBeside:
         )
         subprocess.run([sys.executable, "-c", writer, file, TESTS], check=False)
         assert file.with_name(file.name + "-wal").stat().st_size
+        before = contents(file.parent)
+        assert "log" in {each.name for each in check_gallery(file, photos=True)}
+        assert contents(file.parent) == before
         checked_and_mended(file, "log")
         assert len(held(file)) == 200
         assert names(file.parent) == {file.name}
