@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -294,6 +295,33 @@ class TestWhatCannotBeRead:
         for number in range(6):
             (root / f"{number}.jpg").write_bytes(b"no photo")
         assert len(run(root, gallery).skipped) == 6
+
+
+class TestPace:
+    @pytest.mark.parametrize("options", [{"batch_size": 1, "workers": 1}, {"workers": None}])
+    def test_numbers_that_can_be(self, root, gallery, options):
+        write_photo(root / "a.png", 1)
+        assert index([root], gallery, ColourEncoder(), **options).new == 1
+
+
+class TestSummary:
+    def test_what_was_passed_over_comes_by_path(self, root, gallery):
+        for name in ("b.jpg", "d.jpg"):
+            write_photo(root / name).write_bytes(b"no photo")
+        os.mkfifo(root / "a.jpg")
+        (root / "c").symlink_to(root / "none")
+        skipped = run(root, gallery).skipped
+        assert [each.path.name for each in skipped] == ["a.jpg", "b.jpg", "c", "d.jpg"]
+        assert skipped[0].reason == "it is not a regular file"
+
+    def test_as_json(self):
+        skipped = [indexing.Skipped(Path("/a"), "why")]
+        summary = indexing.IndexSummary(new=3, changed=1, skipped=skipped, seconds=0.25)
+        told = summary.as_dict()
+        assert (told["photos_per_second"], told["seconds"]) == (16.0, 0.25)
+        assert told["skipped"] == [{"path": "/a", "reason": "why"}]
+        assert (told["new"], told["stopped"]) == (3, False)
+        assert indexing.IndexSummary().photos_per_second == 0
 
 
 class TestStopping:
