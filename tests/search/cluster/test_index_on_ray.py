@@ -19,6 +19,7 @@ from PIL import Image
 from cluster_runs import (
     TESTS,
     colours,
+    dies_once,
     hangs,
     other_on_workers,
     photo_bytes,
@@ -90,6 +91,13 @@ class TestOnRay:
 
         with pytest.raises(DataError, match=r"Ray has failed \(.*only_here.*goes on from there"):
             index_on_ray([root], gallery, "colours-1", cluster=TWO, encoder=encoder)
+
+    def test_parts_of_a_worker_that_dies_by_accident_are_done_by_another(
+        self, root, gallery, tmp_path
+    ):
+        model = str(tmp_path / "dies once")
+        summary = index_on_ray([root], gallery, model, cluster=TWO, encoder=dies_once)
+        assert (summary.new, summary.skipped, summary.parts_again) == (100, [], 0)
 
     def test_a_worker_that_fits_nowhere(self, root, gallery):
         with pytest.raises(ConfigError, match="a worker needs 5 CPUs and 0 GPUs, and the cluster"):
