@@ -15,6 +15,7 @@ from indexing_runs_new import CountingEncoder, Listener, counts, held, id_of, ro
 from msedge.errors import ConfigError, DataError
 from msedge.search import indexing_new as indexing
 from msedge.search.indexing_new import index
+from msedge.search.reading import embedded
 from msedge.search.sources.shards import list_shard
 from msedge.search.stores import open_store
 from photo_files import touch, write_photo
@@ -71,6 +72,14 @@ class TestFromNothing:
         run(root, gallery, watcher=listener)
         assert listener.moves == [(done, 20) for done in range(0, 21, 4)]
         assert listener.commits == [8, 16, 20]
+
+    def test_what_came_is_committed_every_few_seconds(self, root, gallery, monkeypatch):
+        monkeypatch.setattr(indexing, "_SECONDS_A_COMMIT", 0)
+        for number in range(12):
+            write_photo(root / f"{number}.png", number)
+        listener = Listener()
+        run(root, gallery, watcher=listener)
+        assert listener.commits == [4, 8, 12]
 
     @pytest.mark.parametrize("options", [{"batch_size": 0}, {"workers": 0}])
     def test_numbers_that_cannot_be(self, root, gallery, options):
@@ -223,10 +232,10 @@ class TestWhatIsMissing:
             run([root, other], gallery)
         assert held(gallery) == before
 
-    def test_a_missing_folder_makes_no_gallery(self, root, gallery):
+    def test_a_missing_folder_makes_neither_a_gallery_nor_its_folder(self, root, gallery):
         with pytest.raises(DataError, match="no such file"):
-            run(root, gallery)
-        assert not gallery.exists()
+            run(root, gallery.parent / "new" / gallery.name)
+        assert list(gallery.parent.iterdir()) == []
 
     def test_a_disk_that_is_not_mounted_removes_nothing_unless_asked(self, root, gallery):
         write_photo(root / "a.png", 1)
@@ -298,10 +307,21 @@ class TestWhatCannotBeRead:
 
 
 class TestPace:
-    @pytest.mark.parametrize("options", [{"batch_size": 1, "workers": 1}, {"workers": None}])
-    def test_numbers_that_can_be(self, root, gallery, options):
+    @pytest.mark.parametrize(("workers", "threads"), [(1, 1), (None, 3)])
+    def test_as_many_threads_as_asked_for_or_as_there_are_cpus(
+        self, root, gallery, monkeypatch, workers, threads
+    ):
+        asked = []
+
+        def noted(items, encoder, **options):
+            asked.append((options["workers"], options["batch_size"]))
+            return embedded(items, encoder, **options)
+
+        monkeypatch.setattr(indexing, "embedded", noted)
+        monkeypatch.setattr(indexing, "usable_cpus", lambda: 3)
         write_photo(root / "a.png", 1)
-        assert index([root], gallery, ColourEncoder(), **options).new == 1
+        assert index([root], gallery, ColourEncoder(), workers=workers, batch_size=1).new == 1
+        assert asked[0] == (threads, 1)
 
 
 class TestSummary:
@@ -495,6 +515,8 @@ class TestShards:
         stop.set()
         summary = run(root, gallery, stop=stop)
         assert (summary.stopped, summary.photos, counts(summary)) == (True, 0, (0,) * 5)
+        with open_store(gallery) as store:
+            assert store.notes() == {}
         assert run(root, gallery).new == 1
 
     def test_what_is_missing_far_away_makes_no_gallery(self, root, gallery):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 
@@ -10,6 +11,7 @@ import pytest
 from encoders import ColourEncoder
 from indexing_runs_new import CountingEncoder, Listener, held, id_of, run
 from msedge.errors import ConfigError, DataError, WeightsError
+from msedge.search import indexing_new as indexing
 from msedge.search.stores import open_store
 from photo_files import write_photo
 from shard_files import photo_bytes, write_tar
@@ -81,7 +83,7 @@ class TestOtherWeights:
         assert len(held(gallery)) == 2
 
     def test_photos_in_shards_come_along_and_are_found_whole_afterwards(
-        self, tmp_path, root, gallery
+        self, tmp_path, root, gallery, monkeypatch
     ):
         write_photo(root / "a.png", 1)
         here = write_tar(root / "s.tar", {"b.png": photo_bytes(2)})
@@ -91,7 +93,15 @@ class TestOtherWeights:
         new = CountingEncoder("colours-2")
         assert run(root, gallery, new, rebuild=True).photos == new.count == 3
         assert [id_of(gallery, p) for p in (here / "b.png", far / "c.png")] == numbers
+        monkeypatch.setattr(indexing, "list_shard", None)  # none is opened
         assert run([root, far], gallery, new).unchanged == new.count == 3
+
+    def test_what_cannot_be_read_is_told(self, root, gallery):
+        write_photo(root / "a.png", 1)
+        run(root, gallery)
+        os.mkfifo(root / "pipe.png")
+        (skipped,) = run(root, gallery, ColourEncoder("colours-2"), rebuild=True).skipped
+        assert skipped.path == root / "pipe.png"
 
     def test_a_source_that_is_suddenly_empty_is_not_believed(self, root, gallery):
         write_photo(root / "a.png", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -73,7 +74,14 @@ class TestContents:
         assert second == Unreadable("no such file or directory", is_damaged=False)
         assert fifth == Unreadable("the row holds no image", is_damaged=True)
 
-    def test_a_far_shard_names_no_files_of_this_machine(self, tmp_path):
+    @pytest.mark.parametrize("cell", [b"", "", None, 7, {"bytes": b"", "path": None}])
+    def test_a_cell_that_holds_nothing(self, cell):
+        with pytest.raises(DataError, match="the row holds no image"):
+            content_of_cell(cell, "/p.parquet")
+
+    def test_a_far_shard_names_no_files_of_this_machine(self, tmp_path, memory):
+        memory.pipe("/far.png", b"far")
+        assert content_of_cell("memory://far.png", "s3:/bucket/p.parquet") == b"far"
         photo = write_photo(tmp_path / "a.png")
         for cell in (str(photo), f"file://{photo}", {"bytes": None, "path": str(photo)}):
             with pytest.raises(DataError, match="one machine"):
@@ -97,6 +105,21 @@ class TestContents:
         items = [Item(i.path, *now, i.shard, i.spot) for i in listing]
         short = Unreadable("its shard is cut short", is_damaged=False)
         assert read(items) == [b"x" * 512, short]
+
+    def test_a_shard_that_fails_halfway(self, tmp_path, monkeypatch):
+        class Failing(io.BytesIO):
+            def seek(self, place, *way):
+                if place > 600:
+                    raise OSError(5, "Input/output error")
+                return super().seek(place, *way)
+
+        tar = write_tar(tmp_path / "s.tar", {f"{n}.png": photo_bytes(n) for n in range(3)})
+        items = items_of(tar)
+        monkeypatch.setattr(module, "open_binary", lambda _: Failing(tar.read_bytes()))
+        failed = Unreadable("input/output error", is_damaged=False)
+        assert list(contents(items)) == [
+            (items[0], photo_bytes(0)), (items[1], failed), (items[2], failed),
+        ]  # fmt: skip
 
     def test_what_is_too_large_is_passed_over(self, tmp_path, memory, monkeypatch):
         monkeypatch.setattr(module, "MAX_BYTES", 10)
