@@ -46,12 +46,12 @@ from msedge.data.sample import SAMPLE_CLASSES, draw_photo, draw_sketch
 from msedge.data.vectors import load_vectors
 from msedge.search.approximate.build import build
 from msedge.search.approximate.index import ApproximateIndex
-from msedge.search.candidates import unit_vectors
-from msedge.search.embedding import Embedded, Embedder
-from msedge.search.folders import walk_folders
-from msedge.search.gallery_rows import Model
-from msedge.search.onnx_encoder import OnnxEncoder
-from msedge.search.ranking import nearest
+from msedge.search.encoder import OnnxEncoder
+from msedge.search.photo import NewPhoto
+from msedge.search.ranking import nearest, unit_vectors
+from msedge.search.reading import embedded as embedded_photos
+from msedge.search.sources import find
+from msedge.search.stores.reports import Model
 from search_accuracy import PHOTOS, SKETCHES, data
 
 MODELS = ("msedge-lite", "msedge-lite-sketchy21")
@@ -91,10 +91,8 @@ class Copier:
 def embedded(photos: Path, sketches: Path | None, model: str) -> tuple[Matrix, Matrix]:
     """Vectors of the photos and sketches in two folders."""
     encoder, threads = OnnxEncoder.load(model, threads=1), len(os.sched_getaffinity(0))
-    batches = Embedder(encoder, set()).embed(
-        walk_folders([photos]).files, batch_size=16, workers=threads
-    )
-    rows = [row.vector for batch in batches for row in batch if isinstance(row, Embedded)]
+    batches = embedded_photos(find([photos]).files, encoder, workers=threads, known=set())
+    rows = [row.vector for batch in batches for _, row in batch if isinstance(row, NewPhoto)]
 
     def of_sketches(paths: Sequence[Path]) -> Matrix:
         size = encoder.image_size
@@ -105,7 +103,7 @@ def embedded(photos: Path, sketches: Path | None, model: str) -> tuple[Matrix, M
         drawn = list(
             pool.map(of_sketches, [files[at : at + 16] for at in range(0, len(files), 16)])
         )
-    found = np.stack([row for row in rows if row is not None]).astype(np.float32)
+    found = np.stack(rows).astype(np.float32)
     return found, np.concatenate(drawn) if drawn else np.empty((0, encoder.dim), np.float32)
 
 

@@ -37,7 +37,7 @@ from msedge.data.layouts import Record, Split, read_dataset
 from msedge.data.pixel_cache import PixelCache
 from msedge.data.sample import SAMPLE_CLASSES, draw_photo, draw_sketch
 from msedge.data.transforms import mirror, to_unit_range
-from msedge.search.cpus import usable_cpus
+from msedge.system import usable_cpus
 from msedge.training.allocator import keep_freed_memory
 from reference_loop import TransformedImages
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from msedge.search.candidates import unit_vectors
-from msedge.search.gallery_file import GalleryFile, Model, NewPhoto
-from msedge.search.upkeep.copying import copy_gallery
+from msedge.search.photo import NewPhoto
+from msedge.search.ranking import unit_vectors
+from msedge.search.stores import copy_gallery, open_or_create
+from msedge.search.stores.reports import Model
 
 BLOCK = 5000
 
@@ -34,7 +35,7 @@ def photos(first: int, dim: int) -> list[NewPhoto]:
             4000,
             3000,
             1.6e9 + number,
-            vector,
+            vector=vector,
         )
         for number, vector in enumerate(unit_vectors(drawn).astype(np.float16), first)
     ]
@@ -54,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         file, dataset = Path(name, "g.msedge"), Path(name, "g.lance")
-        with GalleryFile.create(file, Model("model", "f" * 64, options.dim)) as gallery:
+        with open_or_create(file, Model("model", "f" * 64, options.dim)) as gallery:
             for first in range(0, options.photos, BLOCK):
                 gallery.put(photos(first, options.dim))
         copy_gallery(file, dataset)

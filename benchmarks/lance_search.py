@@ -26,15 +26,15 @@ from pathlib import Path
 
 import numpy as np
 
-from msedge.search.encoder import Embeddings
 from msedge.search.filters import Filters
-from msedge.search.gallery_rows import Model, NewPhoto
-from msedge.search.lance.fragments import write_fragment
-from msedge.search.lance.gallery import LanceGallery
-from msedge.search.lance.view import LanceView
-from msedge.search.store import Block
+from msedge.search.photo import Block, NewPhoto
+from msedge.search.ranking import Embeddings
+from msedge.search.stores.lance.store import LanceStore
+from msedge.search.stores.reports import Model, Watched
+from msedge.search.stores.store import AUTO, View
 
 DIM, RANK, BLOCK, QUERIES = 256, 32, 50_000, 40
+RECALL = 0.95
 
 
 class Clusters:
@@ -55,7 +55,7 @@ class Clusters:
 
 def write_gallery(path: Path, photos: int, clusters: Clusters) -> None:
     """A gallery of so many photos in a hundred folders, by blocks, in one commit."""
-    with LanceGallery.create(path, Model("clusters", "0" * 64, DIM)) as gallery:
+    with LanceStore.create(path, Model("clusters", "0" * 64, DIM)) as gallery:
         fragments: list[str] = []
         for start in range(0, photos, BLOCK):
             count = min(BLOCK, photos - start)
@@ -63,14 +63,14 @@ def write_gallery(path: Path, photos: int, clusters: Clusters) -> None:
             vectors = clusters.drawn(count).astype(np.float16)
             ids = list(range(first, first + count))
             block = Block(ids, [photo(number, vectors[at]) for at, number in enumerate(ids)])
-            fragments += write_fragment(path, DIM, block)
+            fragments += LanceStore.write_apart(path, DIM, block)
         gallery.commit(fragments)
 
 
 def photo(number: int, vector: np.ndarray[tuple[int], np.dtype[np.float16]]) -> NewPhoto:
     """The photo of a number."""
     path = Path(f"/photos/{number % 100:02}/{number:08}.jpg")
-    return NewPhoto(path, number, number, f"{number:064}", 640, 480, float(number), vector)
+    return NewPhoto(path, number, number, f"{number:064}", 640, 480, float(number), vector=vector)
 
 
 def milliseconds(asked: Callable[[Embeddings], object], queries: Embeddings) -> float:
@@ -83,7 +83,7 @@ def milliseconds(asked: Callable[[Embeddings], object], queries: Embeddings) -> 
     return statistics.median(times[1:])
 
 
-def searching(view: LanceView, filters: Filters | None = None) -> Callable[[Embeddings], object]:
+def searching(view: View, filters: Filters | None = None) -> Callable[[Embeddings], object]:
     """As a page searches: 20 groups of near-duplicates, and what is known of them."""
 
     def ask(query: Embeddings) -> object:
@@ -110,23 +110,24 @@ def main() -> None:
 def measure(path: Path, queries: Embeddings) -> None:
     """Print medians, and what they are beside reading every vector."""
     below = Filters(folder=Path("/photos/07"))
-    with LanceGallery.open(path, exact=True, memory=0) as gallery:
+    with LanceStore.open(path, exact=True, memory=0) as gallery:
         print(f"{gallery.count():,} photos of {gallery.model.dim} dimensions")
         reading = milliseconds(searching(gallery.view()), queries)
         print(f"reading every vector    {reading:8.1f} ms")
         some = milliseconds(searching(gallery.view(), below), queries)
         print(f"  of one folder in 100  {some:8.1f} ms")
     begun = time.perf_counter()
-    with LanceGallery.open(path, memory=2**40) as gallery:
+    with LanceStore.open(path, memory=2**40) as gallery:
         view = gallery.view()
         print(f"reading into memory     {1000 * (time.perf_counter() - begun):8.1f} ms, once")
         told("in memory", milliseconds(searching(view), queries), reading)
         told("  of one folder in 100", milliseconds(searching(view, below), queries), some)
-    with LanceGallery.open(path, writable=True, memory=0) as gallery:
-        tuning = gallery.build_index(queries=queries)
+    with LanceStore.open(path, writable=True, memory=0) as gallery:
+        gallery.build_index(RECALL, AUTO, Watched())
+        state = gallery.index_state()
         print(
-            f"index built in {tuning.seconds:.1f} s: {tuning.partitions} parts, {tuning.probes} "
-            f"looked through, finds {tuning.recall:.1%} of the first 20"
+            f"index built in {state.seconds:.1f} s: {state.parameters}, finds "
+            f"{state.recall:.1%} of the first 20"
         )
         told("by the index", milliseconds(searching(gallery.view()), queries), reading)
         told(

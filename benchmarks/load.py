@@ -30,11 +30,12 @@ from pathlib import Path
 import numpy as np
 
 from load_client import Question, Questions, Told, ask
-from msedge.search.cpus import usable_cpus
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.gallery import Gallery
-from msedge.search.gallery_file import GalleryFile, NewPhoto
 from msedge.search.indexing import index
-from msedge.search.onnx_encoder import OnnxEncoder
+from msedge.search.photo import NewPhoto
+from msedge.search.stores import open_store
+from msedge.system import usable_cpus
 from search import UNLIKE, copied_photos, drawings
 from search_accuracy import MSEDGE, PHOTOS, data
 
@@ -49,16 +50,17 @@ def write_gallery(path: Path, folder: Path, count: int) -> list[Path]:
     files = copied_photos(data(PHOTOS), folder, REAL)
     index([folder], path, encoder)
     rng, scale = np.random.default_rng(0), np.float32(UNLIKE / encoder.dim**0.5)
-    with GalleryFile.open(path, writable=True) as file:
-        known = file.vectors()[1].astype(np.float32)
+    with open_store(path, writable=True) as file:
+        photos = [photo for block in file.blocks() for photo in block.photos]
+        known = np.stack([photo.vector for photo in photos]).astype(np.float32)
         for start in range(len(known), count, 5_000):
             numbers = range(start, min(start + 5_000, count))
             vectors = known[np.array(numbers) % len(known)]
             vectors = vectors + scale * rng.standard_normal(vectors.shape, dtype=np.float32)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            file.put([
+            file.change(put=[
                 NewPhoto(folder / f"{n // 100}/{n}.jpg", 1, 1, f"{n:064x}", 640, 480,
-                         86_400.0 * n, vector.astype(np.float16))
+                         86_400.0 * n, vector=vector.astype(np.float16))
                 for n, vector in zip(numbers, vectors, strict=True)
             ])  # fmt: skip
     return sorted(files)

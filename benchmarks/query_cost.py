@@ -37,11 +37,11 @@ from threadpoolctl import threadpool_limits
 from ann import BLOCK, Copier, Matrix, Truth, exact_seconds, real_vectors, truth, written
 from msedge.search.approximate.build import build
 from msedge.search.approximate.index import ApproximateIndex
-from msedge.search.gallery_rows import Model
-from msedge.search.lance.gallery import LanceGallery
-from msedge.search.lance.schema import schema_of
-from msedge.search.lance.view import LanceView
 from msedge.search.ranking import Similarities
+from msedge.search.stores.lance.dataset import schema_of
+from msedge.search.stores.lance.store import LanceStore
+from msedge.search.stores.reports import Model, Watched
+from msedge.search.stores.store import AUTO, View
 from query_cost_figure import Curve, cost_chart
 
 FIRST = 20
@@ -137,9 +137,9 @@ def lance_costs(
     lance.write_dataset(reader, str(path), max_rows_per_file=ROWS_A_FILE)
     wrote = time.perf_counter() - begun
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    with LanceGallery.open(path, writable=True, memory=0) as gallery:
+    with LanceStore.open(path, writable=True, memory=0) as gallery:
 
-        def search(view: LanceView) -> Search:
+        def search(view: View) -> Search:
             return lambda query: np.array(
                 [
                     hit.similarity
@@ -155,14 +155,15 @@ def lance_costs(
         if count > options.most_indexed:
             return
         begun = time.perf_counter()
-        tuning = gallery.build_index(recall=options.recall)
+        gallery.build_index(options.recall, AUTO, Watched())
+        state = gallery.index_state()
         built = time.perf_counter() - begun
         cost, recall = measured(search(gallery.view()), known)
     costs.add(LANCE_INDEX, count, cost)
     index = sum(f.stat().st_size for f in (path / "_indices").rglob("*") if f.is_file())
     note = (
-        f"{tuning.kind}, {tuning.partitions} partitions, {index / count:.0f} B a photo, built in "
-        f"{built:.0f} s; {size / count:.0f} B a photo on disk"
+        f"{state.kind}, {state.parameters['partitions']} partitions, {index / count:.0f} B a "
+        f"photo, built in {built:.0f} s; {size / count:.0f} B a photo on disk"
     )
     show(LANCE_INDEX, count, cost, recall, reference, note)
 

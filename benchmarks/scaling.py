@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from msedge.search.cpus import usable_cpus
+from msedge.system import usable_cpus
 from training_sides import Setting
 
 

@@ -50,12 +50,14 @@ from msedge.data.layouts import Record
 from msedge.data.sample import SAMPLE_CLASSES, draw_photo, draw_sketch
 from msedge.data.sample_objects import OBJECTS
 from msedge.models.shipped import DEFAULT_MODEL, find_model
-from msedge.search.cpus import usable_cpus
-from msedge.search.embedding import Embedded, Embedder
-from msedge.search.folders import walk_folders
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.gallery import Gallery
-from msedge.search.gallery_file import GalleryFile, Model, NewPhoto
-from msedge.search.onnx_encoder import OnnxEncoder
+from msedge.search.photo import NewPhoto
+from msedge.search.reading import embedded
+from msedge.search.sources import find
+from msedge.search.stores import open_or_create, open_store
+from msedge.search.stores.reports import Model
+from msedge.system import usable_cpus
 from search_accuracy import MSEDGE, PHOTOS, SKETCHES, accuracy, data, evaluation_loop, run
 
 UNLIKE = 0.75  # length of the noise beside vectors of length 1: cosines of about 0.64
@@ -101,18 +103,19 @@ def write_gallery(path: Path, folder: Path, count: int) -> Path:
     """A gallery of so many photos, of which few exist."""
     encoder = OnnxEncoder.load(threads=1)
     files = copied_photos(data(PHOTOS), folder, 200)
-    rows = Embedder(encoder, set()).batch(walk_folders([folder]).files, anew=True)
-    known = np.stack([row.vector for row in rows if isinstance(row, Embedded)]).astype(np.float32)
+    batches = embedded(find([folder]).files, encoder, workers=1)
+    rows = [row for batch in batches for _, row in batch if isinstance(row, NewPhoto)]
+    known = np.stack([row.vector for row in rows]).astype(np.float32)
     rng, scale = np.random.default_rng(0), np.float32(UNLIKE / encoder.dim**0.5)
-    with GalleryFile.create(path, Model(encoder.name, encoder.fingerprint, encoder.dim)) as file:
+    with open_or_create(path, Model(encoder.name, encoder.fingerprint, encoder.dim)) as file:
         for start in range(0, count, 5000):
             numbers = range(start, min(start + 5000, count))
             vectors = known[np.array(numbers) % len(known)]
             vectors = vectors + scale * rng.standard_normal(vectors.shape, dtype=np.float32)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            file.put([
+            file.change(put=[
                 NewPhoto(folder / f"{number // 100}/{number}.jpg", 1, 1, f"{number:064x}", 640, 480,
-                         86_400.0 * number, vector.astype(np.float16))
+                         86_400.0 * number, vector=vector.astype(np.float16))
                 for number, vector in zip(numbers, vectors, strict=True)
             ])  # fmt: skip
     print(f"a gallery of {count:,} vectors of {encoder.dim} numbers, from {len(files)} photos")
@@ -143,7 +146,7 @@ def show_embedding(options: argparse.Namespace, folder: Path) -> None:
     from msedge.search.calibration import choose_photos
 
     paths = copied_photos(options.photos or data(PHOTOS), folder / "photos", options.count)
-    files, threads, model = walk_folders([folder / "photos"]).files, options.threads, options.model
+    files, threads, model = find([folder / "photos"]).files, options.threads, options.model
     chosen = choose_photos(paths, OnnxEncoder.load(model).image_size)
     eight = folder / "int8.onnx"
     photos = {"calibration": chosen.calibration, "held_out": chosen.held_out}
@@ -151,7 +154,7 @@ def show_embedding(options: argparse.Namespace, folder: Path) -> None:
 
     def ours(which: str | Path) -> Callable[[], object]:
         encoder = OnnxEncoder.load(which, threads=1)  # as `msedge index` does
-        return lambda: list(Embedder(encoder, set()).embed(files, batch_size=16, workers=threads))
+        return lambda: list(embedded(files, encoder, workers=threads, known=set()))
 
     def index_process() -> None:
         (gallery := folder / "photos.msedge").unlink(missing_ok=True)
@@ -189,7 +192,7 @@ def show_queries(options: argparse.Namespace, folder: Path) -> None:
     sketches = data(SKETCHES)
     if sketches is not None:  # every other one as a picture
         drawn[::2] = islice(sorted(sketches.glob("*/*-1.png")), len(drawn[::2]))
-    with Gallery.open(path) as gallery, GalleryFile.open(path) as file:
+    with Gallery.open(path) as gallery, open_store(path) as file:
         encoder, vectors = gallery.encoder, file.vectors()[1].astype(np.float32)
         gallery.search(drawn[0])
         whole, bare = [], []

@@ -18,8 +18,8 @@ from msedge.data.class_names import squeeze
 from msedge.data.layouts import Record
 from msedge.data.protocols import load_protocol
 from msedge.models.shipped import find_model
-from msedge.search.cpus import usable_cpus
 from msedge.search.gallery import Gallery
+from msedge.system import usable_cpus
 
 MSEDGE = (sys.executable, "-m", "msedge")
 PHOTOS = "sketchy-mini/256x256/photo/tx_000000000000"

@@ -26,10 +26,9 @@ from msedge.data.drawings import drawing_pixels, open_drawing
 from msedge.data.images import as_pixels, open_image
 from msedge.data.protocols import load_protocol
 from msedge.models.shipped import DEFAULT_MODEL
-from msedge.search.encoder import Embeddings, Pixels
-from msedge.search.near_duplicates import NEAR_DUPLICATE
-from msedge.search.onnx_encoder import OnnxEncoder
-from msedge.search.queries import AGAINST
+from msedge.search.encoder import OnnxEncoder
+from msedge.search.query import AGAINST
+from msedge.search.ranking import NEAR_DUPLICATE, Embeddings, Pixels
 
 WEIGHTS = (0.0, 0.1, 0.25, 0.35, 0.5, 0.75, 1.0)
 QUERIES, FIRST, EVERY = 5, 20, 10  # sketches a class; hits that are judged; every tenth is copied

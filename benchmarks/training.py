@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from msedge.search.cpus import usable_cpus
+from msedge.system import usable_cpus
 from training_sides import Epoch, Setting, serve
 
 TARGETS = {"cpu": 1.6, "cuda": 6.0}

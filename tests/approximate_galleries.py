@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from msedge.search.approximate.build import build
 from msedge.search.approximate.index import About, ApproximateIndex
-from msedge.search.candidates import unit_vectors
-from msedge.search.gallery_rows import Model
-from msedge.search.ranking import nearest
+from msedge.search.ranking import nearest, unit_vectors
+from msedge.search.stores.reports import Model
 
 Half = npt.NDArray[np.float16]
 

@@ -24,8 +24,8 @@ import numpy as np
 from PIL import Image
 
 from msedge.data.sample import draw_photo
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.indexing import index
-from msedge.search.onnx_encoder import OnnxEncoder
 
 TOKEN = "correct-horse-battery-staple"
 DRAWN = ("cup", "fish", "lamp", "house", "tree", "clock")

@@ -13,10 +13,12 @@ import numpy as np
 import uvicorn
 
 from msedge.data.sample import draw_photo
-from msedge.search.encoder import Embeddings, Encoder, Pixels
+from msedge.search.encoder import Encoder
 from msedge.search.gallery import Gallery
-from msedge.search.gallery_file import GalleryFile, Model
 from msedge.search.indexing import index
+from msedge.search.ranking import Embeddings, Pixels
+from msedge.search.stores import open_or_create
+from msedge.search.stores.reports import Model
 from msedge.server.app import ServerSettings, create_app
 from msedge.server.running import address_of, bind
 
@@ -84,7 +86,7 @@ def write_gallery(gallery: Path, photos: Path, encoder: Encoder) -> Path:
 
 def write_empty_gallery(gallery: Path, encoder: Encoder) -> Path:
     """A gallery without photos."""
-    GalleryFile.create(gallery, Model(encoder.name, encoder.fingerprint, encoder.dim)).close()
+    open_or_create(gallery, Model(encoder.name, encoder.fingerprint, encoder.dim)).close()
     return gallery
 
 

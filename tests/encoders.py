@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from msedge.search.encoder import Embeddings, Pixels
+from msedge.search.ranking import Embeddings, Pixels
 
 
 class ColourEncoder:

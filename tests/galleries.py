@@ -11,7 +11,9 @@ from PIL import Image
 from encoders import ColourEncoder
 from msedge.data.images import read_pixels
 from msedge.search.encoder import Encoder
-from msedge.search.gallery_file import GalleryFile, Model, NewPhoto
+from msedge.search.photo import NewPhoto
+from msedge.search.stores import open_or_create
+from msedge.search.stores.reports import Model
 
 COLOURS = {
     "red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220),
@@ -35,7 +37,7 @@ def new_photo(path: Path, encoder: Encoder, *, taken: float = 0.0) -> NewPhoto:
     vector = encoder.photos(read_pixels(path, encoder.image_size)[None])[0]
     return NewPhoto(
         path, status.st_size, status.st_mtime_ns, path.read_bytes().hex()[-64:], width, height,
-        taken, vector.astype(np.float16),
+        taken, vector=vector.astype(np.float16),
     )  # fmt: skip
 
 
@@ -46,10 +48,10 @@ def make_gallery(
     encoder = encoder or ColourEncoder()
     gallery = folder / "photos.msedge"
     model = Model(encoder.name, encoder.fingerprint, encoder.dim)
-    with GalleryFile.create(gallery, model) as file:
+    with open_or_create(gallery, model) as file:
         for day, (name, picture) in enumerate(pictures.items()):
             path = folder / "photos" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.save(path, "PNG")
-            file.put([new_photo(path, encoder, taken=86_400.0 * day)])
+            file.change(put=[new_photo(path, encoder, taken=86_400.0 * day)])
     return gallery

@@ -6,8 +6,9 @@ import os
 import threading
 
 from encoders import ColourEncoder
-from msedge.search.gallery_file import GalleryFile
 from msedge.search.indexing import index
+from msedge.search.photo import NAMES
+from msedge.search.stores import open_store
 
 
 class CountingEncoder(ColourEncoder):
@@ -51,19 +52,23 @@ def counts(summary):
     return tuple(getattr(summary, name) for name in names)
 
 
+def rows_of(gallery):
+    """Everything that a gallery holds, by id."""
+    with open_store(gallery) as store:
+        blocks = list(store.blocks())
+    return {id: photo for each in blocks for id, photo in zip(*each, strict=True)}
+
+
 def held(gallery):
     """All that a gallery says of photos, but for their ids."""
-    with GalleryFile.open(gallery) as file:
-        vectors = file.vectors()[1]
-        return {
-            os.fsencode(photo.path): (
-                photo.size, photo.mtime_ns, photo.content_hash, photo.width, photo.height,
-                photo.taken, vector.tobytes(),
-            )
-            for photo, vector in zip(file.photos(), vectors, strict=True)
-        }  # fmt: skip
+    return {
+        os.fsencode(photo.path): (
+            *(getattr(photo, name) for name in NAMES if name != "path"),
+            photo.vector.tobytes(),
+        )
+        for photo in rows_of(gallery).values()
+    }
 
 
 def id_of(gallery, path):
-    with GalleryFile.open(gallery) as file:
-        return next(photo.id for photo in file.photos() if photo.path == path)
+    return next(id for id, photo in rows_of(gallery).items() if photo.path == path)

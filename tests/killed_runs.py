@@ -315,7 +315,7 @@ def _check_gallery(writer: Writer, folder: Path, note: str, *, is_complete: bool
     """No damage after a kill, and nothing at all to mend after a run to the end."""
     if writer.gallery is None or not (path := folder / "out" / writer.gallery).exists():
         return
-    from msedge.search.upkeep.checking import check_gallery
+    from msedge.search.stores import check_gallery
 
     allowed = set() if is_complete else {"leftovers", "log", "approximate"}
     found = {finding.name for finding in check_gallery(path) if finding.is_left}

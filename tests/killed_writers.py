@@ -25,8 +25,8 @@ from photo_files import picture, write_photo
 _OTHER_MODEL = "msedge-lite-sketchy21"  # than the one of a new gallery
 _FEW_A_COMMIT = """
 from msedge.cli.app import main
-from msedge.search import index_run
-index_run._PHOTOS_A_COMMIT = 4
+from msedge.search import indexing
+indexing._PHOTOS_A_COMMIT = 4
 main()
 """
 _A_SMALL_SAMPLE = """
@@ -83,8 +83,8 @@ def _rows(name: str, *, ids: bool = True) -> Callable[[Path], State]:
     """What a gallery says of each photo, and of its model."""
 
     def read(folder: Path) -> State:
-        from kept_galleries import held
-        from msedge.search.open_store import open_store
+        from made_photos import held
+        from msedge.search.stores import open_store
 
         path = folder / "out" / name
         if not path.exists():
@@ -103,7 +103,7 @@ def _photos(folder: Path, count: int, *, offset: int = 0, where: str = "inputs/p
 
 
 def _made_up(path: Path, count: int = _ROWS) -> None:
-    from kept_galleries import make, photos
+    from made_photos import make, photos
 
     make(path, photos(count))
 
@@ -146,24 +146,24 @@ def _gallery_to_copy(folder: Path) -> None:
 
 
 def _gallery_with_holes(folder: Path) -> None:
-    from msedge.search.gallery_file import GalleryFile
+    from msedge.search.stores import open_store
 
     _made_up(folder / "out/g.msedge")
-    with GalleryFile.open(folder / "out/g.msedge", writable=True) as file:
-        file.remove([number for number in range(1, _ROWS + 1) if number % 3])
+    with open_store(folder / "out/g.msedge", writable=True) as file:
+        file.change(remove=[number for number in range(1, _ROWS + 1) if number % 3])
 
 
 def _dataset_in_pieces(folder: Path) -> None:
-    from kept_galleries import MODEL, photos
-    from msedge.search.lance.gallery import LanceGallery
-    from msedge.search.store import Block
+    from made_photos import MODEL, photos
+    from msedge.search.photo import Block
+    from msedge.search.stores import open_or_create
 
     rows = photos(300)
-    with LanceGallery.create(folder / "out/g.lance", MODEL) as gallery:
+    with open_or_create(folder / "out/g.lance", MODEL) as gallery:
         for start in range(0, 300, 30):
             numbers = list(range(start + 1, start + 31))
-            gallery.put(Block(numbers, rows[start : start + 30]))
-        gallery.commit([], removing=list(range(5, 90)))
+            gallery.put_with_ids(Block(numbers, rows[start : start + 30]))
+        gallery.commit([], remove=list(range(5, 90)))
 
 
 def _damaged_gallery(folder: Path) -> None:
@@ -191,21 +191,20 @@ def _bad_vectors(folder: Path) -> None:
 
 def _gallery_with_an_index(folder: Path) -> None:
     """Its index was built before the last photos came."""
-    from kept_galleries import photos
-    from msedge.search.gallery_file import GalleryFile
-    from msedge.search.upkeep.approximating import build_approximate
+    from made_photos import photos
+    from msedge.search.stores import build_approximate, open_store
 
     path = folder / "out/g.msedge"
     _made_up(path, 600)
     build_approximate(path, recall=0.9, force=True)
-    with GalleryFile.open(path, writable=True) as file:
-        file.put(photos(_ROWS)[600:])
+    with open_store(path, writable=True) as file:
+        file.change(put=photos(_ROWS)[600:])
 
 
 def _read_index(folder: Path) -> State:
     """What the index beside the gallery is of, and what the gallery holds."""
     from msedge.search.approximate.index import ApproximateIndex
-    from msedge.search.approximate_view import folder_of
+    from msedge.search.stores.sqlite.vectors import folder_of
 
     index = ApproximateIndex.open(folder_of(folder / "out/g.msedge"))
     found = index.nearest(np.ones(8, np.float32) / np.float32(8**0.5), 20)[0]
@@ -216,7 +215,7 @@ def _read_index(folder: Path) -> State:
 
 
 def _rows_digest(folder: Path) -> str:
-    from kept_galleries import held
+    from made_photos import held
 
     return hashlib.sha256(repr(held(folder / "out/g.msedge")).encode()).hexdigest()
 
@@ -259,7 +258,7 @@ def _nothing(folder: Path) -> None:
 
 def _read_salvaged(folder: Path) -> State:
     """The damaged gallery, which stays, and what was saved of it."""
-    from kept_galleries import held
+    from made_photos import held
 
     path, found = folder / "out/g.msedge-salvaged", {"damaged": _bytes(folder / "out/g.msedge")}
     if path.exists():

@@ -11,7 +11,7 @@ import numpy as np
 
 from msedge.search.photo import COLUMNS, NAMES, Block, Column, NewPhoto
 from msedge.search.stores import open_store, store_class
-from msedge.search.stores.reports import Model
+from msedge.search.stores.reports import Compacted, Model, Statistics, Watched
 
 MODEL = Model("colours", "colours-1", 8)
 
@@ -84,3 +84,15 @@ def ids(path: Path) -> list[int]:
 def names(folder: Path) -> set[str]:
     """What lies in a folder."""
     return {path.name for path in folder.iterdir()}
+
+
+def compact(path: Path) -> Compacted:
+    """Make a gallery as small as it can be."""
+    with open_store(path, writable=True) as store:
+        return store.compact(Watched())
+
+
+def statistics(path: Path) -> Statistics:
+    """What a gallery holds, in numbers."""
+    with open_store(path) as store:
+        return store.statistics(Watched())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from msedge.search.gallery_rows import NewPhoto
+from msedge.search.photo import NewPhoto
 
 SECOND = 1_000_000_000
 

@@ -17,8 +17,10 @@ import numpy as np
 
 from msedge.data.images import read_pixels
 from msedge.data.sample import draw_photo
-from msedge.search.gallery_file import GalleryFile, Model, NewPhoto
-from msedge.search.onnx_encoder import OnnxEncoder
+from msedge.search.encoder import OnnxEncoder
+from msedge.search.photo import NewPhoto
+from msedge.search.stores import open_or_create
+from msedge.search.stores.reports import Model
 
 TOKEN = "correct-horse-battery"
 MAIN = (
@@ -58,8 +60,8 @@ def write_indexed(folder: Path) -> Path:
             )
         )
     path = folder / "photos.msedge"
-    with GalleryFile.create(path, Model(encoder.name, encoder.fingerprint, encoder.dim)) as file:
-        file.put(rows)
+    with open_or_create(path, Model(encoder.name, encoder.fingerprint, encoder.dim)) as file:
+        file.change(put=rows)
     return path
 
 
@@ -89,7 +91,7 @@ IMPATIENT = """
 import sys
 from pathlib import Path
 from msedge.search.gallery import Gallery
-from msedge.search.onnx_encoder import OnnxEncoder
+from msedge.search.encoder import OnnxEncoder
 from msedge.server.app import ServerSettings, create_app
 from msedge.server.running import address_of, bind, serve
 encoder = OnnxEncoder.load(threads=1)

@@ -13,7 +13,9 @@ from PIL import Image
 
 from encoders import ColourEncoder
 from msedge.data.images import open_image, read_pixels
-from msedge.search.gallery_file import GalleryFile, Model, NewPhoto
+from msedge.search.photo import NewPhoto
+from msedge.search.stores import open_or_create, open_store
+from msedge.search.stores.reports import Model
 
 ENCODER = ColourEncoder()
 START = 1_580_428_800.0  # 2020-01-31
@@ -60,8 +62,8 @@ def new_photo(path: Path) -> NewPhoto:
 
 def add(gallery: Path, *paths: Path) -> None:
     """Put photos into a gallery, as another process would while it is served."""
-    with GalleryFile.open(gallery, writable=True) as file:
-        file.put([new_photo(path) for path in paths])
+    with open_store(gallery, writable=True) as file:
+        file.change(put=[new_photo(path) for path in paths])
 
 
 def write_photos(folder: Path) -> list[Path]:
@@ -78,6 +80,6 @@ def write_photos(folder: Path) -> list[Path]:
 def write_gallery(path: Path, photos: list[Path]) -> Path:
     """Write a gallery of photos, with ids from 1."""
     model = Model(ENCODER.name, ENCODER.fingerprint, ENCODER.dim)
-    with GalleryFile.create(path, model) as file:
-        file.put([new_photo(photo) for photo in photos])
+    with open_or_create(path, model) as file:
+        file.change(put=[new_photo(photo) for photo in photos])
     return path

@@ -11,16 +11,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from kept_galleries import beside, make, photos
+from made_photos import make, names, photos
 from msedge.cli.app import app
 from msedge.cli.extras import EXTRAS
 from msedge.cli.search import search_command
 from msedge.search.approximate.index import Kind
-from msedge.search.approximate_due import APPROXIMATE_FROM
-from msedge.search.approximate_view import SUFFIX
-from msedge.search.lance.upkeep import KEPT
-from msedge.search.upkeep.beside import THUMBNAILS
-from msedge.search.upkeep.salvage import SALVAGED
+from msedge.search.stores.lance.store import KEPT
+from msedge.search.stores.sqlite.checks import THUMBNAILS
+from msedge.search.stores.sqlite.vectors import SUFFIX
+from msedge.search.stores.store import APPROXIMATE_FROM
 
 PAGE = (Path(__file__).parent.parent / "docs/galleries.md").read_text()
 TEXT = " ".join(PAGE.split())
@@ -85,7 +84,7 @@ def test_figures_are_the_codes():
     assert "stay for an hour" in TEXT
     kinds = re.search(r"`--kind` is (.+?);", TEXT)
     assert re.findall(r"`([a-z-]+)`", kinds[1]) == list(Kind.__args__)
-    for ending in (SUFFIX, THUMBNAILS, SALVAGED):
+    for ending in (SUFFIX, THUMBNAILS, "-salvaged"):
         assert f"`photos.msedge{ending}" in PAGE
     assert "1 when something is left to do, 2 when there is no such gallery" in TEXT
 
@@ -102,4 +101,4 @@ def test_what_is_salvaged_lies_where_the_page_says(tmp_path):
     with gallery.open("r+b") as file:
         file.write(bytes(8192))
     CliRunner().invoke(app, ["gallery", "check", str(gallery), "--repair"])
-    assert beside(tmp_path) == {"photos.msedge", "photos.msedge-salvaged"}
+    assert names(tmp_path) == {"photos.msedge", "photos.msedge-salvaged"}

@@ -15,9 +15,9 @@ from encoders import ColourEncoder
 from galleries import make_gallery, photo
 from msedge.cli.search import search_command
 from msedge.data.drawings import open_drawing
-from msedge.search import onnx_encoder
-from msedge.search.near_duplicates import NEAR_DUPLICATE
-from msedge.search.queries import AGAINST
+from msedge.search import encoder as onnx_encoder
+from msedge.search.query import AGAINST
+from msedge.search.ranking import NEAR_DUPLICATE
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/search.md").read_text()

@@ -15,13 +15,11 @@ import pytest
 
 from approximate_galleries import built, clustered
 from hostile_artefacts import TRIED, Case, cut_short, held_to_it, of_others, refusal, turned, wiped
-from kept_galleries import MODEL, make, photos, unit
+from made_photos import MODEL, make, photos, unit
 from msedge.search.approximate.index import NAME, ApproximateIndex, read_about
-from msedge.search.approximate_view import folder_of, index_beside
-from msedge.search.gallery_file import GalleryFile
-from msedge.search.thumbnail_cache import ThumbnailCache
-from msedge.search.upkeep.approximating import build_approximate
-from msedge.search.upkeep.checking import check_gallery
+from msedge.search.stores import build_approximate, check_gallery, open_store
+from msedge.search.stores.sqlite.vectors import folder_of
+from msedge.search.thumbnails import ThumbnailCache
 
 DIM = MODEL.dim
 
@@ -127,8 +125,8 @@ class TestTheIndex:
         folder_of(gallery).mkdir()
         for content in (b"[" * 100_000, b"{}", b"\xff", b'{"format": 1e999}'):
             (folder_of(gallery) / NAME).write_bytes(content)
-            with GalleryFile.open(gallery) as store:
-                assert index_beside(store) is None
+            with open_store(gallery) as store:
+                assert store.index_state() is None
                 query = unit(1).astype(np.float32)
                 hits = store.view().search(query, 3, filters=None, without=(), together=False)
             assert len(hits) == 3

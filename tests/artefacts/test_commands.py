@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from hostile_artefacts import TRIED, Mark, of_others
-from kept_galleries import make, photos
+from made_photos import make, photos
 from msedge.cli.app import main
 
 FOREIGN = ("text", "deep JSON", "nothing", "protocol 2", "checkpoint of PyTorch", "database")
@@ -198,7 +198,7 @@ import random, sys
 from pathlib import Path
 import numpy as np
 from msedge.errors import MSEdgeError
-from msedge.search.lance.gallery import LanceGallery
+from msedge.search.stores import open_store
 
 path = Path(sys.argv[1])
 files = sorted(each for each in path.rglob("*") if each.is_file())
@@ -214,8 +214,8 @@ for number in range(int(sys.argv[2])):
             content[random.randrange(len(content))] = random.randrange(256)
     file.write_bytes(content)
     try:
-        with LanceGallery.open(path) as gallery:
-            query = np.ones(16, np.float32) / 4
+        with open_store(path) as gallery:
+            query = np.ones(8, np.float32) / 8**0.5
             gallery.view().search(query, 5, filters=None, without=(1,), together=True)
             gallery.photos(), gallery.folders(), gallery.count(), list(gallery.blocks(7))
     except MSEdgeError as error:
@@ -229,10 +229,10 @@ for number in range(int(sys.argv[2])):
 def test_a_lance_dataset_that_is_damaged_is_read_or_refused_in_one_line(tmp_path):
     """In a process of its own: what reads it is native, and might end the process."""
     pytest.importorskip("lance")
-    from lance_galleries import make_lance
+    from made_photos import make, photos
 
     cases = 60
-    make_lance(tmp_path / "photos.lance", *range(1, 30)).close()
+    make(tmp_path / "photos.lance", photos(29))
     done = subprocess.run(
         [sys.executable, "-c", DAMAGED_DATASETS, str(tmp_path / "photos.lance"), str(cases)],
         capture_output=True,

@@ -17,7 +17,7 @@ from cards import CARD
 from hostile_artefacts import Case, cut_short, held_to_it, of_others, refusal, turned, wiped
 from msedge.models.card import FORMAT
 from msedge.models.onnx_file import fingerprint, read_onnx_card
-from msedge.search.onnx_encoder import OnnxEncoder
+from msedge.search.encoder import OnnxEncoder
 
 SIZE, DIM = CARD.image_size, CARD.dim
 PIXELS = np.full((2, 3, SIZE, SIZE), 7, np.uint8)

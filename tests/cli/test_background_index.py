@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from msedge.cli.background_index import BackgroundIndex
-from msedge.search.approximate_view import IndexedVectors, folder_of
-from msedge.search.gallery_file import GalleryFile, Model, NewPhoto
+from msedge.search.photo import NewPhoto
+from msedge.search.stores import open_or_create, open_store
+from msedge.search.stores.reports import Model
+from msedge.search.stores.sqlite.vectors import folder_of
 
 PATIENCE = 60.0
 
@@ -19,7 +21,7 @@ def photos(first: int, count: int) -> list[NewPhoto]:
     vectors = np.random.default_rng(first).standard_normal((count, 8))
     units = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
     return [
-        NewPhoto(Path(f"/p/{first + at}.jpg"), 1, 1, f"{first + at:064}", 1, 1, 0.0, unit)
+        NewPhoto(Path(f"/p/{first + at}.jpg"), 1, 1, f"{first + at:064}", 1, 1, 0.0, vector=unit)
         for at, unit in enumerate(units)
     ]
 
@@ -27,8 +29,8 @@ def photos(first: int, count: int) -> list[NewPhoto]:
 @pytest.fixture
 def gallery(tmp_path):
     path = tmp_path / "g.msedge"
-    with GalleryFile.create(path, Model("m", "f", 8)) as file:
-        file.put(photos(0, 300))
+    with open_or_create(path, Model("m", "f", 8)) as file:
+        file.change(put=photos(0, 300))
     return path
 
 
@@ -41,16 +43,16 @@ def wait_for(found) -> None:
 
 def test_it_is_built_once_and_anew_when_much_has_changed(gallery):
     said: list[str] = []
-    with GalleryFile.open(gallery, writable=True) as file:
+    with open_store(gallery, writable=True) as file:
         view = file.view()
         with BackgroundIndex(gallery, recall=0.9, say=said.append, least=300, pause=0.1):
             wait_for(lambda: not file.is_current(view))
             view = file.view(view)
-            assert isinstance(view.vectors, IndexedVectors)
+            assert file.index_state() is not None
             wait_for(lambda: len(said) == 2)
             time.sleep(0.5)
             assert len(said) == 2
-            file.put(photos(300, 40))
+            file.change(put=photos(300, 40))
             about = folder_of(gallery) / "about.json"
             wait_for(lambda: '"count": 340' in about.read_text())
     assert said[0].startswith("building the approximate index in the background")

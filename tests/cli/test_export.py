@@ -22,9 +22,10 @@ from msedge.models.checkpoint import save_checkpoint
 from msedge.models.network import MSEdge
 from msedge.models.onnx_conversion import convert
 from msedge.models.onnx_file import read_onnx_card
-from msedge.search.gallery_file import GalleryFile
-from msedge.search.gallery_rows import Model, NewPhoto
-from msedge.search.onnx_encoder import OnnxEncoder
+from msedge.search.encoder import OnnxEncoder
+from msedge.search.photo import NewPhoto
+from msedge.search.stores import open_or_create
+from msedge.search.stores.reports import Model
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +84,10 @@ class TestSmoke:
     def test_on_the_photos_of_a_gallery(self, export, graph, folder, tmp_path):
         gallery, out = tmp_path / "photos.msedge", tmp_path / "half.onnx"
         vector = np.zeros(8, np.float16)
-        with GalleryFile.create(gallery, Model("any", "0", 8)) as opened:
-            opened.put(
-                [
-                    NewPhoto(path, 1, row, f"{row:064x}", 40, 30, 0.0, vector)
+        with open_or_create(gallery, Model("any", "0", 8)) as opened:
+            opened.change(
+                put=[
+                    NewPhoto(path, 1, row, f"{row:064x}", 40, 30, 0.0, vector=vector)
                     for row, path in enumerate(sorted(folder.rglob("[0-9]*.jpg")))
                 ]
             )

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from kept_galleries import beside, held, make, photos
+from made_photos import held, make, names, photos
 from msedge.cli.app import main
 from msedge.cli.signals import stopped_by_signals
-from msedge.search import approximate_due
-from msedge.search.gallery_file import GalleryFile
-from msedge.search.upkeep import approximating
+from msedge.search import stores
+from msedge.search.stores import open_store
 
 TESTS = Path(__file__).parent.parent
 
@@ -73,7 +72,7 @@ class TestCheck:
         assert [line.partition(":")[0] for line in lines] == ["found", "found", "mend it"]
         assert "2 photos with vectors" in lines[0]
         assert lines[-1] == f"mend it: msedge gallery check --repair {gallery}"
-        assert len(beside(gallery.parent)) == 2
+        assert len(names(gallery.parent)) == 2
 
     def test_mended(self, ask, gallery):
         spoil(gallery)
@@ -141,9 +140,9 @@ class TestStats:
 
 class TestCompact:
     def test_what_it_saved(self, ask, gallery):
-        with GalleryFile.open(gallery, writable=True) as file:
-            file.put(photos(3000))
-            file.remove(range(1, 2900))
+        with open_store(gallery, writable=True) as file:
+            file.change(put=photos(3000))
+            file.change(remove=range(1, 2900))
         answer = ask("compact", gallery)
         assert answer.code == 0
         before, after = (float(x.split()[0]) for x in answer.out.split(": ")[1].split(", "))
@@ -161,7 +160,7 @@ class TestApproximate:
         answer = ask("approximate", gallery)
         assert answer.code == 0
         assert "no index was built" in answer.out
-        assert beside(gallery.parent) == {gallery.name}
+        assert names(gallery.parent) == {gallery.name}
 
     def test_kind_parameters_and_recall_are_told(self, ask, gallery):
         answer = ask("approximate", gallery, "--force", "--recall", "0.9", "--kind", "hnsw")
@@ -172,11 +171,11 @@ class TestApproximate:
         assert "approximate, hnsw" in ask("stats", gallery).out
 
     def test_a_large_gallery_gets_one_without_being_asked_twice(self, ask, gallery, monkeypatch):
-        monkeypatch.setattr(approximating, "APPROXIMATE_FROM", 50)
+        monkeypatch.setattr(stores, "APPROXIMATE_FROM", 50)
         document = json.loads(ask("approximate", gallery, "--json").out)
         assert document["state"]["photos"] == 50
-        with GalleryFile.open(gallery) as file:
-            assert not approximate_due.is_due(file, least=50)
+        with open_store(gallery) as file:
+            assert not file.is_index_due(50)
 
     @pytest.mark.parametrize("option", [("--recall", "2"), ("--kind", "flat")])
     def test_bad_input(self, ask, gallery, option):
@@ -193,15 +192,14 @@ class TestStopping:
             "import signal, sys, time\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # as from a terminal
             "from msedge.cli.app import main\n"
-            "from msedge.search.upkeep import copying\n"
-            "copying._ROWS = 1\n"
-            "blocks_of = copying.blocks_of\n"
-            "def slow(*arguments):\n"
-            "    for block in blocks_of(*arguments):\n"
+            "from msedge.search.stores.sqlite.store import SqliteStore\n"
+            "blocks = SqliteStore.blocks\n"
+            "def slow(store, rows=1):\n"
+            "    for block in blocks(store, 1):\n"
             "        yield block\n"
             "        print('going', flush=True)\n"
             "        time.sleep(0.2)\n"
-            "copying.blocks_of = slow\n"
+            "SqliteStore.blocks = slow\n"
             "sys.argv = ['msedge', 'gallery', 'copy', *sys.argv[1:]]\n"
             "main()\n"
         )
@@ -214,7 +212,7 @@ class TestStopping:
             went_on, said = process.communicate(timeout=60)
         assert went_on.count("going") < 5  # of fifty blocks
         assert (process.returncode, said) == (130, "msedge: stopped; nothing was made\n")
-        assert beside(gallery.parent) == {gallery.name}
+        assert names(gallery.parent) == {gallery.name}
 
     def test_the_second_request_ends_at_once(self):
         with stopped_by_signals() as stop:

@@ -14,11 +14,9 @@ from typer.testing import CliRunner
 from encoders import ColourEncoder
 from msedge.cli.index import index_command
 from msedge.errors import DataError, WeightsError
-from msedge.search import approximate_due
-from msedge.search.approximate_view import IndexedVectors
-from msedge.search.gallery_file import GalleryFile
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.indexing import index as index_photos
-from msedge.search.onnx_encoder import OnnxEncoder
+from msedge.search.stores import open_store
 from photo_files import write_photo
 
 APP = typer.Typer()
@@ -48,10 +46,10 @@ class TestIndex:
         assert "photos/s" in done.stdout
         assert "photos.msedge holds 3 photos" in done.stdout
         encoder = OnnxEncoder.load()
-        with GalleryFile.open(tmp_path / "photos.msedge") as file:
+        with open_store(tmp_path / "photos.msedge") as file:
             assert file.count() == 3
             assert file.model.fingerprint == encoder.fingerprint
-            assert file.vectors()[1].shape == (3, encoder.dim)
+            assert {each.vector.shape for each in next(file.blocks()).photos} == {(encoder.dim,)}
 
     def test_again_nothing_is_new(self, root):
         run(root)
@@ -137,7 +135,7 @@ class TestStopping:
         new = int(output.splitlines()[0].split()[0])
         assert 0 < new < 303
         assert f"stopped with {303 - new} photos left; the same command goes on" in errors
-        with GalleryFile.open(tmp_path / "photos.msedge") as file:
+        with open_store(tmp_path / "photos.msedge") as file:
             assert file.count() == new
 
 
@@ -148,8 +146,8 @@ class TestApproximateIndex:
         assert not folder.exists()
         done = run(root, "--recall", "0.9")
         assert "recall" in done.stdout
-        with GalleryFile.open(tmp_path / "photos.msedge") as file:
-            assert isinstance(file.view().vectors, IndexedVectors)
+        with open_store(tmp_path / "photos.msedge") as file:
+            assert file.index_state() is not None
         before = (folder / "about.json").read_bytes()
         assert "recall" not in run(root, "--recall", "0.9").stdout
         assert (folder / "about.json").read_bytes() == before
@@ -163,7 +161,7 @@ class TestApproximateIndex:
         assert about["about"]["count"] == 4
 
     def test_a_large_gallery_gets_one_without_being_asked(self, root, tmp_path, monkeypatch):
-        monkeypatch.setattr(approximate_due, "APPROXIMATE_FROM", 3)
+        monkeypatch.setattr("msedge.search.stores.store.APPROXIMATE_FROM", 3)
         run(root, "--recall", "1")
         assert not (tmp_path / "photos.msedge.approximate").exists()
         run(root)

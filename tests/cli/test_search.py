@@ -18,9 +18,9 @@ from msedge.cli.app import run
 from msedge.cli.search import search_command
 from msedge.data.drawings import open_drawing
 from msedge.errors import MSEdgeError
-from msedge.search import onnx_encoder
+from msedge.search import encoder as onnx_encoder
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.gallery import Gallery
-from msedge.search.onnx_encoder import OnnxEncoder
 
 CROSS = open_drawing([([0, 10], [0, 10]), ([0, 10], [10, 0])])
 BAR = open_drawing([([0, 10], [5, 5])])

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.indexing import index
-from msedge.search.onnx_encoder import OnnxEncoder
 from serve_processes import end, impatient, serving, write_indexed
 
 

@@ -16,15 +16,13 @@ import pytest
 
 from encoders import ColourEncoder
 from indexing_runs import held, run
+from made_photos import compact
 from msedge.errors import DataError
 from msedge.search.gallery import Gallery
-from msedge.search.gallery_file import GalleryFile, Model
 from msedge.search.indexing import REBUILDING
-from msedge.search.thumbnail_cache import ThumbnailCache
-from msedge.search.upkeep.checking import check_gallery
-from msedge.search.upkeep.compacting import compact_gallery
-from msedge.search.upkeep.copying import copy_gallery
-from msedge.search.upkeep.salvage import SALVAGED, salvage
+from msedge.search.stores import check_gallery, copy_gallery, open_or_create, open_store
+from msedge.search.stores.reports import Model
+from msedge.search.thumbnails import ThumbnailCache
 from photo_files import new_photo, picture, write_photo
 from small_disk import SmallDisk, mounted
 
@@ -51,10 +49,10 @@ def photos(tmp_path_factory):
 def source(tmp_path_factory):
     """A gallery of 0.7 MB, a third of which was removed again."""
     path = tmp_path_factory.mktemp("source") / "g.msedge"
-    with GalleryFile.create(path, Model("m", "f", _DIM)) as file:
+    with open_or_create(path, Model("m", "f", _DIM)) as file:
         for first in range(0, 1500, 500):
-            file.put([_unit_photo(first + number) for number in range(500)])
-        file.remove(range(1, 1500, 3))
+            file.change(put=[_unit_photo(first + number) for number in range(500)])
+        file.change(remove=range(1, 1500, 3))
     return path
 
 
@@ -96,7 +94,7 @@ def is_sound(path: Path) -> bool:
 class TestIndexing:
     @_EVERY
     def test_into_a_new_gallery(self, disk, photos, monkeypatch, every):
-        monkeypatch.setattr("msedge.search.index_run._PHOTOS_A_COMMIT", 20)
+        monkeypatch.setattr("msedge.search.indexing._PHOTOS_A_COMMIT", 20)
         gallery = disk.root / "g.msedge"
         run(photos, gallery)
         wanted = held(gallery)
@@ -153,7 +151,7 @@ class TestIndexing:
             is_full = refused(lambda: run(photos, gallery, again, rebuild=True))
             outcomes.add(is_full)
             assert held(gallery) == before  # these encoders make the same vectors
-            with GalleryFile.open(gallery) as file:
+            with open_store(gallery) as file:
                 assert file.model.fingerprint == ("colours-1" if is_full else "colours-2")
             disk.make_room()
             run(photos, gallery, again, rebuild=True)
@@ -205,10 +203,10 @@ class TestUpkeep:
             shutil.copy(source, gallery)
             before = held(gallery)
             disk.leave(kilobytes)
-            outcomes.add(refused(lambda: compact_gallery(gallery)))
+            outcomes.add(refused(lambda: compact(gallery)))
             assert held(gallery) == before
             disk.make_room()
-            compact_gallery(gallery)
+            compact(gallery)
             assert held(gallery) == before
             assert is_sound(gallery)
             assert left_over(disk) == set()
@@ -217,7 +215,7 @@ class TestUpkeep:
     @_EVERY
     def test_an_approximate_index_is_whole_or_the_one_before(self, disk, source, every):
         pytest.importorskip("faiss")
-        from msedge.search.upkeep.approximating import build_approximate
+        from msedge.search.stores import build_approximate
 
         gallery, outcomes = disk.root / "g.msedge", set()
         shutil.copy(source, gallery)
@@ -237,25 +235,25 @@ class TestUpkeep:
         gallery, outcomes = disk.root / "g.msedge", set()
         content = bytearray(source.read_bytes())
         content[-8192 * 3 : -8192 * 2] = b"\xaa" * 8192
-        salvaged = gallery.with_name(gallery.name + SALVAGED)
+        salvaged = gallery.with_name(gallery.name + "-salvaged")
         for kilobytes in amounts(2400, 160, every):
             disk.empty()
             gallery.write_bytes(content)
             disk.leave(kilobytes)
-            is_full = refused(lambda: salvage(gallery))
+            is_full = refused(lambda: check_gallery(gallery, repair=True))
             outcomes.add(is_full)
             assert salvaged.exists() != is_full
             disk.make_room()
             if is_full:
-                salvage(gallery)
+                check_gallery(gallery, repair=True)
             assert is_sound(salvaged)
             assert gallery.read_bytes() == content
         assert outcomes == {True, False}
 
 
 def _same_hits(gallery: Path) -> list[int]:
-    with closing(GalleryFile.open(gallery)) as file:
-        vector = file.vectors()[1][3].astype(np.float32)
+    with closing(open_store(gallery)) as file:
+        vector = next(file.blocks()).photos[3].vector.astype(np.float32)
         return [
             found.id
             for found in file.view().search(vector, 5, filters=None, without=(), together=False)

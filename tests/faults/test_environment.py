@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from galleries import make_gallery, photo
-from msedge.search.gallery_file import GalleryFile
+from msedge.search.stores import open_store
 
 SECONDS = 120  # against hanging
 ODD = (
@@ -63,7 +63,7 @@ def test_nowhere_for_temporary_files_and_no_home(gallery, tmp_path, place):
     copy = tmp_path / "copy.msedge"
     done = msedge("gallery", "copy", gallery, copy, without=("HOME",), TMPDIR=place, TEMP=place)
     assert (done.returncode, done.stderr) == (0, b"")
-    with GalleryFile.open(copy) as file:
+    with open_store(copy) as file:
         assert file.count() == len(ODD)
 
 
@@ -86,7 +86,7 @@ def test_a_limit_on_the_size_of_a_file(gallery, tmp_path, kilobytes):
         assert list(tmp_path.iterdir()) == []
     else:
         assert kilobytes == 1000
-        with GalleryFile.open(copy) as file:
+        with open_store(copy) as file:
             assert file.count() == len(ODD)
 
 

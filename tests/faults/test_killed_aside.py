@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kept_galleries import beside
+from made_photos import names
 from msedge.data.aside import folder_aside
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
@@ -41,9 +41,9 @@ def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(tmp_p
     try:
         killed.kill()
         killed.communicate()
-        assert {its, left} <= beside(tmp_path)
+        assert {its, left} <= names(tmp_path)
         with folder_aside(target) as folder:
-            assert beside(tmp_path) == {its, folder.name, ".sample.writing-mine"}
+            assert names(tmp_path) == {its, folder.name, ".sample.writing-mine"}
             (folder / "whole").write_text("whole")
             folder.rename(target)
         assert living.communicate("\n", timeout=60) is not None
@@ -52,7 +52,7 @@ def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(tmp_p
         for process in (living, killed):
             process.kill()
             process.wait()
-    assert beside(tmp_path) == {"sample", ".sample.writing-mine"}
+    assert names(tmp_path) == {"sample", ".sample.writing-mine"}
     assert (target / "whole").read_text() == "whole"
 
 
@@ -64,4 +64,4 @@ def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         fail()
-    assert beside(tmp_path) == set()
+    assert names(tmp_path) == set()

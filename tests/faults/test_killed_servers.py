@@ -1,4 +1,4 @@
-"""A server that is killed: what it keeps beside the gallery, and what it has started."""
+"""A server that is killed: what it keeps names the gallery, and what it has started."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kept_galleries import beside, make, photos
 from killed_runs import SECONDS, all_end, end_all, marked, processes_of
+from made_photos import make, names, photos
 from msedge.cli.background_index import BackgroundIndex
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.indexing import index
-from msedge.search.onnx_encoder import OnnxEncoder
-from msedge.search.upkeep.checking import check_gallery
+from msedge.search.stores import check_gallery
 from photo_files import write_photo
 
 pytestmark = pytest.mark.skipif(
@@ -111,7 +111,7 @@ def assert_thumbnails_survive(gallery: Path, kills: int) -> None:
         assert thumbnails(address) == wanted
         process.send_signal(signal.SIGTERM)
         assert process.wait(SECONDS) == 0
-    assert beside(gallery.parent) == {gallery.name, cache.name, "photos"}
+    assert names(gallery.parent) == {gallery.name, cache.name, "photos"}
 
 
 def test_thumbnails_survive_a_kill(gallery: Path) -> None:

@@ -22,7 +22,7 @@ from indexing_runs import held
 from killed_runs import SECONDS, marked
 from memory_limits import refused_beyond, small_group, was_killed_for_memory, within
 from msedge.memory import as_out_of_memory
-from msedge.search.upkeep.checking import check_gallery
+from msedge.search.stores import check_gallery
 from photo_files import write_photo
 
 pytestmark = pytest.mark.skipif(

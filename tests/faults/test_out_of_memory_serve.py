@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from killed_runs import SECONDS, marked
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.indexing import index
-from msedge.search.onnx_encoder import OnnxEncoder
 from photo_files import write_photo
 
 if not sys.platform.startswith("linux"):

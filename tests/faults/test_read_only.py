@@ -11,14 +11,11 @@ import pytest
 from encoders import ColourEncoder
 from galleries import make_gallery, photo
 from indexing_runs import counts, held, run
+from made_photos import compact, statistics
 from msedge.errors import DataError
 from msedge.search.gallery import Gallery
-from msedge.search.gallery_file import GalleryFile
-from msedge.search.thumbnail_cache import ThumbnailCache
-from msedge.search.upkeep.checking import check_gallery
-from msedge.search.upkeep.compacting import compact_gallery
-from msedge.search.upkeep.copying import copy_gallery
-from msedge.search.upkeep.statistics import gallery_statistics
+from msedge.search.stores import check_gallery, copy_gallery, open_store
+from msedge.search.thumbnails import ThumbnailCache
 from msedge.training.trainer import train
 from photo_files import write_photo
 
@@ -52,7 +49,7 @@ class TestAReadOnlyDisk:
             assert gallery.refresh() is False
 
     def test_so_do_counting_checking_and_copying_from_it(self, locked_disk, tmp_path):
-        assert gallery_statistics(locked_disk).photos == 6
+        assert statistics(locked_disk).photos == 6
         assert not [found for found in check_gallery(locked_disk) if found.is_left]
         assert copy_gallery(locked_disk, tmp_path / "copy.msedge").photos == 6
         assert held(tmp_path / "copy.msedge") == held(locked_disk)
@@ -63,7 +60,7 @@ class TestAReadOnlyDisk:
         assert cache.get("hash", 100) is None
         cache.close()
 
-    @pytest.mark.parametrize("work", [compact_gallery, lambda g: run(g.parent, g)])
+    @pytest.mark.parametrize("work", [compact, lambda g: run(g.parent, g)])
     def test_what_writes_says_so(self, locked_disk, work):
         before = locked_disk.read_bytes()
         line = refusal(lambda: work(locked_disk))
@@ -166,5 +163,5 @@ class TestAUserWithoutPermission:
         assert "ermission denied" in line or "may not be written" in line
         assert as_nobody(lambda: len(held(gallery))) == 6
         assert gallery.read_bytes() == before
-        with GalleryFile.open(gallery) as file:
+        with open_store(gallery) as file:
             assert file.count() == 6

@@ -12,11 +12,10 @@ import pytest
 
 from encoders import ColourEncoder
 from indexing_runs import held, run
+from made_photos import compact
 from msedge.errors import ConfigError, DataError
 from msedge.search.gallery import Gallery
-from msedge.search.upkeep.checking import check_gallery
-from msedge.search.upkeep.compacting import compact_gallery
-from msedge.search.upkeep.copying import copy_gallery
+from msedge.search.stores import check_gallery, copy_gallery
 from msedge.training.run_files import RunFiles
 from msedge.training.run_lock import sole_training
 from msedge.training.trainer import train
@@ -93,7 +92,7 @@ def test_indexing_beside_copies_compaction_and_searches(photos, tmp_path):
                 try:
                     copies.append(copy_gallery(gallery, tmp_path / f"{len(copies)}.msedge").photos)
                     assert len(opened.search(drawing, k=5)) == 5
-                    compact_gallery(gallery)
+                    compact(gallery)
                 except DataError as error:
                     errors.append(str(error))
 

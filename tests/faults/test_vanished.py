@@ -8,7 +8,7 @@ import pytest
 
 from indexing_runs import Listener, counts, held, run
 from msedge.errors import DataError
-from msedge.search.gallery_file import GalleryFile
+from msedge.search.stores import open_store
 from photo_files import write_photo
 from small_disk import mounted, unmount
 
@@ -83,5 +83,5 @@ def test_a_folder_that_is_removed_while_it_is_indexed(tmp_path):
         photos, gallery, watcher=Listener(lambda done: done == 8 and shutil.rmtree(photos))
     )
     assert summary.new + len(summary.skipped) == 40
-    with GalleryFile.open(gallery) as file:
+    with open_store(gallery) as file:
         assert file.count() == summary.new

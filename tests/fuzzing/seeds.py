@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import sqlite3
 import tarfile
 import tempfile
 import zlib
@@ -226,22 +225,13 @@ def _tars() -> tuple[bytes, ...]:
     return tuple(files)
 
 
-def _databases() -> tuple[bytes, ...]:
-    files = []
-    for page_size in (512, 4096):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "a.db"
-            opened = sqlite3.connect(path)
-            opened.execute(f"PRAGMA page_size = {page_size}")
-            opened.execute("CREATE TABLE photos (id INTEGER PRIMARY KEY, path BLOB, vector BLOB)")
-            rows = [(n, f"/{n}.jpg".encode(), bytes(300 * n)) for n in range(1, 5)]
-            opened.executemany("INSERT INTO photos VALUES (?, ?, ?)", rows)
-            opened.execute("CREATE INDEX by_path ON photos (path)")
-            opened.execute("DELETE FROM photos WHERE id = 4")
-            opened.commit()
-            opened.close()
-            files.append(path.read_bytes())
-    return tuple(files)
+def _galleries() -> tuple[bytes, ...]:
+    from made_photos import make, photos
+
+    with tempfile.TemporaryDirectory() as folder:
+        return tuple(
+            make(Path(folder) / f"{count}.msedge", photos(count)).read_bytes() for count in (0, 40)
+        )
 
 
 def _requests() -> tuple[bytes, ...]:
@@ -278,7 +268,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "approximate": _approximate(),
     "shard_notes": _shard_notes(),
     "tar": _tars(),
-    "sqlite_pages": _databases(),
+    "gallery": _galleries(),
     "locations": (b"s3://bucket/cat.jpg", b"/photos/1 2.jpg", b"a/../b.tar/c.jpg", b"\xff:/x"),
     "host": (b"localhost:80\nhttp://localhost:80", b"[::1]\nhttps://[::1]:443", b"a.b\nnull"),
     "request": _requests(),

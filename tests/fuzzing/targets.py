@@ -239,21 +239,22 @@ def shard_notes(content: bytes) -> None:
 
 def tar(content: bytes) -> None:
     """A tar file of photos."""
-    from msedge.search.cluster.tar_shards import members
+    from msedge.search.sources.shards import members
 
     for name, (start, length) in members(str(written("photos.tar", content))).items():
         if name.startswith("/") or ".." in name.split("/") or start < 0 or length < 0:
             raise Defect(f"tar: a photo called {name[:100]!r} at {start}, {length} bytes")
 
 
-def sqlite_pages(content: bytes) -> None:
-    """A damaged gallery, whose rows are read without SQLite."""
-    from msedge.search.upkeep.sqlite_pages import INDEX_LEAF, TABLE_LEAF, Pages
+def gallery(content: bytes) -> None:
+    """A damaged gallery, of which as much as can be read is saved."""
+    from msedge.search.stores import check_gallery
 
-    with Pages(written("photos.msedge", content)) as pages:
-        for kind in (TABLE_LEAF, INDEX_LEAF):
-            for _number, _values in pages.rows(kind):
-                pass
+    path = written("galleries/photos.msedge", content)
+    for left in path.parent.iterdir():
+        if left != path:
+            left.unlink()
+    check_gallery(path, repair=True)
 
 
 def locations(content: bytes) -> None:
@@ -302,7 +303,7 @@ def _is_problem(answer: bytes) -> bool:
 _PARSERS = (
     strokes, stroke_drawing, svg, svg_drawing, card, checkpoint, vectors, features, labels,
     protocol, configuration, plan, table, run_record, run_log, marker, approximate, shard_notes,
-    tar, sqlite_pages, locations, host, request,
+    tar, gallery, locations, host, request,
 )  # fmt: skip
 
 TARGETS = {
@@ -311,7 +312,7 @@ TARGETS = {
         parse,
         SEEDS[parse.__name__],
         WORDS.get(parse.__name__, ()),
-        longest=65_536 if parse in (tar, sqlite_pages) else 4_096,
+        longest=131_072 if parse in (tar, gallery) else 4_096,
     )
     for parse in _PARSERS
 }

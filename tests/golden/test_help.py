@@ -20,7 +20,7 @@ from msedge.cli.app import app
 
 MAIN = Path(__file__).parents[2] / "main.py"
 CLUSTER_PANEL = re.compile(r"╭─ On a cluster .*?╯\n", re.DOTALL)
-CLUSTER_OPTIONS = ["--engine", "--address", "--workers", "--gpus-per-worker", "--image-column"]
+CLUSTER_OPTIONS = ["--engine", "--address", "--workers", "--gpus-per-worker"]
 
 
 def commands(group: click.Command, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -18,8 +18,9 @@ from msedge.data.drawings import open_drawing
 from msedge.data.image_content import read_content
 from msedge.data.images import open_image
 from msedge.errors import DataError
-from msedge.search.folders import FoundFile
-from msedge.search.photo_reading import ReadPhoto, Unreadable, read_photo
+from msedge.search.reading import Decoded, read_photo
+from msedge.search.sources.contents import Unreadable
+from msedge.search.sources.objects import Item
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes, links and owners")
 
@@ -49,7 +50,7 @@ def at_work(job):
 
 
 def read(path):
-    return read_photo(FoundFile(str(path), 0, 0), 32, lambda _: False)
+    return read_photo(Item(str(path), 0, 0), None, 32)
 
 
 class TestWhatIsNoFile:
@@ -87,7 +88,7 @@ class TestWhatIsNoFile:
             until = time.monotonic() + 30
             while len(seen) < 2 and time.monotonic() < until:
                 seen.add(type(read(path)))
-        assert seen == {ReadPhoto, Unreadable}
+        assert seen == {Decoded, Unreadable}
 
 
 class TestWhatChanges:
@@ -102,14 +103,14 @@ class TestWhatChanges:
         with at_work(come_and_go):
             for _ in range(300):
                 found = read(path)
-                told.add("read" if isinstance(found, ReadPhoto) else found.reason)
+                told.add("read" if isinstance(found, Decoded) else found.reason)
         assert "no such file" in told
         allowed = ("read", "no such file", "its content is not a JPEG", "image file is truncated")
         assert all(line.startswith(allowed) for line in told), told
 
     @pytest.mark.skipif(not MEASURABLE, reason="needs Linux, to measure memory")
     def test_a_file_that_grows_is_read_no_further_than_the_limit(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("msedge.search.photo_reading.MAX_BYTES", 3_000_000)
+        monkeypatch.setattr("msedge.search.reading.MAX_BYTES", 3_000_000)
         path = tmp_path / "a.jpg"
         path.write_bytes(PHOTO)
         with path.open("ab") as stream, at_work(lambda: stream.write(bytes(200_000))):

@@ -14,7 +14,7 @@ import pytest
 
 from hostile_files import Folder, write_folder
 from hostile_images import COSTLY, Hostile, corpus
-from msedge.search.gallery_file import GalleryFile
+from msedge.search.stores import open_store
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes, links and odd names")
 
@@ -41,7 +41,7 @@ def _unexpected(stderr: bytes) -> list[str]:
 
 
 def _vectors(gallery: Path) -> dict[bytes, bytes]:
-    with GalleryFile.open(gallery) as file:
+    with open_store(gallery) as file:
         return {
             os.fsencode(photo.path): vector.tobytes()
             for photo, vector in zip(file.photos(), file.vectors()[1], strict=True)

@@ -14,8 +14,8 @@ from msedge.data.image_content import decode, read_content
 from msedge.data.images import open_image
 from msedge.data.layouts import Record
 from msedge.errors import DataError
-from msedge.search.folders import FoundFile
-from msedge.search.photo_reading import ReadPhoto, photo_of
+from msedge.search.reading import Decoded, read_photo
+from msedge.search.sources.objects import Item
 
 pytestmark = pytest.mark.skipif(not MEASURABLE, reason="needs Linux, to measure memory")
 
@@ -40,11 +40,10 @@ def _told(file: Hostile, work) -> str:
 
 
 def _as_photo(file: Hostile, content: bytes) -> str:
-    found = photo_of(FoundFile(file.name, len(content), 0), content, SIZE)
-    if isinstance(found, ReadPhoto):
-        assert found.look is not None
-        assert found.look.pixels.shape == (3, SIZE, SIZE)
-        assert min(found.look.width, found.look.height) > 0
+    found = read_photo(Item(file.name, len(content), 0), content, SIZE)
+    if isinstance(found, Decoded):
+        assert found.pixels.shape == (3, SIZE, SIZE)
+        assert min(found.facts.width, found.facts.height) > 0
         return "read"
     assert found.is_damaged
     assert found.reason.isprintable(), found.reason

@@ -11,7 +11,7 @@ from PIL import Image
 from msedge.errors import DataError
 from msedge.search import calibration
 from msedge.search.calibration import ViewedPhotos, choose_photos
-from msedge.search.edge_view import edge_view
+from msedge.search.encoder import edge_view
 
 
 @pytest.fixture

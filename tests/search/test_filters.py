@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from msedge.errors import ConfigError
 from msedge.search.filters import Filters, paths_below
-from msedge.search.gallery_file import GalleryFile, Model
+from msedge.search.locations import whole
+from msedge.search.stores import store_class
+from msedge.search.stores.reports import Model
 from photo_files import new_photo
 
 JUNE_1 = datetime.datetime(2020, 6, 1, tzinfo=datetime.UTC).timestamp()
@@ -22,16 +26,23 @@ PHOTOS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def gallery(tmp_path_factory):
-    path = tmp_path_factory.mktemp("gallery") / "photos.msedge"
-    with GalleryFile.create(path, Model("m", "f", 4)) as file:
-        file.put(PHOTOS)
-        yield file
+@pytest.fixture(scope="module", params=["photos.msedge", "photos.lance"])
+def gallery(tmp_path_factory, request):
+    if request.param.endswith("lance"):
+        pytest.importorskip("lance")
+    path = tmp_path_factory.mktemp("gallery") / request.param
+    with store_class(path).create(path, Model("m", "f", 4)) as store:
+        store.change(put=PHOTOS)
+        yield store
 
 
 def matching(gallery, **wanted):
-    return gallery.ids(Filters(**wanted)).tolist()
+    query = np.full(4, 0.5, np.float32)
+    filters = Filters(**wanted)
+    if filters.folder is not None:
+        filters = replace(filters, folder=whole(filters.folder))
+    hits = gallery.view().search(query, 9, filters=filters, together=False)
+    return sorted(hit.id for hit in hits)
 
 
 class TestFilters:

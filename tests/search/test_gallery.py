@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import datetime
+import sqlite3
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,12 +18,15 @@ from galleries import COLOURS, make_gallery, new_photo, photo
 from msedge.data.drawings import open_drawing
 from msedge.errors import ConfigError, DataError, WeightsError
 from msedge.search.approximate.build import build
-from msedge.search.approximate_view import folder_of
-from msedge.search.candidates import unit_vectors
 from msedge.search.filters import Filters
 from msedge.search.gallery import Gallery
-from msedge.search.gallery_file import GalleryFile, Model, NewPhoto
-from msedge.search.queries import Query
+from msedge.search.photo import NewPhoto
+from msedge.search.query import Query
+from msedge.search.ranking import unit_vectors
+from msedge.search.stores import open_or_create, open_store
+from msedge.search.stores.reports import Model
+from msedge.search.stores.sqlite.store import SqliteStore
+from msedge.search.stores.sqlite.vectors import folder_of
 
 CROSS = [([0, 10], [0, 10]), ([0, 10], [10, 0])]
 PICTURES = {
@@ -42,15 +47,18 @@ def random_gallery(folder: Path, count: int, *, index: bool = False) -> Path:
     path, rng = folder / "random.msedge", np.random.default_rng(1)
     vectors = unit_vectors(rng.standard_normal((count, 32))).astype(np.float16)
     model = Model("colours", "colours-1", 32)
-    with GalleryFile.create(path, model) as file:
-        file.put(
-            [
-                NewPhoto(folder / f"{place:04}.jpg", 1, 1, f"{place:064}", 4, 3, 0.0, vector)
+    with open_or_create(path, model) as file:
+        file.change(
+            put=[
+                NewPhoto(folder / f"{place:04}.jpg", 1, 1, f"{place:064}", 4, 3, 0.0, vector=vector)
                 for place, vector in enumerate(vectors)
             ]
         )
         if index:
-            known = {"version": file.version(), "gallery": file.identity(), "count": count}
+            with closing(sqlite3.connect(path)) as connection:
+                asked = "SELECT value FROM meta WHERE key = 'identity'"
+                (identity,) = connection.execute(asked).fetchone()
+            known = {"version": file.version(), "gallery": identity, "count": count}
             ids = np.arange(1, count + 1)
             build(
                 folder_of(path),
@@ -61,6 +69,13 @@ def random_gallery(folder: Path, count: int, *, index: bool = False) -> Path:
                 **known,
             )
     return path
+
+
+def vectors_of(path: Path) -> np.ndarray:
+    """The vectors that a gallery holds, by rising id."""
+    with open_store(path) as store:
+        photos = [photo for block in store.blocks() for photo in block.photos]
+    return np.stack([photo.vector for photo in photos])
 
 
 @pytest.fixture
@@ -95,8 +110,7 @@ class TestOpen:
 
     def test_exactly_or_through_the_index_beside_it(self, tmp_path):
         path = random_gallery(tmp_path, 600, index=True)
-        with GalleryFile.open(path) as file:
-            _, vectors = file.vectors()
+        vectors = vectors_of(path)
         order = np.argsort(-(ASKED @ unit_vectors(vectors).T), axis=1, kind="stable")
         true = (order[:, :20] + 1).tolist()
 
@@ -132,8 +146,7 @@ class TestSearch:
     def test_it_ranks_by_the_cosine(self, gallery):
         hits = gallery.search(CROSS, k=10, collapse=False)
         query = gallery.query(CROSS).vector.astype(np.float64)
-        with GalleryFile.open(gallery.path) as file:
-            ids, vectors = file.vectors()
+        ids, vectors = np.arange(1, gallery.photos + 1), vectors_of(gallery.path)
         exact = vectors.astype(np.float64)
         exact = exact @ query / np.linalg.norm(exact, axis=1)
         order = np.argsort(-exact, kind="stable")
@@ -229,8 +242,8 @@ class TestChange:
     def put(self, gallery, name: str, colour: str, mark: int = 0) -> None:
         path = gallery.path.parent / "photos" / name
         photo(colour, mark=mark).save(path)
-        with GalleryFile.open(gallery.path, writable=True) as file:
-            file.put([new_photo(path, ColourEncoder())])
+        with open_store(gallery.path, writable=True) as file:
+            file.change(put=[new_photo(path, ColourEncoder())])
 
     def test_new_photos_are_found(self, gallery):
         assert not gallery.refresh()
@@ -245,8 +258,8 @@ class TestChange:
     def test_removed_photos_are_not(self, gallery):
         before, filters = gallery.version, Filters(orientation="landscape")
         assert "green.png" in names(gallery.search(CROSS, filters=filters))
-        with GalleryFile.open(gallery.path, writable=True) as file:
-            file.remove([2])
+        with open_store(gallery.path, writable=True) as file:
+            file.change(remove=[2])
         assert gallery.version > before
         assert "green.png" not in names(gallery.search(CROSS, filters=filters))
 
@@ -258,17 +271,18 @@ class TestChange:
 
     def test_photos_that_go_while_it_is_searched(self, gallery, monkeypatch):
         """Removed between ranking and reading: ranked again, without them."""
-        read, removed = GalleryFile.photos, []
+        read, removed = SqliteStore.photos, []
 
         def once_too_late(file, ids=None):
             if not removed:
                 removed.append(2)
-                with GalleryFile.open(gallery.path, writable=True) as other:
-                    other.remove([2])
+                with open_store(gallery.path, writable=True) as other:
+                    other.change(remove=[2])
             return read(file, ids)
 
-        monkeypatch.setattr(GalleryFile, "photos", once_too_late)
-        hits = gallery.search(CROSS, k=3)
+        monkeypatch.setattr(SqliteStore, "photos", once_too_late)
+        with Gallery.open(gallery.path, model=ColourEncoder()) as opened:
+            hits = opened.search(CROSS, k=3)
         assert removed
         assert "green.png" not in names(hits)
         assert [hit.rank for hit in hits] == [1, 2, 3]

@@ -9,9 +9,9 @@ import threading
 import pytest
 
 from encoders import ColourEncoder
-from indexing_runs_new import CountingEncoder, Listener, held, id_of, run
+from indexing_runs import CountingEncoder, Listener, held, id_of, run
 from msedge.errors import ConfigError, DataError, WeightsError
-from msedge.search import indexing_new as indexing
+from msedge.search import indexing as indexing
 from msedge.search.stores import open_store
 from photo_files import write_photo
 from shard_files import photo_bytes, write_tar

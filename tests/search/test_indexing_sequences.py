@@ -14,6 +14,7 @@ from encoders import ColourEncoder
 from indexing_runs import held
 from msedge.search.indexing import index
 from photo_files import SECOND, touch, write_photo
+from shard_files import photo_bytes, write_tar
 
 places = st.sampled_from([f"{folder}{name}.png" for folder in ("", "x/", "x/y/") for name in "ab"])
 contents = st.integers(0, 4)
@@ -22,10 +23,12 @@ contents = st.integers(0, 4)
 class Folder(RuleBasedStateMachine):
     """A folder in which files come, change, move and go between runs of indexing."""
 
+    suffix = ".msedge"
+
     @initialize()
     def begin(self):
         self.top = Path(tempfile.mkdtemp(prefix="indexing-"))
-        self.root, self.gallery = self.top / "photos", self.top / "g.msedge"
+        self.root, self.gallery = self.top / "photos", self.top / f"g{self.suffix}"
         self.root.mkdir()
         self.second = 1_000
 
@@ -61,6 +64,15 @@ class Folder(RuleBasedStateMachine):
             shutil.copy2(old, new)
             if not keep:
                 old.unlink()
+
+    @rule(members=st.lists(st.tuples(st.sampled_from("abc"), contents), max_size=3))
+    def write_shard(self, members):
+        tar = write_tar(self.root / "s.tar", [(f"{n}.png", photo_bytes(c)) for n, c in members])
+        touch(tar, self._now())
+
+    @rule()
+    def remove_shard(self):
+        (self.root / "s.tar").unlink(missing_ok=True)
 
     @rule(one=places, other=places)
     def exchange(self, one, other):
@@ -104,5 +116,12 @@ class Folder(RuleBasedStateMachine):
             )
 
 
+class FolderOfDataset(Folder):
+    """The same, of a gallery in a Lance dataset."""
+
+    suffix = ".lance"
+
+
 Folder.TestCase.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
-TestSequences = Folder.TestCase
+FolderOfDataset.TestCase.settings = settings(max_examples=4, stateful_step_count=20, deadline=None)
+TestSequences, TestSequencesOfDataset = Folder.TestCase, FolderOfDataset.TestCase

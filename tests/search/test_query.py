@@ -17,7 +17,7 @@ from msedge.errors import ConfigError, DataError, WeightsError
 from msedge.models.shipped import DEFAULT_MODEL
 from msedge.search import query as module
 from msedge.search.encoder import OnnxEncoder
-from msedge.search.indexing_new import index
+from msedge.search.indexing import index
 from msedge.search.query import AGAINST, OwnEncoder, combine, drawings_of, make_query
 from msedge.search.stores import open_store, store_class
 from msedge.search.stores.reports import Model

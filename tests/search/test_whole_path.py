@@ -16,9 +16,9 @@ import pytest
 
 from msedge.data.layouts import Record
 from msedge.data.sample import SAMPLE_CLASSES, draw_photo, draw_sketch
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.gallery import Gallery
 from msedge.search.indexing import index
-from msedge.search.onnx_encoder import OnnxEncoder
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks/search_accuracy.py"
 ROUNDED, EIGHT_BITS = 0.2, 1.0  # points that the metrics may be off

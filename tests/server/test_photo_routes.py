@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from msedge.search.gallery_file import GalleryFile
+from msedge.search.stores import open_store
 from msedge.server import photo_routes
 from msedge.server.app import create_app
 from served import add, new_photo, picture
@@ -147,7 +147,7 @@ class TestThumbnail:
         left_red.paste("red", (0, 0, 200, 200))
         left_red.save(path, exif=exif)
         add(own_gallery.path, path)
-        with GalleryFile.open(own_gallery.path, writable=True) as file:
+        with open_store(own_gallery.path, writable=True) as file:
             (photo,) = file.photos([7])
         assert (photo.width, photo.height) == (200, 400)
         shown = image_of(own_client.get("/api/photos/7/thumbnail"))
@@ -231,8 +231,8 @@ def test_a_photo_that_cannot_be_shown(own_client, own_gallery, own_photos):
     """Its bytes are those that were indexed, but nothing here can read them."""
     own_photos[4].write_bytes(b"II*\x00 and then nothing of a TIFF")
     status = own_photos[4].stat()
-    with GalleryFile.open(own_gallery.path, writable=True) as file:
-        file.move(5, own_photos[4], status.st_mtime_ns)
+    with open_store(own_gallery.path, writable=True) as file:
+        file.change(move=[(5, own_photos[4], status.st_mtime_ns)])
     os.truncate(own_photos[4], file_size := own_gallery.photo(5).size)
     os.utime(own_photos[4], ns=(0, own_gallery.photo(5).mtime_ns))
     assert file_size > 0
@@ -249,8 +249,8 @@ class TestPhotosInATar:
             for photo in own_photos:
                 tar.add(photo, photo.name)
         inside = [replace(new_photo(photo), path=shard / photo.name) for photo in own_photos]
-        with GalleryFile.open(own_gallery.path, writable=True) as file:
-            file.put(inside)
+        with open_store(own_gallery.path, writable=True) as file:
+            file.change(put=inside)
         return shard
 
     @pytest.mark.usefixtures("shard")

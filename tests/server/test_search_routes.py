@@ -14,9 +14,8 @@ from contextlib import closing
 import pytest
 from PIL import Image
 
-from msedge.search.gallery_file import GalleryFile, Model
-from msedge.search.gallery_schema import write_model
-from served import ENCODER, START, STROKES, add, encoded, picture
+from msedge.search.stores import open_store
+from served import START, STROKES, add, encoded, picture
 
 
 def ask(client, path="/api/search", **body):
@@ -115,13 +114,13 @@ class TestSearch:
         answer = ask(own_client, like=[7])
         assert ids(answer)[0] == 7
         assert answer.json()["searched"] == 7
-        with GalleryFile.open(own_gallery.path, writable=True) as file:
-            file.remove([7])
+        with open_store(own_gallery.path, writable=True) as file:
+            file.change(remove=[7])
         assert 7 not in ids(ask(own_client, strokes=STROKES))
 
     def test_an_empty_gallery(self, own_client, own_gallery):
-        with GalleryFile.open(own_gallery.path, writable=True) as file:
-            file.remove(range(1, 7))
+        with open_store(own_gallery.path, writable=True) as file:
+            file.change(remove=range(1, 7))
         answer = ask(own_client, strokes=STROKES)
         assert ids(answer) == []
         assert answer.json()["searched"] == 0
@@ -276,7 +275,7 @@ class TestRefusals:
 
     def test_a_gallery_of_other_weights_since(self, own_client, own_gallery):
         with closing(sqlite3.connect(own_gallery.path)) as connection, connection:
-            write_model(connection, Model("other", "other-1", ENCODER.dim))
+            connection.execute("UPDATE meta SET value = 'other-1' WHERE key = 'fingerprint'")
         for answer in (
             ask(own_client, strokes=STROKES),
             own_client.get("/api/gallery"),

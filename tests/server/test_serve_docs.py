@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from msedge.search.thumbnail_cache import MOST_BYTES
-from msedge.search.thumbnails import THUMBNAIL_SIDE
+from msedge.search.thumbnails import MOST_BYTES, THUMBNAIL_SIDE
 from msedge.server.body_limit import FREE_BYTES
 from msedge.server.connections import MOST_CONNECTIONS
 from msedge.server.protocol import MAX_HEAD_BYTES, MAX_HEAD_LINES

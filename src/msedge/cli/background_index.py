@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import Self
 
 from msedge.errors import MSEdgeError
-from msedge.search.approximate_due import APPROXIMATE_FROM, is_due
-from msedge.search.gallery_file import GalleryFile
+from msedge.search.stores import open_store
+from msedge.search.stores.store import APPROXIMATE_FROM
 
 _SECONDS_BETWEEN_LOOKS = 60.0
 _SECONDS_AFTER_FAILURE = 3600.0
@@ -42,7 +42,7 @@ class BackgroundIndex:
         """Take a gallery; nothing is begun yet.
 
         Args:
-            gallery: a file of SQLite.
+            gallery: one whose index is a cache beside it.
             recall: the share of the first 20 photos that the index is to find.
             say: hears a line of news.
             least: photos from which a gallery gets an index.
@@ -71,8 +71,8 @@ class BackgroundIndex:
         while not self._ended.wait(wait):
             wait = self._pause
             try:
-                with GalleryFile.open(self._gallery) as file:
-                    due = is_due(file, least=self._least)
+                with open_store(self._gallery) as store:
+                    due = store.is_index_due(self._least)
             except MSEdgeError:  # the server itself says what is wrong with the gallery
                 continue
             if due and not self._is_built():

@@ -104,13 +104,13 @@ def _chosen(
 
 def _listed(gallery: Path | None, photos: Path | None) -> list[Path]:
     if gallery is not None:
-        from msedge.search.gallery_file import GalleryFile
+        from msedge.search.stores import open_store
 
-        with GalleryFile.open(gallery) as opened:
+        with open_store(gallery) as opened:
             return [photo.path for photo in opened.photos()]
-    from msedge.search.folders import walk_folders
+    from msedge.search.sources import find
 
-    return [Path(file.path) for file in walk_folders([photos] if photos else []).files]
+    return [Path(file.path) for file in find([photos] if photos else []).files]
 
 
 def _rounded(precision: Precision, chosen: CalibrationPhotos | None) -> str:

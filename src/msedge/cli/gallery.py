@@ -17,7 +17,7 @@ import typer
 from msedge.cli.signals import INTERRUPTED, stopped_by_signals
 
 if TYPE_CHECKING:
-    from msedge.search.upkeep.watching import UpkeepWatcher
+    from msedge.search.stores.reports import Watcher
 
 gallery_app = typer.Typer(
     name="gallery",
@@ -55,7 +55,7 @@ def copy_command(
     be in use: the copy is of one moment. It is there whole or not at all.
     """
     from msedge.cli.gallery_output import show_copied
-    from msedge.search.upkeep.copying import copy_gallery
+    from msedge.search.stores import copy_gallery
 
     with watched("nothing was made") as (watcher, stop):
         copied = copy_gallery(gallery, copy, watcher=watcher, stop=stop)
@@ -84,7 +84,7 @@ def check_command(
     input.
     """
     from msedge.cli.gallery_output import show_findings
-    from msedge.search.upkeep.checking import check_gallery
+    from msedge.search.stores import check_gallery
 
     with watched("what was mended stays so" if repair else "nothing was changed") as running:
         watcher, stop = running
@@ -103,10 +103,12 @@ def check_command(
 def stats_command(gallery: Gallery, as_json: AsJson = False) -> None:
     """Print what a gallery holds, what it takes on disk, and how its search index does."""
     from msedge.cli.gallery_output import show_statistics
-    from msedge.search.upkeep.statistics import gallery_statistics
+    from msedge.search.locations import whole
+    from msedge.search.stores import open_store
+    from msedge.search.stores.reports import Watched
 
-    with watched("nothing was changed") as (watcher, stop):
-        statistics = gallery_statistics(gallery, watcher=watcher, stop=stop)
+    with watched("nothing was changed") as running, open_store(whole(gallery)) as store:
+        statistics = store.statistics(Watched(*running))
     if as_json:
         _print_json(statistics.as_dict())
     else:
@@ -117,10 +119,13 @@ def stats_command(gallery: Gallery, as_json: AsJson = False) -> None:
 def compact_command(gallery: Gallery, as_json: AsJson = False) -> None:
     """Give back the room of what was removed; searching goes on meanwhile."""
     from msedge.cli.gallery_output import show_compacted
-    from msedge.search.upkeep.compacting import compact_gallery
+    from msedge.search.locations import whole
+    from msedge.search.stores import open_store
+    from msedge.search.stores.reports import Watched
 
-    with watched("the gallery is whole; the same command goes on") as (watcher, stop):
-        compacted = compact_gallery(gallery, watcher=watcher, stop=stop)
+    told = "the gallery is whole; the same command goes on"
+    with watched(told) as running, open_store(whole(gallery), writable=True) as store:
+        compacted = store.compact(Watched(*running))
     if as_json:
         _print_json({"gallery": str(gallery), **compacted.as_dict()})
     else:
@@ -151,7 +156,7 @@ def approximate_command(
     afterwards is found all the same; from time to time build it anew.
     """
     from msedge.cli.gallery_output import show_approximate
-    from msedge.search.upkeep.approximating import build_approximate
+    from msedge.search.stores import build_approximate
 
     with watched("the index is as it was") as (watcher, stop):
         built = build_approximate(
@@ -164,10 +169,10 @@ def approximate_command(
 
 
 @contextmanager
-def watched(when_stopped: str) -> Iterator[tuple[UpkeepWatcher, threading.Event]]:
+def watched(when_stopped: str) -> Iterator[tuple[Watcher, threading.Event]]:
     """A bar that moves, and a way to be stopped, which says how things are then."""
     from msedge.cli.watcher import TerminalWatcher
-    from msedge.search.upkeep.watching import StoppedError
+    from msedge.search.stores.reports import StoppedError
 
     try:
         with stopped_by_signals() as stop, TerminalWatcher() as watcher:

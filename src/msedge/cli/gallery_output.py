@@ -17,12 +17,8 @@ from msedge.data.images import one_line
 from msedge.search.locations import location
 
 if TYPE_CHECKING:
-    from msedge.search.upkeep.approximate_state import ApproximateState
-    from msedge.search.upkeep.approximating import Built
-    from msedge.search.upkeep.compacting import Compacted
-    from msedge.search.upkeep.copying import Copied
-    from msedge.search.upkeep.findings import Finding
-    from msedge.search.upkeep.statistics import Statistics
+    from msedge.search.stores import Built, Copied
+    from msedge.search.stores.reports import Compacted, Finding, IndexState, Statistics
 
 _WIDTH = 18  # of the names before the numbers
 
@@ -98,7 +94,7 @@ def show_statistics(statistics: Statistics) -> None:
         typer.echo(f"{count:>{_WIDTH},}  {one_line(folder)}")
 
 
-def _lines_of_index(state: ApproximateState) -> Iterator[str]:
+def _lines_of_index(state: IndexState) -> Iterator[str]:
     parameters = ", ".join(f"{name} {value}" for name, value in state.parameters.items())
     yield _line("search", f"approximate, {state.kind} ({parameters})")
     verdict = "" if state.recall >= state.recall_wanted else ", which it does not reach"

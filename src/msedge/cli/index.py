@@ -22,6 +22,7 @@ from msedge.cli.index_options import (
     Workers,
     check_engine,
     index_with_ray,
+    model_for,
     worker_lines,
 )
 from msedge.cli.search_options import DEFAULT_GALLERY
@@ -29,7 +30,7 @@ from msedge.cli.signals import INTERRUPTED, stopped_by_signals
 from msedge.search.locations import location
 
 if TYPE_CHECKING:
-    from msedge.search.index_summary import IndexSummary
+    from msedge.search.indexing import IndexSummary
 
 
 _SKIPS_SHOWN = 20
@@ -37,7 +38,11 @@ _SKIPS_SHOWN = 20
 
 def index_command(
     photos: Annotated[
-        list[Path], typer.Argument(metavar="PHOTOS...", help="Folders, with all that lies below.")
+        list[Path],
+        typer.Argument(
+            metavar="PHOTOS...",
+            help="Folders, with all that lies below; photos, tars, Parquet files; URLs.",
+        ),
     ],
     gallery: Annotated[
         Path, typer.Option("--gallery", metavar="FILE", help="The gallery; made when missing.")
@@ -109,18 +114,17 @@ def index_command(
     Exit status 0 even if files were skipped, 2 for bad input, 130 when stopped.
     """
     from msedge.cli.index_watcher import IndexTerminal
+    from msedge.search.encoder import OnnxEncoder
     from msedge.search.indexing import index
-    from msedge.search.onnx_encoder import OnnxEncoder
 
-    only_ray = any((address, workers, gpus_per_worker, image_column))
-    only_local = recall is not None
-    check_engine(engine, gallery, photos, rebuild=rebuild, only_ray=only_ray, only_local=only_local)
+    only_ray = any((address, workers, gpus_per_worker))
+    check_engine(engine, gallery, rebuild=rebuild, only_ray=only_ray, recall=recall)
     if engine is Engine.RAY:
         with stopped_by_signals() as stop, IndexTerminal() as watcher:
             done = index_with_ray(
                 photos,
                 gallery,
-                model,
+                model_for(model, gallery),
                 exclude=exclude or (),
                 hidden=hidden,
                 allow_empty=allow_empty,
@@ -135,7 +139,7 @@ def index_command(
         _tell(done, gallery, as_json, worker_lines(done))
         return
     # One thread a photo, several photos at a time: nothing waits for anything then.
-    encoder = OnnxEncoder.load(_model(model, gallery, rebuild), threads=1)
+    encoder = OnnxEncoder.load(model_for(model, gallery, rebuild=rebuild), threads=1)
     with stopped_by_signals() as stop, IndexTerminal() as watcher:
         summary = index(
             photos,
@@ -148,6 +152,7 @@ def index_command(
             watcher=watcher,
             workers=threads,
             stop=stop,
+            column=image_column,
         )
     if not summary.stopped:
         _keep_quick(gallery, recall, quiet=as_json)
@@ -156,13 +161,13 @@ def index_command(
 
 def _keep_quick(gallery: Path, recall: float | None, *, quiet: bool) -> None:
     """Build the approximate index where it is asked for or due."""
-    from msedge.search.approximate_due import APPROXIMATE_FROM, RECALL, is_due
-    from msedge.search.gallery_file import GalleryFile
+    from msedge.search.stores import open_store
+    from msedge.search.stores.store import APPROXIMATE_FROM, RECALL
 
     if recall == 1:
         return
-    with GalleryFile.open(gallery) as file:
-        if not is_due(file, least=APPROXIMATE_FROM if recall is None else 1):
+    with open_store(gallery) as store:
+        if not store.is_index_due(APPROXIMATE_FROM if recall is None else 1):
             return
     if recall is None and find_spec("faiss") is None:
         typer.echo(
@@ -173,7 +178,7 @@ def _keep_quick(gallery: Path, recall: float | None, *, quiet: bool) -> None:
         return
     from msedge.cli.gallery import watched
     from msedge.cli.gallery_output import show_approximate
-    from msedge.search.upkeep.approximating import build_approximate
+    from msedge.search.stores import build_approximate
 
     with watched("the photos are in the gallery, its index is as it was") as (watcher, stop):
         built = build_approximate(
@@ -201,19 +206,6 @@ def _tell(
             err=True,
         )
         raise typer.Exit(INTERRUPTED)
-
-
-def _model(asked: str | None, gallery: Path, rebuild: bool) -> str:
-    """The model asked for, else the gallery's own, else the shipped one."""
-    from msedge.models.shipped import DEFAULT_MODEL
-    from msedge.search.gallery_file import GalleryFile
-
-    if asked is not None:
-        return asked
-    if rebuild or not gallery.exists():
-        return DEFAULT_MODEL
-    with GalleryFile.open(gallery) as file:
-        return file.model.name
 
 
 def _show(summary: IndexSummary, gallery: Path) -> None:

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msedge.errors import ConfigError
-from msedge.search.locations import is_remote, location
 
 if TYPE_CHECKING:
     from msedge.search.cluster.indexing import ClusterSummary
-    from msedge.search.index_summary import IndexWatcher
+    from msedge.search.indexing import IndexWatcher
 
 _PANEL = "On a cluster (--engine ray)"
 
@@ -35,9 +34,8 @@ EngineName = Annotated[
     Engine,
     typer.Option(
         "--engine",
-        help="local: threads of this process, into a file. ray: processes on one or many machines, "
-        "into a Lance dataset (--gallery NAME.lance), also from tars (WebDataset), Parquet files "
-        "and URLs (s3://, gs://, https:// ...).",
+        help="local: threads of this process. ray: processes on one or many machines, into a Lance "
+        "dataset (--gallery NAME.lance).",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -80,94 +78,72 @@ ImageColumn = Annotated[
         metavar="NAME",
         help="Column of Parquet files that holds the images, or their URLs or paths (default: the "
         "one that looks so).",
-        rich_help_panel=_PANEL,
         show_default=False,
     ),
 ]
 
 
 def check_engine(
-    engine: Engine,
-    gallery: Path,
-    sources: Sequence[Path],
-    *,
-    rebuild: bool,
-    only_ray: bool,
-    only_local: bool,
+    engine: Engine, gallery: Path, *, rebuild: bool, only_ray: bool, recall: float | None
 ) -> None:
     """Refuse combinations that mean nothing, saying which would.
 
     Args:
         engine: what was asked for.
         gallery: where to.
-        sources: what to index.
         rebuild: whether everything is to be embedded anew.
         only_ray: whether an option was given that only the engine ``ray`` has.
-        only_local: whether one was given that only the engine ``local`` has.
+        recall: of the index beside the gallery; None where none was asked for.
 
     Raises:
-        ConfigError: the engine cannot do what is asked for.
+        ConfigError: the engine or the gallery cannot do what is asked for.
     """
-    is_lance = gallery.suffix == ".lance"
-    if engine is Engine.RAY:
-        if not is_lance:
-            raise ConfigError(
-                f"--engine ray writes a Lance dataset: give --gallery {gallery.stem}.lance instead "
-                f"of {gallery} (`msedge gallery copy` brings over what that one holds)"
-            )
-        if only_local:
-            raise ConfigError(
-                "--recall is not for --engine ray: build the dataset's index afterwards with "
-                "`msedge gallery approximate NAME.lance --recall R`"
-            )
-        if rebuild:
-            raise ConfigError(
-                "--rebuild is not for --engine ray: index into another dataset with --gallery "
-                "OTHER.lance, and put it in the place of this one"
-            )
-        return
-    if is_lance:
+    from msedge.search.stores import store_class
+
+    is_shared = store_class(gallery).is_shared
+    if engine is Engine.RAY and not is_shared:
         raise ConfigError(
-            f"{location(gallery)} is a Lance dataset: give --engine ray too, or index into a file "
-            "and bring it over with `msedge gallery copy`"
+            f"--engine ray writes a Lance dataset: give --gallery {gallery.stem}.lance instead "
+            f"of {gallery} (`msedge gallery copy` brings over what that one holds)"
         )
-    if only_ray:
+    if only_ray and engine is not Engine.RAY:
         raise ConfigError(
-            "--address, --workers, --gpus-per-worker and --image-column are for --engine ray: "
-            "give it, and --gallery NAME.lance"
+            "--address, --workers and --gpus-per-worker are for --engine ray: give it, and "
+            "--gallery NAME.lance"
         )
-    for source in sources:
-        if is_remote(source):
-            raise ConfigError(
-                f"{location(source)} is a URL: give --engine ray, and --gallery NAME.lance, to "
-                "index from there"
-            )
+    if is_shared and recall is not None:
+        raise ConfigError(
+            "--recall is not for a Lance dataset: build its index afterwards with "
+            "`msedge gallery approximate NAME.lance --recall R`"
+        )
+    if is_shared and rebuild:
+        raise ConfigError(
+            "--rebuild is not for a Lance dataset: index into another dataset with --gallery "
+            "OTHER.lance, and put it in the place of this one"
+        )
 
 
-def model_of_dataset(asked: str | None, gallery: Path) -> str:
-    """The model asked for, else the dataset's own, else the shipped one."""
+def model_for(asked: str | None, gallery: Path, *, rebuild: bool = False) -> str:
+    """The model asked for, else the gallery's own, else the shipped one."""
     from msedge.models.shipped import DEFAULT_MODEL
+    from msedge.search.stores import open_store
+    from msedge.search.stores.store import MissingGalleryError
 
     if asked is not None:
         return asked
-    from msedge.errors import DataError
-    from msedge.search.lance.datasets import no_gallery
-    from msedge.search.lance.gallery import LanceGallery
-    from msedge.search.locations import whole
-
+    if rebuild:
+        return DEFAULT_MODEL
     try:
-        with LanceGallery.open(gallery) as dataset:
-            return dataset.model.name
-    except DataError as error:
-        if str(error) != no_gallery(whole(gallery)):
-            raise
+        with open_store(gallery) as store:
+            return store.model.name
+    except MissingGalleryError:
         return DEFAULT_MODEL
 
 
 def index_with_ray(
     sources: Sequence[Path],
     gallery: Path,
-    model: str | None,
+    model: str,
     *,
     exclude: Sequence[str],
     hidden: bool,
@@ -188,7 +164,7 @@ def index_with_ray(
     return index_on_ray(
         sources,
         gallery,
-        model_of_dataset(model, gallery),
+        model,
         cluster=Cluster(address, workers, threads or 1, gpus),
         choice=Choice(tuple(exclude), hidden, column, allow_empty),
         watcher=watcher,

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -22,7 +22,6 @@ from msedge.search.locations import is_remote, location, uri
 
 if TYPE_CHECKING:
     from msedge.search.gallery import Gallery, Hit
-    from msedge.search.gallery_file import Photo
 
 _UNBOUNDED = 10_000  # columns of what is not a terminal: nothing is cut there
 
@@ -67,8 +66,8 @@ def show_json(hits: Sequence[Hit], gallery: Gallery) -> None:
             {
                 "rank": hit.rank,
                 "similarity": round(hit.similarity, 6),
-                **_document(hit.photo),
-                "copies": [_document(copy) for copy in hit.copies],
+                **hit.photo.as_json(),
+                "copies": [copy.as_json() for copy in hit.copies],
             }
             for hit in hits
         ],
@@ -95,17 +94,6 @@ def show_table(hits: Sequence[Hit]) -> None:
             name.append(f"  (and {len(hit.copies)} like it)", Style(dim=True))
         table.add_row(str(hit.rank), f"{hit.similarity:.3f}", name)
     console.print(table)
-
-
-def _document(photo: Photo) -> dict[str, Any]:
-    return {
-        "id": photo.id,
-        "path": _readable(photo.path),
-        "uri": uri(photo.path),
-        "width": photo.width,
-        "height": photo.height,
-        "taken": photo.taken,
-    }
 
 
 def _readable(path: Path) -> str:

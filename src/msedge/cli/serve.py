@@ -5,7 +5,7 @@ Tested in ``tests/cli/test_serve.py``.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -72,19 +72,20 @@ def serve_command(
     Prints its address on standard output when it answers, and ends by Ctrl+C or SIGTERM.
     """
     _check_installed()
+    from msedge.search.encoder import OnnxEncoder
     from msedge.search.gallery import Gallery
-    from msedge.search.onnx_encoder import OnnxEncoder
-    from msedge.search.open_store import open_store
+    from msedge.search.stores import open_store
     from msedge.server.app import create_app
     from msedge.server.running import address_of, bind, serve
     from msedge.server.settings import settings_for
 
     settings = settings_for(host, token=token, allowed_hosts=tuple(allow_host or ()), rate=rate)
-    with closing(open_store(gallery)) as store:
+    with open_store(gallery) as store:
         # As many searches run at a time as there are cores, so each needs no more than one thread:
         # with more they get in each other's way, and take longer.
         encoder = OnnxEncoder.load(store.model.name, threads=1)
         store.check_model(encoder)
+        is_shared = store.is_shared
     whole = Gallery.open(gallery, model=encoder, exact=recall == 1)
     with whole as opened, bind(host, port) as listening:
         address = address_of(listening)
@@ -95,15 +96,16 @@ def serve_command(
             if open_page:
                 typer.launch(address)
 
-        with _background_index(gallery, recall):
+        with _background_index(gallery, recall, is_shared=is_shared):
             serve(create_app(opened, settings), listening, log=log, ready=ready)
 
 
-def _background_index(gallery: Path, recall: float) -> AbstractContextManager[object]:
+def _background_index(
+    gallery: Path, recall: float, *, is_shared: bool
+) -> AbstractContextManager[object]:
     from msedge.cli.background_index import BackgroundIndex
-    from msedge.search.open_store import is_lance
 
-    if recall == 1 or is_lance(gallery):  # whose index is of the dataset, not of a server
+    if recall == 1 or is_shared:  # the index of a shared gallery is its own, not a server's
         return nullcontext()
     return BackgroundIndex(gallery, recall=recall, say=lambda line: typer.echo(line, err=True))
 

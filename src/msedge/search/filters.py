@@ -25,7 +25,7 @@ _DAY = 86_400
 class Filters:
     """What a photo has to be; ``None`` asks for nothing.
 
-    Days begin and end at midnight UTC, as :attr:`~msedge.search.gallery_rows.Photo.taken` holds
+    Days begin and end at midnight UTC, as :attr:`~msedge.search.photo.Facts.taken` holds
     the camera's clock read as UTC: a photo is of the day that its camera showed.
 
     Attributes:

@@ -15,20 +15,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from msedge.errors import ConfigError
+from msedge.search.encoder import Encoder
+from msedge.search.filters import Filters
 from msedge.search.locations import whole
-from msedge.search.open_store import open_store
-from msedge.search.own_encoder import OwnEncoder
-from msedge.search.queries import Drawing, Query, drawings_of
-from msedge.search.questions import Photograph, Sources, make_query, unknown_photo
-from msedge.search.store import Found, Store, View
-
-if TYPE_CHECKING:
-    from msedge.search.encoder import Encoder
-    from msedge.search.filters import Filters
-    from msedge.search.gallery_rows import Model, Photo
+from msedge.search.photo import Photo
+from msedge.search.query import (
+    Drawing,
+    OwnEncoder,
+    Photograph,
+    Query,
+    drawings_of,
+    make_query,
+    unknown_photo,
+)
+from msedge.search.ranking import Found
+from msedge.search.stores import open_store
+from msedge.search.stores.reports import Model
+from msedge.search.stores.store import Store, View
 
 _TRIES = 3  # at a search whose hits are removed from the gallery while it runs
 
@@ -42,7 +48,7 @@ class Hit:
         similarity: cosine similarity to the query, in [-1, 1].
         photo: what was found.
         copies: its near-duplicates that rank below it, best first; see
-            :mod:`msedge.search.near_duplicates`.
+            :func:`msedge.search.ranking.collapse`.
     """
 
     rank: int
@@ -154,7 +160,7 @@ class Gallery:
         """Find the photos that look like a sketch.
 
         The query is the mean of all that is wanted, less a share of the mean of what is not; see
-        :mod:`msedge.search.queries`.
+        :mod:`msedge.search.query`.
 
         Args:
             sketch: a drawing or several: the path of a picture, an SVG or a stroke JSON, the bytes
@@ -215,7 +221,8 @@ class Gallery:
         """The first half of :meth:`search`, which embeds what is asked; same arguments."""
         self.refresh()
         return make_query(
-            Sources(self._store, self._view, self._encoder),
+            self._view,
+            self._encoder,
             drawings_of(sketch),
             like=like,
             unlike=unlike,

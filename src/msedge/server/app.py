@@ -15,7 +15,7 @@ from fastapi.security import HTTPBearer
 
 import msedge
 from msedge.search.gallery import Gallery
-from msedge.search.thumbnail_cache import ThumbnailCache
+from msedge.search.thumbnails import ThumbnailCache
 from msedge.server import gallery_routes, page_routes, photo_routes, search_routes
 from msedge.server.body_limit import BodyLimit
 from msedge.server.clients import Rate, RateLimit

@@ -18,9 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from msedge.data.images import one_line
 from msedge.errors import MSEdgeError
-from msedge.search.gallery_rows import Photo
-from msedge.search.photo_bytes import is_within, open_location
-from msedge.search.photo_reading import hash_of
+from msedge.search.photo import Photo, hash_of
+from msedge.search.sources.contents import is_within, open_location
 from msedge.server.head import wants_headers_only
 
 _CHUNK = 256 * 1024

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator
 from starlette.exceptions import HTTPException
 
 from msedge.errors import DataError
-from msedge.search.gallery_file import Photo
+from msedge.search.photo import Photo
 from msedge.search.thumbnails import THUMBNAIL_SIDE, thumbnail
 from msedge.server.conditional import not_modified
 from msedge.server.folder_names import spelt

@@ -18,7 +18,7 @@ from msedge.data.images import picture_size
 from msedge.errors import DataError
 from msedge.search.filters import Filters
 from msedge.search.gallery import Hit
-from msedge.search.queries import Drawing, Query
+from msedge.search.query import Drawing, Query
 from msedge.server.answers import FoundPhoto, SearchAnswer
 from msedge.server.folder_names import spelt
 from msedge.server.json_bodies import JsonRoute

@@ -10,8 +10,8 @@ from starlette.exceptions import HTTPException
 
 from msedge.errors import DataError, MSEdgeError
 from msedge.search.gallery import Gallery
-from msedge.search.gallery_file import Photo
-from msedge.search.thumbnail_cache import ThumbnailCache
+from msedge.search.photo import Photo
+from msedge.search.thumbnails import ThumbnailCache
 from msedge.server.folder_names import FolderNames
 from msedge.server.metrics import Metrics
 from msedge.server.page_files import PageFile

@@ -21,7 +21,7 @@ from approximate_galleries import blocks, built, clustered, drawn, exactly, ids_
 from msedge.errors import ConfigError, DataError, ShapeError
 from msedge.search.approximate.build import build, plan_for, remove_index, sole_builder
 from msedge.search.approximate.index import ApproximateIndex
-from msedge.search.gallery_rows import Model
+from msedge.search.stores.reports import Model
 
 KINDS = ("hnsw", "ivf-sq", "ivf-pq")
 WHOLE = ["about.json", "ids", "lock", "structure", "vectors"]

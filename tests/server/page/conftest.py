@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 
 from drawing_page import DrawingPage
 from drawn_gallery import HeldEncoder, ServedGallery, write_gallery, write_photos
-from msedge.search.onnx_encoder import OnnxEncoder
+from msedge.search.encoder import OnnxEncoder
 
 Open = Callable[..., DrawingPage]
 

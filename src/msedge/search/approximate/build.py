@@ -62,11 +62,10 @@ from msedge.search.approximate.index import (
     widened,
     write_about,
 )
-from msedge.search.candidates import unit_vectors
 from msedge.search.encoder import Embeddings
-from msedge.search.gallery_rows import STORED_VECTOR, Model
-from msedge.search.sample_queries import aim_for, blends
-from msedge.search.store import Ids
+from msedge.search.photo import STORED_VECTOR, Ids
+from msedge.search.ranking import aim_for, blends, unit_vectors
+from msedge.search.stores.reports import Model
 
 if sys.platform != "win32":
     import fcntl

@@ -30,11 +30,9 @@ import numpy.typing as npt
 from msedge.data.images import one_line
 from msedge.errors import DataError
 from msedge.quoting import plain
-from msedge.search.candidates import unit_vectors
 from msedge.search.encoder import Embeddings
-from msedge.search.gallery_rows import STORED_VECTOR
-from msedge.search.ranking import Positions, Similarities
-from msedge.search.store import Ids
+from msedge.search.photo import STORED_VECTOR, Ids
+from msedge.search.ranking import Positions, Similarities, unit_vectors
 from msedge.storage import atomic_path
 
 faiss: Any = typed_faiss  # the stubs that come with it do not know what it can do

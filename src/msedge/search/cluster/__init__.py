@@ -1,1 +1,1 @@
-"""Indexing on many machines: photos of any place become a Lance gallery, by Ray Data's actors."""
+"""Indexing on many machines: photos of any place become a Lance gallery, by plain actors of Ray."""

@@ -32,7 +32,7 @@ from msedge.search.cluster.worker import (
     onnx_encoder,
 )
 from msedge.search.encoder import providers_of
-from msedge.search.index_summary import IndexSummary, IndexWatcher, Skipped
+from msedge.search.indexing import IndexSummary, IndexWatcher, Skipped
 from msedge.search.locations import location, whole
 from msedge.search.photo import NewPhoto
 from msedge.search.reading import BATCH

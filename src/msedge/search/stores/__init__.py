@@ -128,6 +128,11 @@ def copy_gallery(
     """
     begun = time.monotonic()
     target = whole(target)
+    if is_remote(target) and target.suffix != LANCE_SUFFIX:
+        raise ConfigError(
+            f"{one_line(location(target))}: in an object store a gallery is a Lance dataset: "
+            f"give a name that ends in {LANCE_SUFFIX}"
+        )
     with open_store(source) as store:
         digest = store_class(target).write_copy(store, target, Watched(watcher, stop))
     return Copied(digest.count, digest.value(), time.monotonic() - begun)
