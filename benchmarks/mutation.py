@@ -4,15 +4,18 @@ Claim: of all mutants of ``evaluation/`` and ``search/gallery.py`` the tests not
 
     python benchmarks/mutation.py [--workers 2] [--out result/mutants.csv] [--floor 80]
     python benchmarks/mutation.py --only evaluation.hits --tests tests/evaluation/test_hits.py
+    python benchmarks/mutation.py --sources src/msedge/search --sample 300 --tests tests/search
     python benchmarks/mutation.py --resume    # of the last table what was not noticed, and the rest
 
 mutmut (``pip install -c constraints.txt mutmut``) makes the mutants: operators and constants
 changed, arguments dropped, values made None, in each function that no decorator wraps. Its own
 runner collects the tests anew for each mutant, which takes longer than most tests here. So this
 script runs them: it collects once, notes which tests call which function, and forks a process a
-mutant, which stops at the first test that fails. Tests that killed other mutants of the function
-come first, then the quickest. A mutant that outlasts ten times the CPU time of its tests, or ends
-its process, counts as noticed, as usual. A process without any mutant runs all tests first.
+mutant, which stops at the first test that fails. It runs no test itself, not even to see what they
+call: threads that a library starts (Lance's, say) do not outlive a fork. Tests that killed other
+mutants of the function come first, then the quickest. A mutant that outlasts ten times the CPU time
+of its tests, or ends its process, counts as noticed, as usual. A process without any mutant runs
+all tests first.
 
 A mutant meets ``--seconds`` of tests that call its function, those of the module's own test file
 first; in a second round the survivors meet five times as much.
@@ -27,7 +30,9 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
+import random
 import resource
 import shutil
 import signal
@@ -50,7 +55,7 @@ _ROOM = 4 << 30  # bytes that a mutant may take: an array of a wrong shape can b
 TESTS = ["tests/evaluation", "tests/search/test_gallery.py", "tests/search/test_near_duplicates.py"]
 
 
-@dataclass
+@dataclass(eq=False)  # pytest wants it hashable
 class Campaign:
     """A pytest plugin that runs the collected tests against each mutant.
 
@@ -78,7 +83,7 @@ class Campaign:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In place of pytest's own loop over the tests."""
         self._items = session.items
-        self._watch()
+        self._watch_apart()
         gc.freeze()
         if not self.quick:
             self._control()
@@ -108,6 +113,27 @@ class Campaign:
         self._round({nobody: list(range(len(self._items)))})
         if self.outcome.pop(nobody) != "survived":
             sys.exit("the tests fail in a forked process, without any mutant")
+
+    def _watch_apart(self) -> None:
+        """Learn in a forked process what each test calls and costs."""
+        with tempfile.TemporaryFile("w+") as told:
+            process = os.fork()
+            if process == 0:
+                code = 1
+                try:
+                    self._watch()
+                    json.dump([self._cost, self._covering], told)
+                    told.flush()
+                    code = 0
+                except BaseException as failure:
+                    print(failure, flush=True)
+                finally:
+                    os._exit(code)
+            if os.waitpid(process, 0)[1]:
+                sys.exit("the tests do not pass without a mutant")
+            told.seek(0)
+            self._cost, covering = json.load(told)
+        self._covering.update(covering)
 
     def _watch(self) -> None:
         """Run all tests on the unchanged functions, and note what each calls and costs."""
@@ -150,11 +176,12 @@ class Campaign:
                 self._note(ended, status, os.read(pipe, 16))
                 os.close(pipe)
                 done += 1
+                if done % 20 == 0:
+                    write_table(self.table, self.outcome)
                 if done % 100 == 0:
                     minutes = (time.monotonic() - start) / 60
                     left = sum(each == "survived" for each in self.outcome.values())
                     print(f"{done} of {len(tests)}, {minutes:.1f} min, {left} live", flush=True)
-                    write_table(self.table, self.outcome)
             if mutant is None:
                 return
             if not tests[mutant]:
@@ -216,6 +243,19 @@ def quiet_properties() -> None:
     settings.load_profile("mutation")
 
 
+def sample(mutants: list[Mutant], count: int | None, seed: int) -> list[Mutant]:
+    """So many, at equal distances, so that each module is in it by its share; None for all.
+
+    In an order of chance, so that the table of a run that is ended early is a sample as well.
+    """
+    if count is None or count >= len(mutants):
+        return mutants
+    rng, step = random.Random(seed), len(mutants) / count
+    start = rng.random()
+    chosen = [mutants[int((start + number) * step)] for number in range(count)]
+    return rng.sample(chosen, count)
+
+
 def score(outcome: dict[Mutant, str], what: str) -> float:
     """Print how many were noticed, and return the share in percent."""
     counts = Counter(outcome.values())
@@ -234,6 +274,9 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=[""], help="parts of names of modules")
     parser.add_argument("--quick", action="store_true", help="one round, and no control")
     parser.add_argument("--every", type=int, default=1, help="only each so-manieth mutant")
+    parser.add_argument("--sample", type=int, help="so many of these, evenly spread")
+    parser.add_argument("--seed", type=int, default=0, help="another sample")
+    parser.add_argument("--sources", nargs="+", default=SOURCES, help="files and folders to mutate")
     parser.add_argument("--tests", nargs="+", default=TESTS, help="files and folders of tests")
     parser.add_argument("--resume", action="store_true", help="keep what --out has as noticed")
     parser.add_argument("--out", type=Path, default=ROOT / "result/mutants.csv")
@@ -247,10 +290,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         changed = Path(folder) / "src"
         shutil.copytree(ROOT / "src", changed, ignore=shutil.ignore_patterns("__pycache__"))
-        mutants = mutants_of(ROOT, SOURCES, changed, options.only)
+        mutants = mutants_of(ROOT, options.sources, changed, options.only)
         known = read_noticed(options.out) if options.resume else {}
         noticed = {each: known[each.name] for each in mutants if each.name in known}
         mutants = [each for each in mutants if each not in noticed][:: options.every]
+        mutants = sample(mutants, options.sample, options.seed)
         print(f"{len(mutants)} mutants, and {len(noticed)} noticed before", flush=True)
         sys.path.insert(0, str(changed))
         campaign = Campaign(
