@@ -15,6 +15,7 @@ from msedge.search.sources.objects import (
     read_at_most,
     read_range,
     shard_of,
+    why,
 )
 from shard_files import write_tar
 
@@ -79,6 +80,21 @@ class TestIdentity:
         assert found_at(str(tmp_path / "a")).state == (3, 5)
         assert Item("/a", 1, 2**70).mtime_ns == 2**63 - 1
         assert Item("/a", 1, -(2**70)).mtime_ns == -(2**63 - 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (FileNotFoundError("s3://b/k"), "no such file or directory"),
+        (PermissionError(13, "Permission denied"), "permission denied"),
+        (OSError("403: Forbidden"), "403: Forbidden"),
+        (ValueError("two\nlines"), "two\\nlines"),
+        (TimeoutError(), "TimeoutError"),
+        (RuntimeError("x" * 999), "x" * 200),
+    ],
+)
+def test_why_a_reading_failed(error, reason):
+    assert why(error) == reason
 
 
 class TestReading:

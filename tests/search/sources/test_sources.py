@@ -220,6 +220,13 @@ class TestObjects:
         assert below(found.shards, "memory:/photos") == ["below/c.tar"]
         assert all(item.size == 5 and item.mtime_ns > 0 for item in found.files)
 
+    def test_a_folder_may_be_called_like_a_shard(self, memory):
+        memory.pipe("/photos.tar/a.png", b"1")
+        memory.pipe("/photos.tar/b.tar/c.png", b"1")
+        found = find(["memory://photos.tar"])
+        assert below(found.files, "memory:/photos.tar") == ["a.png", "b.tar/c.png"]
+        assert found.shards == []
+
     def test_names_that_a_path_cannot_hold_are_told(self, memory):
         for name in ("/photos/a.png", "/photos//b.png", "/photos/./d.tar", "/photos//c.txt"):
             memory.store[name] = fsspec.implementations.memory.MemoryFile(memory, name, b"1")
