@@ -19,9 +19,9 @@ from indexing_runs import held, run
 from made_photos import compact
 from msedge.errors import DataError
 from msedge.search.gallery import Gallery
-from msedge.search.indexing import REBUILDING
 from msedge.search.stores import check_gallery, copy_gallery, open_or_create, open_store
 from msedge.search.stores.reports import Model
+from msedge.search.stores.store import REBUILDING
 from msedge.search.thumbnails import ThumbnailCache
 from photo_files import new_photo, picture, write_photo
 from small_disk import SmallDisk, mounted
