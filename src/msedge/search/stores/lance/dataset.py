@@ -7,15 +7,14 @@ the vectors stands in the schema's metadata.
 Lance lets changes through that touch different fragments, whoever made them, so two processes
 could put the same path at the same time. Here every change also names the dataset's oldest
 fragment, its anchor, as changed, and thus conflicts with every other change of photos, while
-building an index and compacting (which leaves the anchor out) go on beside it. Tested in
-``tests/search/stores/test_lance.py``.
+building an index and compacting (which leaves the anchor out) go on beside it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,42 +40,33 @@ from msedge.search.photo import (
     NAMES,
     STORED_VECTOR,
     Block,
-    Column,
     Digest,
-    Photo,
     new_photo_of,
-    photo_of,
     row_of,
 )
 from msedge.search.stores.copying import passing
 from msedge.search.stores.reports import Model, Watched
 from msedge.search.stores.store import WIDEST, MissingGalleryError, Store, not_a_gallery
 
-SCHEMA_VERSION = 1 + ADDED
-"""In the schema's metadata; a dataset of a newer one is refused."""
+FACTS = ("id", *NAMES)  # the columns of a photo without its vector
+WHOLE = (*FACTS, "vector")
+ROW_ADDRESS = "_rowaddr"  # as Lance calls it: the fragment's number, then the place therein
+PLACES = 2**32  # in a fragment, by which an address is divided
 
-FACTS = ("id", *NAMES)
-"""The columns of a photo without its vector."""
-
-NEXT_ID = "msedge.next_id"
-"""In the dataset's configuration: ids from here on were never given."""
-
-ADDRESS = "_rowaddr"
-"""What Lance calls a row's address: its fragment's number, then its place therein."""
-
-FRAGMENT_BITS = 32
-"""By which an address is shifted to get the fragment's number."""
-
+_SCHEMA_VERSION = 1 + ADDED  # in the schema's metadata; a dataset of a newer one is refused
+NEXT_ID = "msedge.next_id"  # in the dataset's configuration: ids from here on were never given
 _PREFIX = "msedge."
+_SAID = ("schema", "model", "fingerprint", "dim")
 _WRAPPING = re.compile(r"^(External error: |LanceError\(\w+\): |Generic \S+ error: )+")
 _SOURCE_LINE = re.compile(r", /\S+\.rs:\d+:\d+.*", re.DOTALL)  # where in Lance it was raised
 _LONGEST = 200
 _DIGITS = 19  # of the largest id
 _KEYS_IN_A_FILTER = 500  # beyond that, reading the whole column is quicker
-_NO_CHANGE = (  # of photos
+_NO_CHANGE = (  # of photos; what has no class of its own reserves numbers and the like
     LanceOperation.Rewrite,
     LanceOperation.CreateIndex,
     LanceOperation.UpdateConfig,
+    LanceOperation.BaseOperation,
 )
 
 
@@ -84,12 +74,7 @@ _NO_CHANGE = (  # of photos
 
 
 def open_dataset(path: Path) -> LanceDataset:
-    """Open the newest version of a dataset.
-
-    Raises:
-        MissingGalleryError: there is none.
-        DataError: it is something else, or damaged.
-    """
+    """Open the newest version of a dataset, which is there and nothing else."""
     if not is_remote(path):
         if not path.exists():
             raise _missing(path)
@@ -101,11 +86,7 @@ def open_dataset(path: Path) -> LanceDataset:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn Lance's errors into one line that says how to go on.
-
-    Raises:
-        DataError: Lance failed within.
-    """
+    """Turn Lance's errors into a DataError of one line that says how to go on."""
     try:
         yield
     except BaseException as error:
@@ -169,86 +150,58 @@ def _missing(path: Path) -> MissingGalleryError:
 
 def schema_of(model: Model) -> pa.Schema:
     """The columns of a gallery, and what made its vectors."""
-    said = {
-        "schema": str(SCHEMA_VERSION),
-        "model": model.name,
-        "fingerprint": model.fingerprint,
-        "dim": str(model.dim),
-    }
-    return _columns(model.dim).with_metadata(
-        {_PREFIX + key: value.encode() for key, value in said.items()}
-    )
+    values = (_SCHEMA_VERSION, model.name, model.fingerprint, model.dim)
+    said = {_PREFIX + key: str(value) for key, value in zip(_SAID, values, strict=True)}
+    return _columns(model.dim).with_metadata(said)
 
 
 def read_model(schema: pa.Schema, path: Path) -> Model:
-    """What made a gallery's vectors.
-
-    Args:
-        schema: of the dataset.
-        path: of the dataset, for the message.
-
-    Raises:
-        DataError: the dataset is not a gallery, or one of a newer release.
-    """
+    """What made a gallery's vectors; refuses what is none, or one of a newer release."""
     metadata = schema.metadata or {}
     try:
-        version, model, fingerprint, dim = (
-            metadata[(_PREFIX + key).encode()].decode()
-            for key in ("schema", "model", "fingerprint", "dim")
-        )
-        is_gallery = 0 < int(dim) <= WIDEST
-        is_newer = int(version) > SCHEMA_VERSION
+        said = [metadata[(_PREFIX + key).encode()].decode() for key in _SAID]
+        version, model = int(said[0]), Model(said[1], said[2], int(said[3]))
+        if not 0 < model.dim <= WIDEST:
+            raise ValueError(model.dim)
     except (KeyError, ValueError) as error:
         raise DataError(not_a_gallery(path)) from error
-    if not is_gallery:
-        raise DataError(not_a_gallery(path))
-    if is_newer:
+    if version > _SCHEMA_VERSION:
         raise DataError(
-            f"gallery {one_line(location(path))} is of schema {int(version)}, and this release "
-            f"knows {SCHEMA_VERSION}: update msedge, or name another gallery"
+            f"gallery {one_line(location(path))} is of schema {version}, and this release "
+            f"knows {_SCHEMA_VERSION}: update msedge, or name another gallery"
         )
-    later = {column.name for column in _lacking(schema)}
-    wanted = pa.schema([each for each in _columns(int(dim)) if each.name not in later])
-    if not schema.remove_metadata().equals(wanted):
+    later = {column.name for column in COLUMNS if column.added}
+    wanted = [each for each in _columns(model.dim) if each.name not in later - {*schema.names}]
+    if schema.remove_metadata() != pa.schema(wanted):
         raise DataError(
             f"gallery {one_line(location(path))} has other columns than a gallery: copy one that "
             "is whole with `msedge gallery copy`, or index again"
         )
-    return Model(model, fingerprint, int(dim))
+    return model
 
 
 def bring_up_to_date(dataset: LanceDataset) -> None:
     """Give a dataset of an earlier release the columns that were added since."""
-    if lacking := _lacking(dataset.schema):
-        dataset.add_columns(
-            {
-                each.name: f"arrow_cast({each.default_sql}, '{_arrow_name(each)}')"
-                for each in lacking
-            }
-        )
-    dataset.update_schema_metadata({_PREFIX + "schema": str(SCHEMA_VERSION)})
+    lacking = [each for each in COLUMNS if each.added and each.name not in dataset.schema.names]
+    added = {}
+    for each in lacking:
+        kind = {"string": "Utf8"}.get(each.arrow, each.arrow.capitalize())
+        added[each.name] = f"arrow_cast({each.default_sql}, '{kind}')"
+    if added:
+        dataset.add_columns(added)
+    dataset.update_schema_metadata({_PREFIX + "schema": str(_SCHEMA_VERSION)})
 
 
 def is_up_to_date(dataset: LanceDataset) -> bool:
     """Whether :func:`bring_up_to_date` has nothing to do."""
-    return dataset.schema_metadata.get(_PREFIX + "schema") == str(SCHEMA_VERSION)
+    return dataset.schema_metadata.get(_PREFIX + "schema") == str(_SCHEMA_VERSION)
 
 
 def _columns(dim: int) -> pa.Schema:
     """Id, facts, vector, and what was added later, as it lies in a dataset that grew."""
-    first = [(each.name, pa.type_for_alias(each.arrow)) for each in COLUMNS if not each.added]
-    later = [(each.name, pa.type_for_alias(each.arrow)) for each in COLUMNS if each.added]
-    vector = ("vector", pa.list_(pa.float16(), dim))
-    every = [("id", pa.int64()), *first, vector, *later]
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in every])
-
-
-def _lacking(schema: pa.Schema) -> list[Column]:
-    return [each for each in COLUMNS if each.added and each.name not in schema.names]
-
-
-def _arrow_name(column: Column) -> str:
-    return {"string": "Utf8"}.get(column.arrow, column.arrow.capitalize())
+    kinds = [("id", pa.int64()), *((c.name, pa.type_for_alias(c.arrow)) for c in COLUMNS)]
+    kinds.insert(len(FACTS) - ADDED, ("vector", pa.list_(pa.float16(), dim)))
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds])
 
 
 # Rows
@@ -269,19 +222,10 @@ def table_of(block: Block, dim: int) -> pa.Table:
         raise DataError("each photo of a gallery needs an id of its own, from 1: reserve some")
     if len({row[0] for row in rows}) < len(rows):
         raise DataError("a path stands twice among photos that are put at once: leave one out")
-    columns = [block.ids, *zip(*(row[:-1] for row in rows), strict=True)] if rows else []
-    values: dict[str, Any] = dict(zip(FACTS, columns, strict=bool(rows)))
+    columns: dict[str, Any] = {name: [row[at] for row in rows] for at, name in enumerate(NAMES)}
     vectors = np.frombuffer(b"".join(row[-1] for row in rows), STORED_VECTOR)
-    schema = _columns(dim)
-    return pa.table(
-        [
-            pa.FixedSizeListArray.from_arrays(pa.array(vectors), dim)
-            if field.name == "vector"
-            else pa.array(values.get(field.name, ()), field.type)
-            for field in schema
-        ],
-        schema=schema,
-    )
+    columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors), dim)
+    return pa.table(columns | {"id": block.ids}, schema=_columns(dim))
 
 
 def block_of(table: pa.Table, dim: int) -> Block:
@@ -291,54 +235,34 @@ def block_of(table: pa.Table, dim: int) -> Block:
     return Block(table["id"].to_pylist(), photos)
 
 
-def photos_of(table: pa.Table) -> list[Photo]:
-    """The photos of rows, in their order."""
-    return [photo_of(row) for row in rows_of(table)]
-
-
 def rows_of(table: pa.Table) -> list[tuple[Any, ...]]:
     """Id and facts of each row, as stored; what a dataset of an earlier release lacks, as such."""
-    defaults = {column.name: column.default for column in COLUMNS if column.added}
-    columns = (
-        table[name].to_pylist() if name in table.column_names else [defaults[name]] * table.num_rows
-        for name in FACTS
-    )
-    return list(zip(*columns, strict=True))
+    defaults = {each.name: [each.default] * table.num_rows for each in COLUMNS if each.added}
+    columns = {name: table[name].to_pylist() for name in there(table.schema, FACTS)}
+    return list(zip(*((defaults | columns)[name] for name in FACTS), strict=True))
 
 
 def vectors_of(table: pa.Table, dim: int) -> npt.NDArray[np.float16]:
     """The vectors of rows, ``(n, dim)``."""
-    chunks = [chunk.flatten().to_numpy() for chunk in table["vector"].chunks]
-    flat: npt.NDArray[np.float16] = np.concatenate(chunks) if chunks else np.empty(0, np.float16)
+    flat: npt.NDArray[np.float16] = pc.list_flatten(table["vector"]).to_numpy()
     if flat.size != table.num_rows * dim:
         raise DataError(f"a photo has a vector of another width than {dim}: {MEND}")
     return flat.reshape(-1, dim)
 
 
-def there(dataset: LanceDataset, columns: Sequence[str]) -> list[str]:
-    """Those of some columns that a dataset has: one of an earlier release may lack some."""
-    names = dataset.schema.names
-    return [each for each in columns if each in names]
+def there(schema: pa.Schema, columns: Iterable[str]) -> list[str]:
+    """Those of some columns that there are: a dataset of an earlier release may lack some."""
+    return [each for each in columns if each in schema.names]
 
 
 def matching(
-    dataset: LanceDataset,
-    columns: Sequence[str],
-    *,
-    ids: Collection[int] = (),
-    paths: Collection[bytes] = (),
+    dataset: LanceDataset, columns: Iterable[str] = (), **keys: Collection[Any]
 ) -> pa.Table:
-    """The rows whose id or path is among some, with their :data:`ADDRESS`; twice where both are."""
-    columns = there(dataset, columns)
-    found = [
-        _among(dataset, columns, name, pa.array(keys, kind))
-        for name, keys, kind in (("id", ids, pa.int64()), ("path", paths, pa.binary()))
-        if len(keys)
-    ]
-    if not found:
-        kinds = [dataset.schema.field(name) for name in columns]
-        return pa.schema([*kinds, (ADDRESS, pa.uint64())]).empty_table()
-    return pa.concat_tables(found)
+    """Rows whose ``id`` or ``path`` is among some, and their addresses; twice where both are."""
+    columns = there(dataset.schema, columns)
+    nothing = dataset.scanner(columns=columns, with_row_address=True).projected_schema.empty_table()
+    found = (_among(dataset, columns, name, some) for name, some in keys.items() if some)
+    return pa.concat_tables([nothing, *found])
 
 
 def literal(value: object) -> str:
@@ -352,18 +276,15 @@ def literal(value: object) -> str:
     return f"X'{value.hex().upper()}'" if isinstance(value, bytes) else repr(value)
 
 
-def _among(dataset: LanceDataset, columns: list[str], name: str, keys: pa.Array) -> pa.Table:
-    few = len(keys) <= _KEYS_IN_A_FILTER
-    scanner = dataset.scanner(
-        columns=columns if few else list(dict.fromkeys([*columns, name])),
-        filter=f"{name} IN ({', '.join(map(literal, keys.to_pylist()))})" if few else None,
-        with_row_address=True,
-    )
-    batches = scanner.to_batches()
-    if not few:
-        batches = (batch.filter(pc.is_in(batch[name], keys)) for batch in batches)
-    found = pa.Table.from_batches(batches, schema=scanner.projected_schema)
-    return found.select([*columns, ADDRESS])
+def _among(dataset: LanceDataset, columns: list[str], name: str, keys: Collection[Any]) -> pa.Table:
+    if len(keys) <= _KEYS_IN_A_FILTER:
+        where = f"{name} IN ({', '.join(map(literal, keys))})"
+        return dataset.scanner(columns=columns, filter=where, with_row_address=True).to_table()
+    scanner = dataset.scanner(columns=[*{*columns, name}], with_row_address=True)
+    schema = scanner.projected_schema
+    wanted = pa.array(keys, schema.field(name).type)
+    batches = (batch.filter(pc.is_in(batch[name], wanted)) for batch in scanner.to_batches())
+    return pa.Table.from_batches(batches, schema).select([*columns, ROW_ADDRESS])
 
 
 # Changes
@@ -373,9 +294,6 @@ def write_rows(path: Path, dataset: LanceDataset, rows: pa.Table) -> list[Fragme
     """Write rows as fragments that are not committed yet; none of no rows.
 
     What a run that died never committed is removed a week later by Lance's own cleaning up.
-
-    Raises:
-        DataError: they are not like the dataset's, or the files cannot be written.
     """
     if not rows.num_rows:
         return []
@@ -392,8 +310,7 @@ def write_whole(source: Store, place: Path, watched: Watched) -> Digest:
         # Lance reads from a thread of its own, and swallows what goes wrong.
         try:
             for block in passing(source, digest, watched):
-                rows = table_of(block, source.model.dim)
-                yield from rows.replace_schema_metadata(schema.metadata).to_batches()
+                yield from table_of(block, source.model.dim).to_batches()
         except BaseException as error:
             failed.append(error)
             raise
@@ -401,7 +318,7 @@ def write_whole(source: Store, place: Path, watched: Watched) -> Digest:
     reader = pa.RecordBatchReader.from_batches(schema, batches())
     try:
         with told(place):
-            lance.write_dataset(reader, location(place), schema=schema, mode="create")
+            lance.write_dataset(reader, location(place), mode="create")
     except DataError:
         if failed:
             raise failed[0] from None
@@ -412,13 +329,7 @@ def write_whole(source: Store, place: Path, watched: Watched) -> Digest:
 def change(
     dataset: LanceDataset, new: Sequence[FragmentMetadata], gone: pa.Table
 ) -> LanceOperation.BaseOperation:
-    """New fragments, and the end of some rows, as one operation on a version of the dataset.
-
-    Args:
-        dataset: at that version.
-        new: as :func:`write_rows` gave them.
-        gone: as :func:`matching` gave them, with their ids.
-    """
+    """New fragments, and the end of rows that :func:`matching` gave, as one operation."""
     fragments = {each.fragment_id: each for each in dataset.get_fragments()}
     if not fragments:
         for number, fragment in enumerate(new):
@@ -427,23 +338,14 @@ def change(
         return LanceOperation.Merge(list(new), dataset.lance_schema)
     for fragment in new:
         fragment.id = 0  # Lance numbers them
-    changed: dict[int, FragmentMetadata] = {}
-    removed: list[int] = []
-    owners = gone[ADDRESS].to_numpy() >> np.uint64(FRAGMENT_BITS)
-    ids = gone["id"].to_numpy()
-    for number in np.unique(owners).tolist():
-        some = ", ".join(map(str, ids[owners == number].tolist()))
-        left = fragments[number].delete(f"id IN ({some})")
-        if left is None:
-            removed.append(number)
-        else:
-            changed[number] = left
     anchor = min(fragments)
-    if anchor not in removed:
-        changed.setdefault(anchor, fragments[anchor].metadata)
+    after: dict[int, FragmentMetadata | None] = {anchor: fragments[anchor].metadata}
+    owners, places = np.divmod(gone[ROW_ADDRESS].to_numpy(), PLACES)
+    for number in np.unique(owners).tolist():
+        after[number] = fragments[number].delete_rows(places[owners == number])
     return LanceOperation.Update(
-        removed_fragment_ids=removed,
-        updated_fragments=list(changed.values()),
+        removed_fragment_ids=[number for number, left in after.items() if left is None],
+        updated_fragments=[left for left in after.values() if left is not None],
         new_fragments=list(new),
     )
 
@@ -463,23 +365,13 @@ def photos_changed(dataset: LanceDataset, since: int) -> bool:
             if "RewrittenIndex" not in str(error):
                 raise
             continue
-        if transaction is None:
-            return True
-        operation = transaction.operation
-        # What Lance gives no class of its own, such as reserving numbers, changes no rows.
-        if not isinstance(operation, _NO_CHANGE) and (
-            type(operation) is not LanceOperation.BaseOperation
-        ):
+        if transaction is None or type(transaction.operation) not in _NO_CHANGE:
             return True
     return False
 
 
 def said_next_id(dataset: LanceDataset) -> int | None:
-    """The id that a dataset's configuration gives next; None where it says nothing.
-
-    Raises:
-        DataError: it says nonsense.
-    """
+    """The id that a dataset's configuration gives next; None where it says nothing."""
     said = dataset.config().get(NEXT_ID)
     if said is None:
         return None
@@ -494,3 +386,8 @@ def next_id(dataset: LanceDataset) -> int:
     if said is not None:
         return said
     return 1 + int(dataset.to_table(columns=["id"])["id"].to_numpy().max(initial=0))
+
+
+def saying(said: dict[str, str]) -> LanceOperation.BaseOperation:
+    """What is said in a dataset's configuration, as an operation."""
+    return LanceOperation.UpdateConfig(config_updates=LanceOperation.UpdateMap({**said}))

@@ -3,7 +3,7 @@
 Where all vectors fit into memory they are held there and searched exactly: for 100,000 photos that
 is twice as quick as letting Lance read them for every query, and an object store is asked once
 (``benchmarks/lance_search.py``). Beyond that Lance finds candidates, by its vector index where
-there is one, which are ranked again exactly. Tested in ``tests/search/stores/test_lance.py``.
+there is one, which are ranked again exactly.
 """
 
 from __future__ import annotations
@@ -22,39 +22,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from msedge.blas_threads import one_blas_thread
 from msedge.search.filters import Filters, condition
-from msedge.search.photo import (
-    LARGEST_ID,
-    Block,
-    Ids,
-    Photo,
-    check_finite,
-)
+from msedge.search.photo import LARGEST_ID, Block, Ids, Photo, check_finite, photo_of
 from msedge.search.ranking import Candidates, Embeddings, aim_for, blends, nearest, unit_vectors
-from msedge.search.stores.lance.dataset import (
-    FACTS,
-    block_of,
-    literal,
-    matching,
-    photos_of,
-    there,
-    told,
-    vectors_of,
-)
+from msedge.search.stores.lance import dataset as stored
+from msedge.search.stores.lance.dataset import FACTS, WHOLE, literal, there, told, vectors_of
 from msedge.search.stores.reports import IndexState
 from msedge.search.stores.vectors import Kept, Resident, rows_of
 
-INDEX_NAME = "msedge_vectors"
+_INDEX_NAME = "msedge_vectors"
 
-INDEX_KIND = "IVF_SQ"
-"""Parts of near vectors, each component in a byte.
+# Parts of near vectors, each component in a byte. It needs no training but that of the parts'
+# centres, and its candidates are nearly in order; in an object store a query reads a few whole
+# parts, where a graph is read node by node. What it costs is measured by
+# ``benchmarks/lance_search.py`` and ``benchmarks/query_cost.py``.
+_INDEX_KIND = "IVF_SQ"
 
-It needs no training but that of the parts' centres, and its candidates are nearly in order; in an
-object store a query reads a few whole parts, where a graph is read node by node. What it costs is
-measured by ``benchmarks/lance_search.py`` and ``benchmarks/query_cost.py``.
-"""
-
-PHOTOS_A_PARTITION = 2048
-
+_PHOTOS_A_PARTITION = 2048
 _SAMPLES_A_PARTITION = 64  # that centres are found from; Lance's 256 take four times as long
 _TUNING = "msedge.vector_index"  # in the dataset's configuration
 _MOST = 2**31
@@ -70,11 +53,6 @@ class Moment:
     """One version of a gallery's dataset; threads may share it.
 
     Every method raises :class:`~msedge.errors.DataError` where its files cannot be read.
-
-    Attributes:
-        path: of the gallery.
-        dataset: at the version.
-        dim: width of the vectors.
     """
 
     path: Path
@@ -94,8 +72,8 @@ class Moment:
             where: which rows, as Lance's filters say it; None for all.
             scan: what else Lance's scanner takes.
         """
+        columns = there(self.dataset.schema, columns)
         with told(self.path):
-            columns = there(self.dataset, columns)
             return self.dataset.scanner(columns=columns, filter=where, **scan).to_table()
 
     def count(self, where: str | None = None) -> int:
@@ -106,12 +84,13 @@ class Moment:
     def photos(self, ids: Sequence[int] | None = None) -> list[Photo]:
         """Photos in the order asked for, without those that are not there; None for all, by id."""
         if ids is None:
-            return sorted(photos_of(self.table(FACTS)), key=lambda photo: photo.id)
+            every = map(photo_of, stored.rows_of(self.table(FACTS)))
+            return sorted(every, key=lambda photo: photo.id)
         wanted = [int(number) for number in ids]
-        possible = sorted({number for number in wanted if 0 < number <= LARGEST_ID})
+        possible = {number for number in wanted if 0 < number <= LARGEST_ID}
         with told(self.path):
-            rows = matching(self.dataset, FACTS, ids=possible)
-        found = {photo.id: photo for photo in photos_of(rows)}
+            rows = stored.matching(self.dataset, FACTS, id=sorted(possible))
+        found = {photo.id: photo for photo in map(photo_of, stored.rows_of(rows))}
         return [found[number] for number in wanted if number in found]
 
     def ids(self, filters: Filters) -> Ids:
@@ -120,13 +99,61 @@ class Moment:
 
     def blocks(self, rows: int) -> Iterator[Block]:
         """Everything, so many photos at a time, by rising id."""
-        columns = there(self.dataset, [*FACTS, "vector"])
+        columns = there(self.dataset.schema, WHOLE)
         ids = self.table(["id"], scan_in_order=True)["id"].to_numpy()
         order = np.argsort(ids, kind="stable")
         for start in range(0, len(ids), rows):
             with told(self.path):
                 some = self.dataset.take(order[start : start + rows].tolist(), columns=columns)
-            yield block_of(some, self.dim)
+            yield stored.block_of(some, self.dim)
+
+    def unindexed(self) -> int:
+        """How many photos the index on vectors does not know yet; 0 where there is no index."""
+        index = self._index()
+        if index is None:
+            return 0
+        known = {number for segment in index.segments for number in segment.fragment_ids}
+        fragments = self.dataset.get_fragments()
+        return sum(each.metadata.num_rows for each in fragments if each.fragment_id not in known)
+
+    def parts(self) -> dict[str, int]:
+        """How many ``fragments``, ``versions`` and ``unindexed`` photos there are."""
+        with told(self.path):
+            fragments, versions = self.dataset.get_fragments(), self.dataset.versions()
+        counts = {"fragments": len(fragments), "versions": len(versions)}
+        return counts | {"unindexed": self.unindexed()}
+
+    def tuning(self) -> Tuning | None:
+        """How the index on vectors is asked; None where there is none that we can ask."""
+        words = self.dataset.config().get(_TUNING)
+        if words is None or self._index() is None:
+            return None
+        try:
+            return Tuning.model_validate_json(words)
+        except ValidationError:
+            return None
+
+    def index_state(self) -> IndexState | None:
+        """What is told of that index."""
+        tuning = self.tuning()
+        if tuning is None:
+            return None
+        return IndexState(
+            kind=tuning.kind,
+            recall=tuning.recall,
+            recall_wanted=tuning.wanted,
+            queries=tuning.queries,
+            photos=tuning.photos,
+            behind=self.unindexed(),
+            seconds=tuning.seconds,
+            bytes_a_vector=self._index().total_size_bytes / max(tuning.photos, 1),
+            parameters=tuning.model_dump(include={"partitions", "probes", "refine"}),
+        )
+
+    def _index(self) -> Any:
+        with told(self.path):
+            every = self.dataset.describe_indices()
+        return next((each for each in every if each.name == _INDEX_NAME), None)
 
 
 def _condition(filters: Filters) -> str:
@@ -140,12 +167,7 @@ class InMemory:
     """All vectors of one version, searched exactly; threads may share it."""
 
     def __init__(self, moment: Moment, before: InMemory | None = None) -> None:
-        """Read a version.
-
-        Args:
-            moment: the version.
-            before: an earlier one; rows of fragments that it has too are not read again.
-        """
+        """Read a version; rows of fragments that an earlier one has too are not read again."""
         # Ids by what Lance says of their fragment: the same words, the same rows.
         self._fragments: dict[str, Ids] = {}
         ids: list[Ids] = [np.empty(0, np.int64)]
@@ -153,62 +175,37 @@ class InMemory:
         with told(moment.path):
             for fragment in moment.dataset.get_fragments():
                 words = json.dumps(fragment.metadata.to_json(), sort_keys=True)
-                taken = None if before is None else before._taken(words)
-                if taken is None:
+                if before and words in before._fragments:
+                    numbers, old = before._fragments[words], before._resident
+                    vectors.append(old.rows[rows_of(old.ids, numbers)])
+                else:
                     rows = fragment.to_table(columns=["id", "vector"])
-                    numbers, stored = rows["id"].to_numpy(), vectors_of(rows, moment.dim)
-                    check_finite(stored, numbers)
-                    taken = numbers, unit_vectors(stored)
-                self._fragments[words] = taken[0]
-                ids.append(taken[0])
-                vectors.append(taken[1])
+                    numbers, read = rows["id"].to_numpy(), vectors_of(rows, moment.dim)
+                    check_finite(read, numbers)
+                    vectors.append(unit_vectors(read))
+                self._fragments[words] = numbers
+                ids.append(numbers)
         every = np.concatenate(ids)
         order = np.argsort(every, kind="stable")
         resident = Resident(moment.version, every[order], np.concatenate(vectors)[order])
-        self._resident = resident
+        self._resident: Resident = resident
+        self.version, self.vector = resident.version, resident.vector
         self._allowed = Kept(lambda filters: resident.allowed(moment.ids(filters)))
-
-    @property
-    def version(self) -> int:
-        """Of the dataset."""
-        return self._resident.version
-
-    def vector(self, photo: int) -> Embeddings | None:
-        """The unit vector ``(dim,)`` of a photo by its id; None where it is not there."""
-        return self._resident.vector(photo)
 
     def nearest(self, query: Embeddings, depth: int, filters: Filters | None) -> Candidates:
         """The first photos that match, out of all."""
         return self._resident.first(query, depth, self._allowed.get(filters))
 
-    def _taken(self, words: str) -> tuple[Ids, Embeddings] | None:
-        ids = self._fragments.get(words)
-        if ids is None:
-            return None
-        return ids, self._resident.rows[rows_of(self._resident.ids, ids)]
-
 
 class Tuning(BaseModel):
-    """How an index is asked, and how good its answers were when that was chosen.
-
-    Attributes:
-        kind: of the index.
-        partitions: into which it parts the vectors.
-        probes: partitions that are looked through.
-        refine: candidates that are ranked again exactly, in multiples of what is asked for.
-        recall: share of the true first 20 that it found.
-        wanted: the share that was asked for.
-        queries: over which that was measured.
-        photos: that it was built of.
-        seconds: that building took.
-    """
+    """How an index is asked, and how good its answers were when that was chosen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    kind: str = INDEX_KIND
+    kind: str = _INDEX_KIND
     partitions: int = Field(gt=0, lt=_MOST)
-    probes: int = Field(default=1, gt=0, lt=_MOST)
-    refine: int = Field(default=1, gt=0, lt=_MOST)
+    probes: int = Field(default=1, gt=0, lt=_MOST)  # partitions that are looked through
+    refine: int = Field(default=1, gt=0, lt=_MOST)  # candidates ranked again, of each asked for
     recall: float = 0.0
     wanted: float
     queries: int = Field(ge=0, lt=_MOST)
@@ -225,15 +222,9 @@ class Scanned:
 
     def __init__(self, moment: Moment, tuning: Tuning | None) -> None:
         """Take a version, and how its index is asked; None reads all vectors for each query."""
-        self._moment = moment
-        self._tuning = tuning
+        self._moment, self.version, self._tuning = moment, moment.version, tuning
         self._count = moment.count()
         self._matching = Kept(lambda filters: moment.count(_condition(filters)))
-
-    @property
-    def version(self) -> int:
-        """Of the dataset."""
-        return self._moment.version
 
     def vector(self, photo: int) -> Embeddings | None:
         """The unit vector ``(dim,)`` of a photo by its id; None where it is not there."""
@@ -281,89 +272,34 @@ class Scanned:
         return Candidates(ids[order][places], similarities, vectors[places])
 
 
-def index_of(moment: Moment) -> Any:
-    """What Lance says of the index on vectors; None where there is none."""
-    with told(moment.path):
-        every = moment.dataset.describe_indices()
-    return next((each for each in every if each.name == INDEX_NAME), None)
-
-
-def unindexed(moment: Moment) -> int:
-    """How many photos the index on vectors does not know yet; 0 where there is no index."""
-    index = index_of(moment)
-    if index is None:
-        return 0
-    known = {number for segment in index.segments for number in segment.fragment_ids}
-    return sum(
-        each.metadata.num_rows
-        for each in moment.dataset.get_fragments()
-        if each.fragment_id not in known
-    )
-
-
-def read_tuning(moment: Moment) -> Tuning | None:
-    """How the index of one version is asked; None where it has none that we can ask."""
-    words = moment.dataset.config().get(_TUNING)
-    if words is None or index_of(moment) is None:
-        return None
-    try:
-        return Tuning.model_validate_json(words)
-    except ValidationError:
-        return None
-
-
-def state_of(moment: Moment) -> IndexState | None:
-    """What is told of the index on vectors; None where there is none that we can ask."""
-    tuning = read_tuning(moment)
-    if tuning is None:
-        return None
-    return IndexState(
-        kind=tuning.kind,
-        recall=tuning.recall,
-        recall_wanted=tuning.wanted,
-        queries=tuning.queries,
-        photos=tuning.photos,
-        behind=unindexed(moment),
-        seconds=tuning.seconds,
-        bytes_a_vector=index_of(moment).total_size_bytes / max(tuning.photos, 1),
-        parameters=tuning.model_dump(include={"partitions", "probes", "refine"}),
-    )
-
-
-def index_vectors(dataset: LanceDataset, partitions: int) -> None:
-    """Build the index on vectors, in place of the one that is there."""
+def index_vectors(dataset: LanceDataset, photos: int) -> int:
+    """Build the index on vectors, in place of the one that is there; gives its partitions."""
+    partitions = max(1, photos // _PHOTOS_A_PARTITION)
     dataset.create_index(
         "vector",
-        INDEX_KIND,
-        INDEX_NAME,
+        _INDEX_KIND,
+        _INDEX_NAME,
         metric="cosine",
         replace=True,
         num_partitions=partitions,
         sample_rate=_SAMPLES_A_PARTITION,
     )
+    return partitions
 
 
 def tune(moment: Moment, partitions: int, recall: float, photos: int) -> Tuning:
-    """The least effort that finds the share that is wanted; all effort where none does.
-
-    Args:
-        moment: with a new index.
-        partitions: of the index.
-        recall: the share of the true first 20 that is wanted.
-        photos: of which the index was built.
-    """
+    """The least effort that finds a share of the true first 20; all effort where none does."""
     queries = _sample(moment)
-    exact = Scanned(moment, None)
-    truth = [set(exact.nearest(each, _FIRST, None).ids.tolist()) for each in queries]
+
+    def first(tuning: Tuning | None) -> list[set[int]]:
+        asked = Scanned(moment, tuning)
+        return [set(asked.nearest(each, _FIRST, None).ids.tolist()) for each in queries]
+
+    truth = first(None)
     tuning = Tuning(partitions=partitions, wanted=recall, queries=len(queries), photos=photos)
     while True:
-        asked = Scanned(moment, tuning)
-        found = [
-            truth[at] & set(asked.nearest(each, _FIRST, None).ids.tolist())
-            for at, each in enumerate(queries)
-        ]
-        share = sum(map(len, found)) / sum(map(len, truth))
-        tuning = tuning.model_copy(update={"recall": share})
+        found = sum(len(true & some) for true, some in zip(truth, first(tuning), strict=True))
+        tuning = tuning.model_copy(update={"recall": found / sum(map(len, truth))})
         if tuning.recall >= aim_for(recall):
             return tuning
         if tuning.probes < partitions:

@@ -29,41 +29,10 @@ from msedge.errors import ConfigError, DataError
 from msedge.search.locations import is_remote, location, whole
 from msedge.search.photo import Block, Digest, NewPhoto, Photo, Place, row_of, stored_path
 from msedge.search.stores.copying import PART, check_equal, is_there, refuse_existing
+from msedge.search.stores.lance import dataset as stored
 from msedge.search.stores.lance.checks import problems_of
-from msedge.search.stores.lance.dataset import (
-    FACTS,
-    NEXT_ID,
-    block_of,
-    bring_up_to_date,
-    change,
-    is_conflict,
-    is_failure,
-    is_up_to_date,
-    literal,
-    matching,
-    next_id,
-    open_dataset,
-    photos_changed,
-    read_model,
-    reason,
-    said_next_id,
-    schema_of,
-    table_of,
-    told,
-    write_rows,
-    write_whole,
-)
-from msedge.search.stores.lance.moment import (
-    PHOTOS_A_PARTITION,
-    InMemory,
-    Moment,
-    Scanned,
-    index_vectors,
-    read_tuning,
-    state_of,
-    tune,
-    unindexed,
-)
+from msedge.search.stores.lance.dataset import NEXT_ID, WHOLE, literal, matching, table_of, told
+from msedge.search.stores.lance.moment import InMemory, Moment, Scanned, index_vectors, tune
 from msedge.search.stores.locks import sole_indexer
 from msedge.search.stores.reports import Compacted, IndexState, Model, Problem, Size, Watched
 from msedge.search.stores.store import APPROXIMATE_FROM, AUTO, Store, View
@@ -93,7 +62,7 @@ _OWN_VERSIONS = 3  # of a copy: the photos, and at most two that say which ids w
 
 
 class LanceStore(Store):
-    """A dataset of photos and vectors; see :class:`~msedge.search.stores.store.Store`.
+    """A dataset of photos and vectors.
 
     What another process commits is seen within :data:`SECONDS_BETWEEN_LOOKS`; what this one
     commits, at once.
@@ -112,15 +81,15 @@ class LanceStore(Store):
         memory: int = IN_MEMORY,
     ) -> None:
         """Take an open dataset; see :meth:`open`."""
-        self.path = path
-        self.model = read_model(dataset.schema, path)
+        self.path, self._name = path, f"gallery {one_line(location(path))}"
+        self.model = stored.read_model(dataset.schema, path)
         self._dataset: LanceDataset | None = dataset
         self._looked = time.monotonic()
         self._looking = threading.Lock()
         self._writable = writable
         self._exact, self._memory = exact, memory
-        if writable and not is_up_to_date(dataset):
-            self._upkeep(bring_up_to_date)
+        if writable and not stored.is_up_to_date(dataset):
+            self._insist(lambda: stored.bring_up_to_date(self._own_dataset()))
         # The version whose photos the writer knows; None when others have changed them since.
         self._known: int | None = self.now().version
 
@@ -130,40 +99,27 @@ class LanceStore(Store):
         path = whole(path)
         if not is_remote(path):
             refuse_existing(path)
-        schema = schema_of(model)
+        empty = stored.schema_of(model).empty_table()
         try:
-            made = lance.write_dataset(
-                schema.empty_table(), location(path), schema=schema, mode="create"
-            )
+            made = lance.write_dataset(empty, location(path), mode="create")
         except OSError as error:
             if "already exists" in str(error):
                 raise DataError(is_there(path)) from error
             raise DataError(
-                f"cannot write {one_line(location(path))} ({reason(error)}): choose a place that "
-                "can be written to"
+                f"cannot write {one_line(location(path))} ({stored.reason(error)}): choose a place "
+                "that can be written to"
             ) from error
         return cls(path, made, writable=True)
 
     @classmethod
     def open(
-        cls,
-        path: Path,
-        *,
-        writable: bool = False,
-        exact: bool = False,
-        memory: int = IN_MEMORY,
+        cls, path: Path, *, writable: bool = False, exact: bool = False, memory: int = IN_MEMORY
     ) -> Self:
-        """Open a gallery.
-
-        Args:
-            path: the dataset, on a disk or remote.
-            writable: whether it will be changed.
-            exact: whether it is searched exactly, whatever index it has.
-            memory: bytes that vectors may take; where all of them fit, they are searched there.
-        """
+        """Open a gallery; where all vectors fit into ``memory`` (bytes) they are searched there."""
         path = whole(path)
         with told(path):
-            return cls(path, open_dataset(path), writable=writable, exact=exact, memory=memory)
+            dataset = stored.open_dataset(path)
+            return cls(path, dataset, writable=writable, exact=exact, memory=memory)
 
     def close(self) -> None:
         """Let go of the dataset; what was committed stays, and nothing else."""
@@ -173,16 +129,10 @@ class LanceStore(Store):
     # Reading
 
     def now(self, *, afresh: bool = False) -> Moment:
-        """The gallery as it is.
-
-        Args:
-            afresh: look for a newer version, however recently that was done.
-        """
+        """The gallery as it is; ``afresh``, however recently a newer version was looked for."""
         with self._looking:
             if self._dataset is None:
-                raise DataError(
-                    f"gallery {one_line(location(self.path))} has been closed: open it again"
-                )
+                raise DataError(f"{self._name} has been closed: open it again")
             if afresh or time.monotonic() - self._looked >= SECONDS_BETWEEN_LOOKS:
                 with told(self.path):
                     latest = self._dataset.latest_version
@@ -192,7 +142,7 @@ class LanceStore(Store):
             return Moment(self.path, self._dataset, self.model.dim)
 
     def _adopt(self, dataset: LanceDataset) -> None:
-        self.check_not_rebuilt(read_model(dataset.schema, self.path))
+        self.check_not_rebuilt(stored.read_model(dataset.schema, self.path))
         self._dataset = dataset
 
     def count(self) -> int:
@@ -209,10 +159,10 @@ class LanceStore(Store):
         if last is not None and last.version == moment.version:
             return last
         if moment.count() * moment.dim * _FLOAT32_BYTES <= self._memory:
-            before = None if last is None else last.vectors
+            before = last.vectors if last is not None else None
             held = InMemory(moment, before if isinstance(before, InMemory) else None)
             return View(held, moment.photos)
-        return View(Scanned(moment, None if self._exact else read_tuning(moment)), moment.photos)
+        return View(Scanned(moment, None if self._exact else moment.tuning()), moment.photos)
 
     def is_current(self, view: View) -> bool:
         """Whether :meth:`view` would give the same view again."""
@@ -232,10 +182,7 @@ class LanceStore(Store):
         return min(self.now().table(["id"], where)["id"].to_pylist(), default=None)
 
     def places(self) -> dict[str, Place]:
-        """What is known of every path (as text), to compare with the files that are there.
-
-        :meth:`commit` then refuses where another process has changed photos since.
-        """
+        """What is known of every path (as text), to compare with the files that are there."""
         moment = self.now(afresh=True)
         self._known = moment.version
         columns = moment.table(["path", *Place._fields]).columns
@@ -245,8 +192,8 @@ class LanceStore(Store):
     def with_content(self, content_hash: str) -> NewPhoto | None:
         """A photo of some content, with its vector: that of the lowest id; None without one."""
         where = f"content_hash = {literal(content_hash)}"
-        rows = self.now().table([*FACTS, "vector"], where).sort_by("id").slice(0, 1)
-        return next(iter(block_of(rows, self.model.dim).photos), None)
+        rows = self.now().table(WHOLE, where).sort_by("id").slice(0, 1)
+        return next(iter(stored.block_of(rows, self.model.dim).photos), None)
 
     def folders(self) -> list[tuple[Path, int]]:
         """The folders that photos lie in, sorted, and how many lie directly in each."""
@@ -263,7 +210,7 @@ class LanceStore(Store):
         """The largest id that was ever given, 0 before the first."""
         dataset = self.now(afresh=True).dataset
         with told(self.path):
-            return next_id(dataset) - 1
+            return stored.next_id(dataset) - 1
 
     # Writing
 
@@ -284,9 +231,9 @@ class LanceStore(Store):
         spare: list[int] = []  # ids that were reserved for new photos, also for the next try
 
         def plan(dataset: LanceDataset) -> LanceOperation.BaseOperation | None:
-            gone = matching(dataset, ["id", "path"], ids=moving | removed, paths=touched)
+            gone = matching(dataset, ["id", "path"], id=moving | removed, path=touched)
             ids = dict(zip(gone["path"].to_pylist(), gone["id"].to_pylist(), strict=True))
-            block = block_of(matching(dataset, [*FACTS, "vector"], ids=moving), dim)
+            block = stored.block_of(matching(dataset, WHOLE, id=moving), dim)
             after = dict(zip(*block, strict=True))
             unknown = [place for place in puts if place not in ids]
             if (missing := len(unknown) - len(spare)) > 0:
@@ -306,7 +253,7 @@ class LanceStore(Store):
             if not after and not gone.num_rows:
                 return None
             rows = table_of(Block(list(after), list(after.values())), dim)
-            return change(dataset, write_rows(self.path, dataset, rows), gone)
+            return stored.change(dataset, stored.write_rows(self.path, dataset, rows), gone)
 
         if touched or removed:
             self._settle(plan)
@@ -318,13 +265,9 @@ class LanceStore(Store):
         if not rows.num_rows:
             return
         self.spare_ids(max(block.ids))
-        new = write_rows(self.path, self.now().dataset, rows)
-        paths = rows["path"].to_pylist()
-        self._settle(
-            lambda dataset: change(
-                dataset, new, matching(dataset, ["id"], ids=block.ids, paths=paths)
-            )
-        )
+        new = stored.write_rows(self.path, self.now().dataset, rows)
+        keys = {"id": block.ids, "path": rows["path"].to_pylist()}
+        self._settle(lambda dataset: stored.change(dataset, new, matching(dataset, **keys)))
 
     def reserve_ids(self, count: int) -> int:
         """The first of so many ids in a row that nobody had and nobody else will be given."""
@@ -337,7 +280,7 @@ class LanceStore(Store):
     def write_note(self, name: str, text: str) -> None:
         """Note a text in the gallery under a name, in place of what was noted before."""
         self._check_writable()
-        self._settle(lambda _: _setting({_NOTE + name: text}))
+        self._settle(lambda _: stored.saying({_NOTE + name: text}))
 
     def successor(self, model: Model) -> Self:  # noqa: ARG002
         """Refuse: a dataset is put in another's place by whoever keeps the folder or bucket."""
@@ -349,15 +292,11 @@ class LanceStore(Store):
 
     @classmethod
     def write_apart(cls, path: Path, dim: int, block: Block) -> list[str]:
-        """Write photos beside a gallery's others, on any machine; nobody sees them yet.
-
-        Returns:
-            What to commit, as JSON of one line each; nothing of no photos.
-        """
+        """Write photos beside a gallery's others; gives what to commit, as JSON of a line each."""
         path, rows = whole(path), table_of(block, dim)
         if not rows.num_rows:
             return []
-        written = write_rows(path, open_dataset(path), rows)
+        written = stored.write_rows(path, stored.open_dataset(path), rows)
         return [json.dumps(fragment.to_json()) for fragment in written]
 
     def commit(self, written: Sequence[str], *, remove: Sequence[int] = ()) -> None:
@@ -377,41 +316,50 @@ class LanceStore(Store):
         def plan(dataset: LanceDataset) -> LanceOperation.BaseOperation:
             if self._known is None:
                 raise DataError(
-                    f"gallery {one_line(location(self.path))} was changed by another process "
-                    "meanwhile: start again, one at a time"
+                    f"{self._name} was changed by another process meanwhile: start again, one at "
+                    "a time"
                 )
-            return change(dataset, new, matching(dataset, ["id"], ids=list(map(int, remove))))
+            return stored.change(dataset, new, matching(dataset, id=list(map(int, remove))))
 
         if new or len(remove):
             self._settle(plan)
 
     def _settle(self, plan: Callable[[LanceDataset], LanceOperation.BaseOperation | None]) -> None:
-        """Commit what is planned from the newest version; plan again where others were quicker.
+        """Commit what is planned from the newest version; plan again where others were quicker."""
 
-        Args:
-            plan: gives an operation on a version of the dataset; None for nothing to do.
-        """
-        for tried in range(_TRIES):
+        def step() -> None:
             dataset = self.now(afresh=True).dataset
-            with told(self.path):
-                if self._known is not None and photos_changed(dataset, self._known):
-                    self._known = None
-                operation = plan(dataset)
-                if operation is None:
-                    return
-                try:
-                    made = LanceDataset.commit(dataset, operation, read_version=dataset.version)
-                except OSError as error:
-                    if not is_conflict(error):
-                        raise
-                    _wait(tried)
-                    continue
+            if self._known is not None and stored.photos_changed(dataset, self._known):
+                self._known = None
+            if (operation := plan(dataset)) is None:
+                return
+            made = LanceDataset.commit(dataset, operation, read_version=dataset.version)
             with self._looking:
                 self._adopt(made)
             if self._known is not None:
                 self._known = int(made.version)
-            return
-        raise self._hindered()
+
+        self._insist(step, _TRIES)
+
+    def _insist(self, step: Callable[[], object], tries: int = _UPKEEP_TRIES) -> None:
+        for tried in range(tries):
+            if self._came_through(step):
+                return
+            time.sleep(random.random() * _SECONDS_BEFORE_NEXT_TRY * (tried + 1))
+        raise DataError(
+            f"{self._name}: other processes change it all the time: try again when they have ended"
+        )
+
+    def _came_through(self, step: Callable[[], object]) -> bool:
+        """Whether a step was done; not where another process was quicker."""
+        with told(self.path):
+            try:
+                step()
+            except OSError as error:
+                if stored.is_conflict(error):
+                    return False
+                raise
+        return True
 
     def _raise_next_id(self, to: Callable[[int], int]) -> int:
         """Move the mark up to which ids are spoken for; gives where it stood."""
@@ -420,24 +368,18 @@ class LanceStore(Store):
 
         def plan(dataset: LanceDataset) -> LanceOperation.BaseOperation | None:
             nonlocal before
-            before = next_id(dataset)
+            before = stored.next_id(dataset)
             after = to(before)
-            if after <= before and said_next_id(dataset) is not None:
+            if after <= before and stored.said_next_id(dataset) is not None:
                 return None
-            return _setting({NEXT_ID: str(after)})
+            return stored.saying({NEXT_ID: str(after)})
 
         self._settle(plan)
         return before
 
     def _check_writable(self) -> None:
         if not self._writable:
-            raise DataError(f"gallery {one_line(location(self.path))} was opened for reading alone")
-
-    def _hindered(self) -> DataError:
-        return DataError(
-            f"gallery {one_line(location(self.path))}: other processes change it all the time: "
-            "try again when they have ended"
-        )
+            raise DataError(f"{self._name} was opened for reading alone")
 
     # Upkeep
 
@@ -451,7 +393,7 @@ class LanceStore(Store):
             store = cls.open(path)
         except DataError as error:
             # Where Lance itself did not fail, what is there is something else.
-            if is_remote(path) or not (error.__cause__ and is_failure(error.__cause__)):
+            if is_remote(path) or not (error.__cause__ and stored.is_failure(error.__cause__)):
                 raise
             advice = "put a copy in its place, or index the photos again"
             yield Problem.found("damage", str(error), 1, advice)
@@ -463,11 +405,10 @@ class LanceStore(Store):
     def write_copy(cls, source: Store, target: Path, watched: Watched) -> Digest:
         """Make a dataset of another gallery's photos, whole and read again, or not at all.
 
-        On a disk it is written under another name and renamed. An object store cannot rename, so
-        there it is written in its place, where nobody sees it before the one commit at the end; it
-        is compared afterwards, and removed again where it is not equal. What a kill leaves there
-        are data files of no dataset, which a later copy to the same name takes among its own and
-        Lance's cleaning up removes.
+        An object store cannot rename, so there it is written in its place, where nobody sees it
+        before the one commit at the end, and removed again where it is not equal. What a kill
+        leaves there are data files of no dataset, which a later copy to the same name takes among
+        its own and Lance's cleaning up removes.
         """
         if is_remote(target):
             try:
@@ -502,7 +443,7 @@ class LanceStore(Store):
     @classmethod
     def _write_copy(cls, source: Store, place: Path, watched: Watched) -> Digest:
         """Write a dataset in one commit, and compare it; where that fails, it is removed."""
-        digest = write_whole(source, place, watched)
+        digest = stored.write_whole(source, place, watched)
         version = 0
         try:
             with cls.open(place, writable=True) as copy:
@@ -520,72 +461,63 @@ class LanceStore(Store):
         return digest
 
     def compact(self, watched: Watched, *, kept: timedelta = KEPT) -> Compacted:
-        """Few large fragments, indices that know every photo, no old versions.
+        """Few large fragments, indices that know every photo, no versions older than ``kept``.
 
-        Servers may answer from the dataset and others may change its photos meanwhile. Files that
-        no version names, as writers leave them that die, go when they are a week old.
-
-        Args:
-            watched: told how far it is.
-            kept: versions that are younger stay.
+        Others may search and change photos meanwhile. Files that no version names, as writers
+        leave them that die, go when they are a week old.
         """
         begun, moment = time.monotonic(), self.now(afresh=True)
-        bytes_before, waiting = self._bytes(), unindexed(moment)
+        bytes_before, waiting = self._bytes(), moment.unindexed()
         fragments = len(moment.dataset.get_fragments())
         watched.progress("putting fragments together")
-        self._upkeep(_put_together)
+        self._insist(lambda: _put_together(self._own_dataset()))
         left = self.now(afresh=True).dataset.get_fragments()
         if len(left) > 1 or any(each.num_deletions for each in left):
             # The oldest fragment, which every change of photos names: only while nobody changes any
-            self._came_through(lambda dataset: dataset.optimize.compact_files())
+            self._came_through(lambda: self._own_dataset().optimize.compact_files())
         watched.progress("bringing the indices up to date")
-        self._upkeep(lambda dataset: dataset.optimize.optimize_indices())
+        self._insist(lambda: self._own_dataset().optimize.optimize_indices())
         watched.progress("removing old versions")
         with told(self.path):
             removed = self._own_dataset().cleanup_old_versions(
                 kept, error_if_tagged_old_versions=False
             )
         moment = self.now(afresh=True)
-        done: tuple[str, ...] = (
+        done = [
             f"fragments: {fragments:,} before, {len(moment.dataset.get_fragments()):,} now",
             f"old versions removed: {removed.old_versions:,} "
             f"({removed.bytes_removed:,} bytes); younger ones stay, for those who read them",
-        )
-        if (known := waiting - unindexed(moment)) > 0:
-            done += (f"photos taken into the index: {known:,}",)
-        return Compacted(bytes_before, self._bytes(), done, time.monotonic() - begun)
+        ]
+        if (known := waiting - moment.unindexed()) > 0:
+            done.append(f"photos taken into the index: {known:,}")
+        return Compacted(bytes_before, self._bytes(), tuple(done), time.monotonic() - begun)
 
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
         """Build the indices, in place of those that there are, and find out how to ask them.
 
-        They are on vectors, to search; on ids and paths, to find single photos. Photos may be put
-        meanwhile; they are searched, too, without an index, until compacting adds them to it.
-
-        Raises:
-            ConfigError: the kind is given.
-            DataError: there are no photos, or the dataset cannot be read or written.
+        They are on vectors, to search; on ids and paths, to find single photos. Photos that are
+        put meanwhile are searched without an index, until compacting adds them to it.
         """
         if kind != AUTO:
             raise ConfigError(f"--kind {kind}: a Lance dataset chooses its own, leave it out")
         begun, photos = time.monotonic(), self.now(afresh=True).count()
         if not photos:
-            raise DataError(f"gallery {one_line(location(self.path))} holds no photos to index")
-        partitions = max(1, photos // PHOTOS_A_PARTITION)
+            raise DataError(f"{self._name} holds no photos to index")
         watched.progress("building the index on vectors")
         with told(self.path):
             dataset = self._own_dataset()
-            index_vectors(dataset, partitions)
+            partitions = index_vectors(dataset, photos)
             watched.progress("building the indices on ids and paths")
             for column in ("id", "path"):
                 dataset.create_scalar_index(column, "BTREE", replace=True)
         watched.progress("measuring how much is found")
         tuned = tune(self.now(afresh=True), partitions, recall, photos)
         tuned = tuned.model_copy(update={"seconds": time.monotonic() - begun})
-        self._settle(lambda _: _setting(tuned.setting()))
+        self._settle(lambda _: stored.saying(tuned.setting()))
 
     def index_state(self) -> IndexState | None:
         """The index on vectors; None where there is none."""
-        return state_of(self.now(afresh=True))
+        return self.now(afresh=True).index_state()
 
     def is_index_due(self, least: int = APPROXIMATE_FROM) -> bool:  # noqa: ARG002
         """No: whoever keeps a dataset says when its index is built, since all share it."""
@@ -593,14 +525,7 @@ class LanceStore(Store):
 
     def size(self) -> Size:
         """Bytes on disk (None of a remote dataset), fragments, versions, photos not indexed."""
-        moment = self.now(afresh=True)
-        with told(self.path):
-            parts = {
-                "fragments": len(moment.dataset.get_fragments()),
-                "versions": len(moment.dataset.versions()),
-                "unindexed": unindexed(moment),
-            }
-        return Size(self._bytes(), parts=parts)
+        return Size(self._bytes(), parts=self.now(afresh=True).parts())
 
     def _bytes(self) -> int | None:
         if is_remote(self.path):
@@ -612,24 +537,6 @@ class LanceStore(Store):
         dataset = self.now(afresh=True).dataset
         with told(self.path):
             return dataset.checkout_version(dataset.version)
-
-    def _upkeep(self, step: Callable[[LanceDataset], object]) -> None:
-        for tried in range(_UPKEEP_TRIES):
-            if self._came_through(step):
-                return
-            _wait(tried)
-        raise self._hindered()
-
-    def _came_through(self, step: Callable[[LanceDataset], object]) -> bool:
-        """Whether a step was done; not where a change of photos or other upkeep was quicker."""
-        with told(self.path):
-            try:
-                step(self._own_dataset())
-            except OSError as error:
-                if is_conflict(error):
-                    return False
-                raise
-        return True
 
 
 def _moved(photo: NewPhoto, path: Path, size: int, mtime_ns: int) -> NewPhoto:
@@ -649,11 +556,3 @@ def _no_rebuilding() -> ConfigError:
 def _put_together(dataset: LanceDataset) -> None:
     oldest = sorted(each.fragment_id for each in dataset.get_fragments())[:1]
     dataset.optimize.compact_files(excluded_fragment_ids=oldest)
-
-
-def _setting(said: dict[str, str]) -> LanceOperation.BaseOperation:
-    return LanceOperation.UpdateConfig(config_updates=LanceOperation.UpdateMap({**said}))
-
-
-def _wait(tried: int) -> None:
-    time.sleep(random.random() * _SECONDS_BEFORE_NEXT_TRY * (tried + 1))
