@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -22,10 +23,11 @@ from msedge.errors import ConfigError, DataError
 from msedge.search.locations import is_remote, whole
 from msedge.search.sources.objects import (
     Item,
-    is_photo_name,
+    is_source,
     local_or_remote,
     objects_at,
     shard_kind,
+    why,
 )
 
 
@@ -33,18 +35,14 @@ from msedge.search.sources.objects import (
 class Choice:
     """Which photos count.
 
-    Attributes:
-        exclude: patterns (``*``, ``?``, ``[...]``) of files and folders to leave out, held against
-            the name and against the path from the source given, with ``/`` between names.
-        hidden: whether names that begin with a dot count; the sources given always do.
-        column: of the photos in Parquet files; None to find it.
-        allow_empty: whether a source without photos is believed where the gallery has some.
+    Patterns (``*``, ``?``, ``[...]``) are held against the name and against the path from the
+    source given, with ``/`` between names. The sources given always count.
     """
 
-    exclude: tuple[str, ...] = ()
-    hidden: bool = False
-    column: str | None = None
-    allow_empty: bool = False
+    exclude: tuple[str, ...] = ()  # patterns of files and folders to leave out
+    hidden: bool = False  # whether names that begin with a dot count
+    column: str | None = None  # of the photos in Parquet files; None to find it
+    allow_empty: bool = False  # whether a source without photos is believed against the gallery
 
     def asked(self) -> str:
         """What of it decides how many photos a shard holds, as text."""
@@ -66,21 +64,15 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found.
+    """What was found; photos and shards by path."""
 
-    Attributes:
-        roots: what was named, as a gallery writes paths.
-        files: the photos, by path.
-        shards: tars and Parquet files, by path.
-        unread: what cannot be read below a root, with the reason; photos of there may still be.
-        odd: what is named like a photo and is no file (a pipe, a device), with the reason.
-    """
-
-    roots: tuple[str, ...]
+    roots: tuple[str, ...]  # what was named, as a gallery writes paths
     files: Sequence[Item] = ()
     shards: Sequence[Item] = ()
-    unread: Mapping[str, str] = field(default_factory=dict)
-    odd: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(
+        default_factory=dict
+    )  # below a root, and why; it may be there
+    odd: Mapping[str, str] = field(default_factory=dict)  # named like a photo and no file, and why
 
     def covers(self, path: str) -> bool:
         """Whether a photo of this path would have been found if it were there and wanted."""
@@ -88,11 +80,8 @@ class Found:
 
     def empty_roots(self) -> list[str]:
         """The roots in which no photo was found."""
-        return [
-            root
-            for root in self.roots
-            if not any(is_below(file.path, (root,)) for file in self.files)
-        ]
+        paths = [file.path for file in self.files]
+        return [root for root in self.roots if not any(is_below(path, (root,)) for path in paths)]
 
 
 def find(
@@ -112,19 +101,21 @@ def find(
         DataError: one is missing, cannot be read, or is a file of another kind.
         ConfigError: none is named, or a protocol is not known.
     """
-    choice = choice or Choice()
-    own = "" if without is None else str(whole(without))
     roots = check_sources(sources)
-    walker = _Walker(choice, own)
+    walker = _Walker(choice or Choice(), "" if without is None else str(whole(without)))
     here = [root for root in roots if not is_remote(root)]
-    walker.walk([root for root in here if os.path.isdir(root)])
-    for root in here:
-        if not os.path.isdir(root):
-            walker.add(root)
+    folders = [root for root in here if os.path.isdir(root)]
+    walker.walk(folders)
     for root in roots:
         if is_remote(root):
-            _look_at(root, walker)
-    return Found(roots, _by_path(walker.files), _by_path(walker.shards), walker.unread, walker.odd)
+            walker.ask(root)
+        elif root not in folders:
+            walker.add(root)
+    files, shards = (
+        [by_path[path] for path in sorted(by_path, key=os.fsencode)]
+        for by_path in (walker.files, walker.shards)
+    )
+    return Found(roots, files, shards, walker.unread, walker.odd)
 
 
 def check_sources(sources: Sequence[Path | str]) -> tuple[str, ...]:
@@ -139,12 +130,20 @@ def check_sources(sources: Sequence[Path | str]) -> tuple[str, ...]:
     """
     if not sources:
         raise ConfigError("nothing to index: name at least one folder, tar, Parquet file or URL")
-    paths = map(local_or_remote, sources)
-    roots = tuple(dict.fromkeys(p if is_remote(p) else _absolute(Path(p)) for p in paths))
+    roots = dict.fromkeys(map(_rooted, map(local_or_remote, sources)))
     for root in roots:
-        if not is_remote(root):
-            _check_root(root)
-    return roots
+        if is_remote(root):
+            continue
+        try:
+            mode = os.stat(root).st_mode
+        except OSError as error:
+            raise _unreadable(root, error) from error
+        if not stat.S_ISDIR(mode) and not (stat.S_ISREG(mode) and is_source(root)):
+            raise DataError(
+                f"{one_line(root)} is not a folder, nor a photo by its name: expected one of "
+                f"{' '.join(sorted(PHOTO_SUFFIXES))}"
+            )
+    return tuple(roots)
 
 
 def is_below(path: str, places: Sequence[str]) -> bool:
@@ -166,43 +165,34 @@ class _Walker:
 
     def walk(self, roots: Sequence[str]) -> None:
         """Real folders first, then those that links lead to: a photo is found where it lies."""
-        folders = [(root, root) for root in roots]
+        folders = deque((root, root) for root in roots)
         while folders:
-            linked: list[tuple[str, str]] = []
-            while folders:
-                folder, root = folders.pop()
-                self._enter(folder, root, folders, linked)
-            folders = linked[::-1]
-
-    def _enter(
-        self,
-        folder: str,
-        root: str,
-        folders: list[tuple[str, str]],
-        linked: list[tuple[str, str]],
-    ) -> None:
-        try:
-            status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in self.seen:  # a loop, or a folder given twice
-                return
-            self.seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-        except OSError as error:
-            if folder == root:
-                raise _unreadable(folder, error) from error
-            self.unread[folder] = _reason(error)
-            return
-        below: list[tuple[str, str]] = []
-        for entry in found:
-            relative = os.path.relpath(entry.path, root).replace(os.sep, "/")
-            if self.is_own(entry.path) or not self.choice.wants(relative):
+            folder, root = folders.pop()
+            try:
+                status = os.stat(folder)
+                if (status.st_dev, status.st_ino) in self.seen:  # a loop, or a folder given twice
+                    continue
+                self.seen.add((status.st_dev, status.st_ino))
+                with os.scandir(folder) as entries:
+                    found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+            except OSError as error:
+                if folder == root:
+                    raise _unreadable(folder, error) from error
+                self.unread[folder] = why(error)
                 continue
-            if _is_folder(entry):
-                (linked if entry.is_symlink() else below).append((entry.path, root))
-            elif _is_source(entry.name) or entry.is_symlink():
-                self.add(entry.path)
-        folders += below[::-1]
+            below = []
+            for entry in found:
+                relative = os.path.relpath(entry.path, root).replace(os.sep, "/")
+                if self.is_own(entry.path) or not self.choice.wants(relative):
+                    continue
+                if not _is_folder(entry):
+                    if is_source(entry.name) or entry.is_symlink():
+                        self.add(entry.path)
+                elif entry.is_symlink():
+                    folders.appendleft((entry.path, root))
+                else:
+                    below.append((entry.path, root))
+            folders += reversed(below)
 
     def is_own(self, path: str) -> bool:
         """Whether a path is the gallery's, or of what lies in it or beside it."""
@@ -216,64 +206,43 @@ class _Walker:
         except OSError as error:
             # A link to nothing may lead to a disk that is not there now.
             if os.path.islink(path) or not isinstance(error, FileNotFoundError):
-                self.unread[path] = _reason(error)
+                self.unread[path] = why(error)
             return
-        if not _is_source(path):
-            return
-        if stat.S_ISREG(status.st_mode):
+        if stat.S_ISREG(status.st_mode) and is_source(path):
             self.take(Item(path, status.st_size, status.st_mtime_ns))
-        else:  # opening a pipe would wait for ever
+        elif is_source(path):  # opening a pipe would wait for ever
             self.odd[path] = "it is not a regular file"
+
+    def ask(self, root: str) -> None:
+        """Note what an object store or a server holds below a root."""
+
+        def counts(path: str) -> bool:
+            relative = path.removeprefix(root).strip("/")
+            return not self.is_own(path) and self.choice.wants_all_of(relative)
+
+        items, unread = objects_at(root, counts)
+        for item in items:
+            self.take(item)
+        self.unread |= unread
 
     def take(self, item: Item) -> None:
         """Note a photo or a shard."""
         (self.shards if shard_kind(item.path) else self.files)[item.path] = item
 
 
-def _look_at(root: str, walker: _Walker) -> None:
-    """Note what an object store or a server holds below a root."""
-
-    def counts(path: str) -> bool:
-        relative = path.removeprefix(root).strip("/")
-        return not walker.is_own(path) and walker.choice.wants_all_of(relative)
-
-    items, unread = objects_at(root, counts)
-    for item in items:
-        walker.take(item)
-    walker.unread |= unread
-
-
-def _by_path(found: Mapping[str, Item]) -> list[Item]:
-    return [found[path] for path in sorted(found, key=os.fsencode)]
-
-
-def _check_root(root: str) -> None:
-    try:
-        mode = os.stat(root).st_mode
-    except OSError as error:
-        raise _unreadable(root, error) from error
-    if not stat.S_ISDIR(mode) and not (stat.S_ISREG(mode) and _is_source(root)):
-        names = " ".join(sorted(PHOTO_SUFFIXES))
-        raise DataError(
-            f"{one_line(root)} is not a folder, nor a photo by its name: expected one of {names}"
-        )
-
-
 def _unreadable(folder: str, error: OSError) -> DataError:
     return DataError(
-        f"cannot read {one_line(folder)} ({_reason(error)}): check its name and whether its disk "
+        f"cannot read {one_line(folder)} ({why(error)}): check its name and whether its disk "
         "is there; nothing was changed"
     )
 
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
-def _absolute(path: Path) -> str:
+def _rooted(source: str) -> str:
+    if is_remote(source):
+        return source
     # Links are kept, as the person who typed them knows the place by that name; but what lies
     # above a link is known to the file system alone.
-    return os.path.realpath(path) if ".." in path.parts else os.path.abspath(path)
+    return os.path.realpath(source) if ".." in Path(source).parts else os.path.abspath(source)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -281,7 +250,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def _is_source(name: str) -> bool:
-    return is_photo_name(name) or shard_kind(name) is not None

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import posixpath
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,10 @@ _SHARDS_KNOWN = 16  # whose photos' places are kept; some hundred bytes a photo
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why a photo could not be used.
+    """Why a photo could not be used."""
 
-    Attributes:
-        reason: in a few words.
-        is_damaged: whether its bytes were read and are no photo; else it may be one.
-    """
-
-    reason: str
-    is_damaged: bool
+    reason: str  # in a few words
+    is_damaged: bool  # its bytes were read and are no photo; else it may be one
 
 
 Content = bytes | Unreadable | None
@@ -65,14 +60,11 @@ def contents(items: Sequence[Item]) -> Generator[tuple[Item, Content]]:
             if shard:
                 yield from _of_shard(shard, several, pool)
             else:
-                yield from _ahead((item, _fetching(item, pool)) for item in several)
+                yield from _ahead(((item, _reading(item)) for item in several), pool)
 
 
 def open_location(path: Path) -> bytes:
-    """Read a photo of a gallery.
-
-    Args:
-        path: as the gallery holds it.
+    """Read a photo that a gallery holds.
 
     Raises:
         DataError: it is not there, cannot be read, or is larger than
@@ -81,13 +73,17 @@ def open_location(path: Path) -> bytes:
     """
     try:
         shard = shard_of(path)
-        content = _whole(str(path)) if shard is None else _within(*shard)
+        if shard is not None:
+            return _within(*shard)
+        if not is_remote(path) and not path.is_file():  # opening a pipe would wait for ever
+            raise FileNotFoundError
+        content = read_at_most(str(path), MAX_BYTES)
     except MSEdgeError:
         raise
     except Exception as error:  # each file system has errors of its own
         raise DataError(f"cannot read {one_line(location(path))}: {why(error)}") from error
     if len(content) > MAX_BYTES:
-        raise _too_large_at(path)
+        raise DataError(f"cannot read {one_line(location(path))}: it is {_too_large()}")
     return content
 
 
@@ -99,10 +95,8 @@ def is_within(path: Path) -> bool:
 def content_of_cell(cell: Any, shard: str) -> bytes:
     """The bytes that a cell of a Parquet file holds or names.
 
-    Args:
-        cell: bytes; a URL or path; or a struct of both, of which the bytes come first.
-        shard: the Parquet file. A path that is not absolute begins in its folder, and a shard
-            that is not of this machine names no files of this machine.
+    It is bytes, a URL or path, or a struct of both, of which the bytes come first. A path that is
+    not absolute begins in the shard's folder; a remote shard names no files of this machine.
 
     Raises:
         DataError: it holds and names nothing.
@@ -121,29 +115,49 @@ def content_of_cell(cell: Any, shard: str) -> bytes:
         named = posixpath.join(posixpath.dirname(location(shard)), cell)
     if is_remote(shard) and not is_remote(named):
         raise DataError("the row names a file of one machine: give URLs instead")
-    return _bounded(read_at_most(named, MAX_BYTES))
+    return _read(named)
 
 
 def _ahead(
-    fetched: Iterator[tuple[Item, Future[Content] | None]],
+    items: Iterable[tuple[Item, Callable[[], bytes] | None]], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Item, Content]]:
     waiting: deque[tuple[Item, Future[Content] | None]] = deque()
-    for pair in fetched:
-        waiting.append(pair)
+
+    def first() -> tuple[Item, Content]:
+        item, future = waiting.popleft()
+        return item, future.result() if future else None
+
+    for item, read in items:
+        waiting.append((item, pool.submit(_tried, read) if read else None))
         if len(waiting) > _FETCHED_AT_ONCE:
-            yield _done(*waiting.popleft())
+            yield first()
     while waiting:
-        yield _done(*waiting.popleft())
+        yield first()
 
 
-def _done(item: Item, future: Future[Content] | None) -> tuple[Item, Content]:
-    return item, None if future is None else future.result()
+def _tried(read: Callable[[], bytes]) -> Content:
+    try:
+        return read()
+    except Exception as error:  # each file system has errors of its own
+        return Unreadable(why(error), is_damaged=isinstance(error, DataError))
 
 
-def _fetching(item: Item, pool: ThreadPoolExecutor) -> Future[Content] | None:
-    if not is_remote(item.path):
-        return None
-    return pool.submit(_tried, lambda: _bounded(read_at_most(item.path, MAX_BYTES)))
+def _reading(item: Item) -> Callable[[], bytes] | None:
+    return partial(_read, item.path) if is_remote(item.path) else None
+
+
+def _read(path: str) -> bytes:
+    return _bounded(read_at_most(path, MAX_BYTES))
+
+
+def _bounded(content: bytes) -> bytes:
+    if len(content) > MAX_BYTES:
+        raise DataError(f"{_too_large()}: scale it down")
+    return content
+
+
+def _too_large() -> str:
+    return f"more than {MAX_BYTES // 1_000_000} MB"
 
 
 def _of_shard(
@@ -167,7 +181,7 @@ def _members(shard: str, items: list[Item]) -> Iterator[tuple[Item, Content]]:
         for item in items:
             start, length = item.spot
             if length > MAX_BYTES:
-                yield item, Unreadable(_too_large(), is_damaged=True)
+                yield item, Unreadable(f"{_too_large()}: scale it down", is_damaged=True)
                 continue
             stream.seek(start)
             content = stream.read(length)
@@ -179,63 +193,30 @@ def _rows(
     shard: str, items: list[Item], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Item, Content]]:
     found = cells(shard, items[0].column, [item.spot[0] for item in items])
-
-    def reading(cell: Any) -> Future[Content]:
-        return pool.submit(_tried, lambda: content_of_cell(cell, shard))
-
-    yield from _ahead((item, reading(cell)) for item, (_, cell) in zip(items, found, strict=True))
-
-
-def _tried(read: Callable[[], bytes]) -> Content:
-    try:
-        return read()
-    except DataError as error:
-        return Unreadable(str(error), is_damaged=True)
-    except Exception as error:  # each file system has errors of its own
-        return Unreadable(why(error), is_damaged=False)
-
-
-def _bounded(content: bytes) -> bytes:
-    if len(content) > MAX_BYTES:
-        raise DataError(_too_large())
-    return content
-
-
-def _too_large() -> str:
-    return f"more than {MAX_BYTES // 1_000_000} MB: scale it down"
-
-
-def _too_large_at(path: Path) -> DataError:
-    megabytes = MAX_BYTES // 1_000_000
-    return DataError(f"cannot read {one_line(location(path))}: it is more than {megabytes} MB")
-
-
-def _whole(path: str) -> bytes:
-    if not is_remote(path) and not Path(path).is_file():  # opening a pipe would wait for ever
-        raise FileNotFoundError
-    return read_at_most(path, MAX_BYTES)
+    reads = (partial(content_of_cell, cell, shard) for _, cell in found)
+    return _ahead(zip(items, reads, strict=True), pool)
 
 
 def _within(shard: str, name: str) -> bytes:
-    found = found_at(shard)
+    found, named = found_at(shard), one_line(location(shard))
     if shard_kind(shard) != TAR:
         rows, column = _known_rows(found)
         if not (name.isascii() and name.isdigit() and int(name) < rows):
-            raise DataError(f"{one_line(location(shard))} has no row {one_line(name)}")
+            raise DataError(f"{named} has no row {one_line(name)}")
         ((_, cell),) = cells(shard, column, [int(name)])
         return content_of_cell(cell, shard)
     place = _known_members(found).get(name)
     if place is None:
-        raise DataError(f"{one_line(location(shard))} no longer holds {one_line(name)}")
-    start, length = place
-    if length > MAX_BYTES:
-        raise _too_large_at(Path(shard, name))
-    return read_range(shard, start, length)
+        raise DataError(f"{named} no longer holds {one_line(name)}")
+    if place[1] > MAX_BYTES:
+        raise DataError(
+            f"cannot read {one_line(f'{location(shard)}/{name}')}: it is {_too_large()}"
+        )
+    return read_range(shard, *place)
 
 
 @lru_cache(_SHARDS_KNOWN)
 def _known_members(shard: Item) -> dict[str, tuple[int, int]]:
-    """Where a tar's photos lie, as long as its size and time stay the same."""
     return members(shard.path)
 
 

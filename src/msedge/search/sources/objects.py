@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -34,6 +36,7 @@ _SECOND = 1_000_000_000
 _TIMES = "mtime", "LastModified", "last_modified", "updated", "modified", "Last-Modified", "created"
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "checksum")
 _ASKED_AT_ONCE = 16
+_ODD_NAME = "its name holds // or /./, which paths do not: give it another"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +45,17 @@ class Item:
 
     A photo within a shard is named as if the shard were a folder: ``/data/a.tar/cat.jpg``, and
     ``/data/b.parquet/17`` for a row. What identifies it is its shard's size and time.
-
-    Attributes:
-        path: absolute, or of an object store.
-        size: bytes; of a photo within a shard, those of the shard.
-        mtime_ns: when it was last changed, in nanoseconds of Unix time; at most what galleries
-            hold, which ends in the year 2262, as a file may claim any time.
-        shard: that it lies in; empty for a file or an object of its own.
-        spot: where in the shard: first byte and length in a tar, row and 0 in a Parquet file.
-        column: of the photos, in a Parquet file.
     """
 
-    path: str
-    size: int
-    mtime_ns: int
-    shard: str = ""
-    spot: tuple[int, int] = (0, 0)
-    column: str = ""
+    path: str  # absolute, or of an object store
+    size: int  # bytes
+    mtime_ns: int  # of the last change, in Unix time
+    shard: str = ""  # that it lies in
+    spot: tuple[int, int] = (0, 0)  # first byte and length in a tar, row and 0 in a Parquet file
+    column: str = ""  # of the photos, in a Parquet file
 
     def __post_init__(self) -> None:
+        # A file may claim any time; those that galleries hold end in the year 2262.
         object.__setattr__(self, "mtime_ns", max(-_LAST_NS, min(self.mtime_ns, _LAST_NS)))
 
     @property
@@ -88,18 +83,21 @@ def shard_kind(name: str) -> str | None:
     return suffix if suffix in (TAR, PARQUET) else None
 
 
+def is_source(name: str) -> bool:
+    """Whether a file of this name is a photo or a shard."""
+    return is_photo_name(name) or shard_kind(name) is not None
+
+
 def shard_of(path: Path) -> tuple[str, str] | None:
     """The tar or Parquet file that a photo lies in, and its name there; None for one of its own.
 
     Of this machine a shard is a file: a folder may be called ``a.tar`` as well.
     """
     text = str(path)
-    at = text.find("/", 1)
-    while at >= 0:
-        shard = text[:at]
+    for slash in re.finditer("/", text):
+        shard = text[: slash.start()]
         if shard_kind(shard) and (is_remote(shard) or Path(shard).is_file()):
-            return shard, text[at + 1 :]
-        at = text.find("/", at + 1)
+            return shard, text[slash.end() :]
     return None
 
 
@@ -145,28 +143,24 @@ def found_of(path: str, info: Mapping[str, Any]) -> Item:
 
 
 def objects_at(root: str, counts: Callable[[str], bool]) -> tuple[list[Item], dict[str, str]]:
-    """The photos and shards at a remote path: itself, or what lies below.
+    """The photos and shards at a remote path, itself or below; and what cannot be read, and why.
 
-    Args:
-        root: the path.
-        counts: whether an object of such a path below is wanted.
-
-    Returns:
-        They, and what cannot be read, with the reason.
+    ``counts`` says whether an object of such a path below is wanted.
 
     Raises:
         DataError: nothing is there, or it cannot be reached.
         ConfigError: there is no such protocol, or its package is not installed.
     """
+    unread: dict[str, str] = {}
     try:
         system, name = _filesystem(root)
         info = system.info(name)
-        odd: list[str] = []
-        if info.get("type") != "directory" and _is_source(root):
+        if info.get("type") != "directory" and is_source(root):
             known = {root: info}
         else:
-            below, odd = _below(system, root, name)
-            known = {path: info for path, info in below.items() if path != root and counts(path)}
+            known, odd = _below(system, root, name)
+            known = {path: info for path, info in known.items() if path != root and counts(path)}
+            unread = dict.fromkeys(odd, _ODD_NAME)
     except ConfigError:
         raise
     except Exception as error:  # each file system has errors of its own
@@ -174,15 +168,10 @@ def objects_at(root: str, counts: Callable[[str], bool]) -> tuple[list[Item], di
             f"cannot read {one_line(location(root))} ({why(error)}): check its name, and your "
             "access to it; nothing was changed"
         ) from error
-    unread = dict.fromkeys(odd, "its name holds // or /./, which paths do not: give it another")
-    items = []
     with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="ask") as pool:
-        for path, found in zip(known, pool.map(_identified, known.items()), strict=True):
-            if isinstance(found, Item):
-                items.append(found)
-            else:
-                unread[path] = why(found)
-    return items, unread
+        found = list(pool.map(_identified, known.items()))
+    unread |= {path: each for path, each in zip(known, found, strict=True) if isinstance(each, str)}
+    return [each for each in found if isinstance(each, Item)], unread
 
 
 def open_binary(path: str) -> BinaryIO:
@@ -211,6 +200,8 @@ def read_at_most(path: str, limit: int) -> bytes:
 
 def why(error: Exception) -> str:
     """The reason of a failed reading, in a few words."""
+    if isinstance(error, DataError):
+        return str(error)
     if isinstance(error, FileNotFoundError):
         return "no such file or directory"
     if isinstance(error, OSError) and error.strerror:
@@ -239,7 +230,7 @@ def _below(
     protocol = location(root).partition("://")[0]
     below, odd = {}, []
     for called, info in system.find(name, detail=True).items():
-        if info.get("type") == "directory" or not _is_source(called):
+        if info.get("type") == "directory" or not is_source(called):
             continue
         url = called if "://" in called else f"{protocol}://{called.removeprefix('/')}"
         parts = url.partition("://")[2]
@@ -250,28 +241,20 @@ def _below(
     return below, odd
 
 
-def _is_source(path: str) -> bool:
-    return is_photo_name(path) or shard_kind(path) is not None
-
-
-def _identified(listed: tuple[str, Mapping[str, Any]]) -> Item | Exception:
-    """An object by what the listing says; it is asked for where that leaves its size out."""
+def _identified(listed: tuple[str, Mapping[str, Any]]) -> Item | str:
+    """An object by what the listing says, asked for where that leaves its size out; or why not."""
     path, info = listed
     try:
         return found_of(path, info) if info.get("size") is not None else found_at(path)
     except Exception as error:  # each file system has errors of its own
-        return error
+        return why(error)
 
 
 def _nanoseconds(value: object) -> int | None:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            try:
-                value = parsedate_to_datetime(cast(str, value))
-            except ValueError:
-                return None
+    for parsed in (datetime.fromisoformat, parsedate_to_datetime):
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = parsed(value)
     if isinstance(value, datetime):
         return int(value.replace(microsecond=0).timestamp()) * _SECOND + value.microsecond * 1_000
     return int(value * _SECOND) if isinstance(value, int | float) else None

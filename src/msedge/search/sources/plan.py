@@ -11,12 +11,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
@@ -29,37 +30,30 @@ from msedge.search.sources.shards import Listing, list_shard
 SHARDS = "shards"
 """The name of the note, of which :func:`with_shards_listed` makes the next one."""
 
-ListShards = Callable[[Sequence[Item]], Iterable[Listing]]
-"""Lists shards, in any order."""
-
 _PACKED_FROM = 4096  # characters
 _MOST = 2**28  # characters of a note that is unpacked
 _ZLIB = "zlib:"
+
+_Notes = dict[str, tuple[Any, ...]]  # size, time, photos that counted and by which choice, by path
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Sources held against a gallery.
 
-    Attributes:
-        to_read: new photos, and those of another size or time than before, in the order in which
-            they get ids: by path, and within a shard as they lie there.
-        unchanged: how many are as they were.
-        gone: ids of the photos that are no longer where they were, by content hash and path.
+    What is to be read is new, or of another size or time than before, in the order in which ids
+    are given: by path, and within a shard as it lies there.
     """
 
     to_read: list[Item]
     unchanged: int
-    gone: dict[str, list[int]]
+    gone: dict[str, list[int]]  # ids of photos that are no longer there, by content hash and path
 
 
 def plan(found: Found, places: Mapping[str, Place], *, everything: bool = False) -> Plan:
-    """Compare what was found with what is known.
+    """Compare what was found, with no shards left to list, with the photos known by path.
 
-    Args:
-        found: with no shards left to list.
-        places: the photos that are known, by path.
-        everything: whether photos outside the sources count as gone.
+    Where everything is compared, photos outside the sources count as gone as well.
     """
     to_read = []
     for item in found.files:
@@ -77,11 +71,7 @@ def plan(found: Found, places: Mapping[str, Place], *, everything: bool = False)
 def check_not_emptied(found: Found, places: Mapping[str, Place]) -> None:
     """Refuse a source without photos where the gallery has some: its disk may be missing.
 
-    The folder that a disk is mounted on is there without the disk, too.
-
-    Args:
-        found: with no shards left to list.
-        places: the photos that are known, by path.
+    The folder that a disk is mounted on is there without the disk, too. No shards are left to list.
 
     Raises:
         DataError: there is such a source.
@@ -101,7 +91,7 @@ def with_shards_listed(
     places: Mapping[str, Place],
     choice: Choice,
     noted: str,
-    list_shards: ListShards,
+    list_shards: Callable[[Sequence[Item]], Iterable[Listing]],
 ) -> tuple[Found, str]:
     """Put the photos within shards in the place of the shards.
 
@@ -110,19 +100,23 @@ def with_shards_listed(
         places: the photos that are known, by path.
         choice: which photos count.
         noted: the note about shards that the gallery holds.
-        list_shards: called for those that may hold something new.
+        list_shards: lists those that may hold something new, in any order.
 
     Returns:
         What was found, with no shards; and the note that is to be held from now on.
     """
     before = _read(noted)
-    known = _by_shard(places, {shard.path for shard in found.shards})
+    known: dict[str, list[str]] = {shard.path: [] for shard in found.shards}
+    for path in places if known else ():
+        for slash in re.finditer("/", path):
+            if (inside := known.get(path[: slash.start()])) is not None:
+                inside.append(path)
+                break
     files, unread, to_list = list(found.files), dict(found.unread), []
-    after: dict[str, _Note] = {}
+    after: _Notes = {}
     for shard in found.shards:
-        inside = known[shard.path]
-        note = before.get(shard.path)
-        if note == _Note(*shard.state, len(inside), choice.asked()) and all(
+        inside, note = known[shard.path], before.get(shard.path)
+        if note == (*shard.state, len(inside), choice.asked()) and all(
             (places[path].size, places[path].mtime_ns) == shard.state for path in inside
         ):
             after[shard.path] = note
@@ -136,23 +130,18 @@ def with_shards_listed(
             continue
         within = len(shard.path) + 1
         wanted = [each for each in listing.photos if choice.wants_all_of(each.path[within:])]
-        after[shard.path] = _Note(*shard.state, len(wanted), choice.asked())
+        after[shard.path] = (*shard.state, len(wanted), choice.asked())
         files += wanted
     files.sort(key=_order)
-    whole = replace(found, files=files, shards=(), unread=unread)
-    kept = {path: note for path, note in before.items() if not whole.covers(path)}
-    return whole, _written(kept | after)
+    found = replace(found, files=files, shards=(), unread=unread)
+    kept = {path: note for path, note in before.items() if not found.covers(path)}
+    return found, _written(kept | after)
 
 
 def with_photos_elsewhere(
     found: Found, places: Mapping[str, Place], column: str | None = None
 ) -> Found:
-    """Add the gallery's photos outside the sources, as they lie there now.
-
-    Args:
-        found: with no shards left to list.
-        places: the photos that are known, by path.
-        column: of the photos in Parquet files; None to find it.
+    """Add the gallery's photos outside the sources, as they lie there now; no shards are left.
 
     Raises:
         DataError: nobody knows whether one is there, since its folder or its shard is not.
@@ -175,7 +164,10 @@ def with_photos_elsewhere(
         except Exception as error:  # each file system has errors of its own
             raise _unknown(path, f"it cannot be reached ({why(error)})") from error
     for name, paths in inside.items():
-        listing = list_shard(_shard_at(name, paths[0]), column)
+        try:
+            listing = list_shard(found_at(name), column)
+        except Exception as error:
+            listing = Listing(Item(name, 0, 0), unread=why(error))
         if listing.unread is not None:
             raise _unknown(paths[0], f"its shard cannot be read ({listing.unread})")
         files += [each for each in listing.photos if each.path in places]
@@ -187,22 +179,6 @@ def _order(item: Item) -> tuple[bytes, tuple[int, int]]:
     return os.fsencode(item.shard or item.path), item.spot
 
 
-class _Note(NamedTuple):
-    """What a shard was when it was listed, how many of its photos counted, and by which choice."""
-
-    size: int
-    mtime_ns: int
-    photos: int
-    asked: str
-
-
-def _shard_at(path: str, photo: str) -> Item:
-    try:
-        return found_at(path)
-    except Exception as error:  # each file system has errors of its own
-        raise _unknown(photo, f"its shard cannot be read ({why(error)})") from error
-
-
 def _unknown(path: str, reason: str) -> DataError:
     return DataError(
         f"the gallery holds {one_line(location(path))}, and {reason}: bring its disk back, or "
@@ -210,31 +186,17 @@ def _unknown(path: str, reason: str) -> DataError:
     )
 
 
-def _by_shard(places: Mapping[str, Place], shards: set[str]) -> dict[str, list[str]]:
-    """The known photos of each shard."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for path in places if shards else ():
-        at = path.find("/", 1)
-        while at >= 0:
-            if path[:at] in shards:
-                found[path[:at]].append(path)
-                break
-            at = path.find("/", at + 1)
-    return found
-
-
-def _read(text: str) -> dict[str, _Note]:
-    """What was noted, by the shard's path; nothing where it makes no sense."""
+def _read(text: str) -> _Notes:
     try:
         if text.startswith(_ZLIB):
             packed = base64.b64decode(text.removeprefix(_ZLIB), validate=True)
             text = zlib.decompressobj().decompress(packed, _MOST).decode()
-        return {path: _Note(*row) for path, row in json.loads(text).items()}
+        return {path: tuple(row) for path, row in json.loads(text).items()}
     except Exception:  # none was written, or another program's: shards are listed again
         return {}
 
 
-def _written(notes: Mapping[str, _Note]) -> str:
+def _written(notes: _Notes) -> str:
     if not notes:
         return ""
     text = json.dumps(notes, sort_keys=True, separators=(",", ":"))

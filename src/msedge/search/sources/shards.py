@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import tarfile
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
-from msedge.search.sources.objects import (
-    TAR,
-    Item,
-    is_photo_name,
-    open_binary,
-    shard_kind,
-    why,
-)
+from msedge.search.sources.objects import TAR, Item, is_photo_name, open_binary, shard_kind, why
 
 if TYPE_CHECKING:
     import pyarrow
@@ -34,25 +28,17 @@ _NAMES = ("image_url", "url", "image_path", "path", "file_name", "filename", "im
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The photos of a shard.
+    """The photos of a shard, in the order in which they lie there."""
 
-    Attributes:
-        shard: as it was found before it was listed.
-        photos: in the order in which they lie there.
-        unread: why it could not be listed; None where it was.
-    """
-
-    shard: Item
+    shard: Item  # as it was found before it was listed
     photos: tuple[Item, ...] = ()
-    unread: str | None = None
+    unread: str | None = None  # why it could not be listed
 
 
 def list_shard(shard: Item, column: str | None = None) -> Listing:
     """Name the photos of a shard, and say where they lie; none is read.
 
-    Args:
-        shard: the file or object.
-        column: of a Parquet file's photos; None to find it.
+    The column is that of a Parquet file's photos; None to find it.
     """
     found = ""
     try:
@@ -61,8 +47,6 @@ def list_shard(shard: Item, column: str | None = None) -> Listing:
         else:
             rows, found = rows_and_column(shard.path, column)
             spots = {str(row): (row, 0) for row in range(rows)}
-    except DataError as error:
-        return Listing(shard, unread=str(error))
     except Exception as error:  # each file system has errors of its own
         return Listing(shard, unread=why(error))
     photos = (
@@ -73,11 +57,9 @@ def list_shard(shard: Item, column: str | None = None) -> Listing:
 
 
 def members(path: str) -> dict[str, tuple[int, int]]:
-    """The members of a tar that are named like photos.
+    """First byte and length of a tar's members that are named like photos, by name without ``./``.
 
-    Returns:
-        First byte and length of each, by its name without ``./``; of several of one name the last
-        counts, as when a tar is unpacked.
+    Of several of one name the last counts, as when a tar is unpacked.
 
     Raises:
         DataError: it is no plain tar, or damaged.
@@ -100,10 +82,7 @@ def members(path: str) -> dict[str, tuple[int, int]]:
 def rows_and_column(path: str, column: str | None) -> tuple[int, str]:
     """How many rows a Parquet file has, and which column holds the photos.
 
-    Args:
-        path: of the file.
-        column: as it was asked for; None to find it: the column of bytes, else one of URLs or
-            paths that is called so.
+    That is the one asked for; else the column of bytes, or one of URLs or paths that is called so.
 
     Raises:
         DataError: it is no Parquet file, or has no such column, or several that may be meant.
@@ -127,21 +106,18 @@ def cells(path: str, column: str, rows: Sequence[int]) -> Iterator[tuple[int, An
         DataError: it is no Parquet file.
     """
     with _opened(path) as file:
-        start, wanted = 0, iter(rows)
-        row = next(wanted, None)
+        end, wanted = 0, deque(rows)
         for group in range(file.metadata.num_row_groups):
-            end = start + file.metadata.row_group(group).num_rows
-            if row is not None and row < end:
-                at = start
-                batches = file.iter_batches(_ROWS_READ, row_groups=[group], columns=[column])
-                for batch in batches:
-                    while row is not None and row < at + len(batch):
-                        yield row, batch.column(0)[row - at].as_py()
-                        row = next(wanted, None)
-                    at += len(batch)
-                    if row is None or row >= end:
-                        break
-            start = end
+            at, end = end, end + file.metadata.row_group(group).num_rows
+            if not wanted or wanted[0] >= end:
+                continue
+            for batch in file.iter_batches(_ROWS_READ, row_groups=[group], columns=[column]):
+                while wanted and wanted[0] < at + len(batch):
+                    row = wanted.popleft()
+                    yield row, batch.column(0)[row - at].as_py()
+                at += len(batch)
+                if not wanted or wanted[0] >= end:
+                    break
 
 
 @contextmanager
@@ -162,7 +138,7 @@ def _opened(path: str) -> Iterator[ParquetFile]:
 
 def _column(schema: pyarrow.Schema, asked: str | None) -> str:
     pictures = [field.name for field in schema if _holds_bytes(field.type)]
-    texts = [field.name for field in schema if _is_text(field.type)]
+    texts = [f.name for f in schema if str(f.type) in ("string", "large_string")]
     if asked is not None:
         if asked in pictures + texts:
             return asked
@@ -171,10 +147,8 @@ def _column(schema: pyarrow.Schema, asked: str | None) -> str:
         )
     if len(pictures) == 1:
         return str(pictures[0])
-    known = [name for name in _PICTURES if name in pictures] or [
-        name for name in _NAMES if name in texts and not pictures
-    ]
-    if known:
+    names, among = (_PICTURES, pictures) if pictures else (_NAMES, texts)
+    if known := [name for name in names if name in among]:
         return str(known[0])
     raise DataError(
         f"which column holds the images? Name one with --image-column: {', '.join(schema.names)}"
@@ -182,14 +156,6 @@ def _column(schema: pyarrow.Schema, asked: str | None) -> str:
 
 
 def _holds_bytes(kind: pyarrow.DataType) -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_struct(kind):
+    if str(kind).startswith("struct<"):
         return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_text(kind: pyarrow.DataType) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return str(kind) in ("binary", "large_binary")
