@@ -1,15 +1,13 @@
-"""Indexing on a cluster: a gallery that many may write is brought to hold what lies in its sources.
+"""Indexing on a cluster: as :mod:`msedge.search.indexing`, by workers on many machines.
 
-As :mod:`msedge.search.indexing`, by workers on many machines. Parts of the work go out, results
-come in, and what came is committed every few seconds. Only results that arrive here become part of
-the gallery, each part once; a part that was done twice leaves rows that nobody commits. Tested in
-``tests/search/cluster/``.
+Parts of the work go out, results come in, and what came is committed every few seconds. Only
+results that arrive here become part of the gallery, each part once; a part that was done twice
+leaves rows that nobody commits. Tested in ``tests/search/cluster/``.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -22,19 +20,11 @@ from typing import Any
 from msedge.data.images import one_line
 from msedge.errors import ConfigError, DataError, MSEdgeError
 from msedge.search.cluster.ray_cluster import Cluster, RayEngine
-from msedge.search.cluster.worker import (
-    Entry,
-    NewEncoder,
-    Part,
-    PartResult,
-    Work,
-    block_of,
-    onnx_encoder,
-)
+from msedge.search.cluster.worker import Entry, NewEncoder, Part, PartResult, Work, onnx_encoder
 from msedge.search.encoder import providers_of
 from msedge.search.indexing import IndexSummary, IndexWatcher, Skipped
 from msedge.search.locations import location, whole
-from msedge.search.photo import NewPhoto
+from msedge.search.photo import Block, NewPhoto
 from msedge.search.reading import BATCH
 from msedge.search.sources import Choice, Found, find
 from msedge.search.sources.plan import SHARDS, check_not_emptied, plan, with_shards_listed
@@ -87,8 +77,7 @@ def index_on_ray(
         ConfigError: the gallery has one writer at a time; there is no such cluster, or it lacks
             what is asked for.
     """
-    begun = time.monotonic()
-    cluster, choice, stop = cluster or Cluster(), choice or Choice(), stop or threading.Event()
+    begun, cluster, choice = time.monotonic(), cluster or Cluster(), choice or Choice()
     if not store_class(gallery).is_shared:
         raise ConfigError(
             f"a cluster writes a Lance gallery, whose name ends in {LANCE_SUFFIX}, and not "
@@ -100,20 +89,18 @@ def index_on_ray(
         providers_of("cuda")  # before anything is started; elsewhere the workers will say so
     own = encoder(model, "cpu")
     found = find(sources, choice, without=gallery)
-    for root in map(location, found.roots):
-        if root.startswith("memory://"):
-            raise ConfigError(
-                f"{one_line(root)}: what lies in memory:// is seen by one process alone, and "
-                "photos are read by others: write them to files or to an object store"
-            )
+    if of_memory := [r for r in map(location, found.roots) if r.startswith("memory://")]:
+        raise ConfigError(
+            f"{one_line(of_memory[0])}: what lies in memory:// is seen by one process alone, and "
+            "photos are read by others: write them to files or to an object store"
+        )
+    device = "cuda" if cluster.gpus else "cpu"
+    work = Work(gallery, encoder, model, own.fingerprint, own.dim, cluster.threads, device)
     with ExitStack() as held:
         held.enter_context(written_by_one(gallery))
         store = open_or_create(gallery, Model(own.name, own.fingerprint, own.dim))
-        held.enter_context(store)
-        store.check_model(own)
-        device = "cuda" if cluster.gpus else "cpu"
-        work = Work(gallery, encoder, model, own.fingerprint, own.dim, cluster.threads, device)
-        run = _Run(store, RayEngine(cluster, held), work, watcher, stop)
+        held.enter_context(store).check_model(own)
+        run = _Run(store, RayEngine(cluster, held), work, watcher, stop or threading.Event())
         run.bring_up_to_date(found, choice)
     run.summary.seconds = time.monotonic() - begun
     return run.summary
@@ -121,15 +108,10 @@ def index_on_ray(
 
 @dataclass(slots=True)
 class WorkerPace:
-    """What one worker did.
+    """What one worker did."""
 
-    Attributes:
-        photos: that it embedded.
-        seconds: that it worked on them, reading and writing included.
-    """
-
-    photos: int = 0
-    seconds: float = 0.0
+    photos: int = 0  # that it embedded
+    seconds: float = 0.0  # that it worked on them, reading and writing included
 
     @property
     def photos_per_second(self) -> float:
@@ -139,16 +121,10 @@ class WorkerPace:
 
 @dataclass(slots=True)
 class ClusterSummary(IndexSummary):
-    """What indexing on a cluster came to.
+    """What indexing on a cluster came to."""
 
-    Attributes:
-        workers: what each did, by address and process; one that died is among them as far as it
-            came.
-        parts_again: parts of the work that were done again, since a worker was lost with them.
-    """
-
-    workers: dict[str, WorkerPace] = field(default_factory=dict)
-    parts_again: int = 0
+    workers: dict[str, WorkerPace] = field(default_factory=dict)  # by address and process
+    parts_again: int = 0  # that were done again, since a worker was lost with them
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON holds it."""
@@ -196,9 +172,9 @@ class _Run:
         except MSEdgeError:
             self._commit()  # what came is in order, and need not be done again
             raise
-        self.summary.left = len(self.left) if self.stop.is_set() else 0
-        self.summary.stopped = bool(self.summary.left)
-        if not self.summary.stopped:
+        if self.left and self.stop.is_set():
+            self.summary.left, self.summary.stopped = len(self.left), True
+        else:
             for id in sorted(self.left):  # not done even one at a time
                 self._pass_over(id, self.failed.get(id, _DEADLY), is_damaged=False)
             gone = [id for ids in self.gone.values() for id in ids]
@@ -206,9 +182,7 @@ class _Run:
             self.summary.removed += len(gone)
         self._commit()
         self.summary.photos = self.gallery.count()
-        passed_over = {**found.unread, **found.odd}
-        self.summary.skipped += [Skipped(Path(path), why) for path, why in passed_over.items()]
-        self.summary.skipped.sort(key=lambda skipped: os.fsencode(skipped.path))
+        self.summary.pass_over(found)
 
     def _plan(self, found: Found, choice: Choice) -> Found:
         """Decide what is to be read, and under which ids; gives what was found, shards listed."""
@@ -238,13 +212,13 @@ class _Run:
             if not self.left or self.stop.is_set():
                 return
             if not again:  # small enough that all workers have some, whole batches each
-                share = total // (max(self.engine.workers(), 1) * _PARTS_A_WORKER)
-                photos = min(_PART, max(BATCH, share // BATCH * BATCH))
+                share = total // (self.engine.workers() * _PARTS_A_WORKER)
+                photos = min(photos, max(BATCH, share // BATCH * BATCH))
             left = [entry for id, entry in self.entries.items() if id in self.left]
             starts = range(0, len(left), photos)
             parts = [Part(at, tuple(left[at : at + photos])) for at in starts]
             self.summary.parts_again += len(parts) if again else 0
-            self._pass(parts, alone=bool(again))
+            self._pass(parts, alone=again > 0)
             if len(self.left) == total and len(parts) >= _ENOUGH and not self.stop.is_set():
                 why = next(iter(self.failed.values()), "each worker died, or none was started")
                 raise DataError(
@@ -254,14 +228,13 @@ class _Run:
 
     def _pass(self, parts: Sequence[Part], alone: bool) -> None:
         """Have parts done; and those of lost machines again, where these are many."""
-        missing = {part.number: part for part in parts}
-        before = 0
+        missing, before = {part.number: part for part in parts}, 0
         while missing and len(missing) != before and not self.stop.is_set():
             before = len(missing)
             for result in self.engine.results(list(missing.values()), self.work, alone):
                 part = missing.get(result.number) if result else None
                 if result and part and self._take(part, result):
-                    del missing[result.number]
+                    del missing[part.number]
                 if time.monotonic() - self.committed >= _SECONDS_A_COMMIT:
                     self._commit()
                 if self.stop.is_set():
@@ -300,29 +273,26 @@ class _Run:
 
     def _place(self, held: Iterable[tuple[int, NewPhoto]]) -> None:
         """Write photos whose content lay elsewhere; the first of each takes over the id there."""
-        rows: list[tuple[int, NewPhoto]] = []
+        photos: dict[int, NewPhoto] = {}
         for id, photo in held:
             known = self.entries[id].known_hash
             same = photo.content_hash == known
-            moved = None if same else self.gone.get(photo.content_hash)
-            if not moved:
-                rows.append((id, photo))
+            if moved := None if same else self.gone.get(photo.content_hash):
+                self.remove += [moved[0], id] if known else [moved[0]]
+                photos[moved.pop(0)] = photo
+                self.summary.embedded += 1
+                self.summary.moved += 1
+            else:
+                photos[id] = photo
                 self._count(id, same)
-                continue
-            rows.append((moved.pop(0), photo))
-            self.remove += [rows[-1][0], *([id] if known else [])]
-            self.summary.embedded += 1
-            self.summary.moved += 1
-        if rows:
-            path, dim = self.gallery.path, self.gallery.model.dim
-            self.written += self.gallery.write_apart(path, dim, block_of(rows))
+        if photos:
+            block = Block(ids := sorted(photos), [photos[id] for id in ids])
+            self.written += self.gallery.write_apart(self.work.gallery, self.work.dim, block)
 
     def _pass_over(self, id: int, reason: str, is_damaged: bool) -> None:
         entry = self.entries[id]
         self.summary.skipped.append(Skipped(Path(entry.item.path), reason))
-        # What the gallery holds of a damaged file is no longer true; of one that cannot be opened
-        # now it may be.
-        if entry.known_hash and is_damaged:
+        if entry.known_hash and is_damaged:  # else what the gallery holds of it may be true still
             self.remove.append(id)
             self.summary.removed += 1
 

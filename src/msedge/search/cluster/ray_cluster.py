@@ -1,8 +1,8 @@
 """A Ray cluster for a while, and a pool of its actors that does the parts of a run.
 
-The cluster is a private one on this machine, or one that is joined. Left to itself, Ray speaks on
-standard output and counts its users over the network; here it does neither. What is not of Ray's
-public interface stands in :func:`_start` and :data:`_QUIET`. Tested in ``tests/search/cluster/``.
+Left to itself, Ray speaks on standard output and counts its users over the network; here it does
+neither. What is not of Ray's public interface stands in :func:`_start` and :data:`_QUIET`. Tested
+in ``tests/search/cluster/``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,7 @@ _QUIET = {
 _PRIVATE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
 _SILENT = logging.CRITICAL + 1  # standard output may be JSON that a program reads
 _FOLDER = "msedge-ray-"
-# By which processes of a cluster know each other.
-_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # by which its processes know each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +78,8 @@ class Cluster:
 
     def __post_init__(self) -> None:
         if self.threads < 1 or (self.workers is not None and self.workers < 1):
-            raise ConfigError(
-                f"expected at least 1, got workers {self.workers}, threads {self.threads}"
-            )
+            got = f"workers {self.workers}, threads {self.threads}"
+            raise ConfigError(f"expected at least 1, got {got}")
         if self.gpus < 0:
             raise ConfigError(f"expected 0 GPUs a worker or more, got {self.gpus}")
 
@@ -100,33 +98,28 @@ class _Worker:
 
 
 class RayEngine:
-    """What a run asks of a cluster, which is started when it is needed first.
+    """What a run asks of a cluster, which is started when it is needed first: not for nothing new.
 
-    To find out that nothing is new takes no cluster. Parts go to workers that are ready, so that
-    none waits for one whose machine is gone and which finds no other; Ray would restart workers by
-    itself, but gives them back what they were asked.
+    Parts go to workers that are ready, so that none waits for one whose machine is gone and which
+    finds no other; Ray would restart workers by itself, but gives them back what they were asked.
     """
 
     def __init__(self, cluster: Cluster, held: ExitStack) -> None:
         """Take where and how, and what ends everything that is started here."""
         self._cluster, self._held = cluster, held
-        self._is_started = self._was_ready = False
         self._new_actor: Any = None
         self._workers: list[_Worker] = []
         self._todo: deque[Part] = deque()
         self._tries: Counter[int] = Counter()
-        self._without_room: float | None = None  # since when
+        self._had_room = 0.0  # when a worker last had a machine, or could; 0: none was ready yet
 
     def workers(self) -> int:
         """How many workers there will be; a ConfigError where not even one fits."""
         cluster = self._cluster
         if cluster.workers is not None:
             return cluster.workers
-        self._start()
-        import ray
-
-        if not (room := _room(cluster)):
-            given = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        if not (room := self._room()):
+            given = self._ray.cluster_resources()
             raise ConfigError(
                 f"a worker needs {cluster.threads} CPUs and {cluster.gpus:g} GPUs, and the cluster "
                 f"has {given.get('CPU', 0.0):g} and {given.get('GPU', 0.0):g}: give other "
@@ -141,46 +134,28 @@ class RayEngine:
         if len(shards) <= _LISTED_HERE:
             yield from (list_shard(shard, column) for shard in shards)
             return
-        self._start()
-        import ray
-
-        task: Any = ray.remote(max_retries=3)(list_shard)
+        task = self._ray.remote(max_retries=3)(list_shard)
         asked = [task.remote(shard, column) for shard in shards]
         with _failures_told():
             while asked:
                 if stop.is_set():
                     raise StoppedError
-                listed, asked = ray.wait(asked, timeout=_SECONDS_A_TICK)
-                yield from ray.get(listed)
+                listed, asked = self._ray.wait(asked, timeout=_SECONDS_A_TICK)
+                yield from self._ray.get(listed)
 
     def results(
         self, parts: Sequence[Part], work: Work, alone: bool
     ) -> Iterator[PartResult | None]:
-        """Have parts done.
+        """Have parts done, each worker one at a time if ``alone``, so that none dies of another.
 
         A part whose worker or machine dies is done again by another, a bounded number of times, and
-        is then left out: the caller sees which results did not come.
-
-        Args:
-            parts: what to do.
-            work: what all parts of this engine have in common.
-            alone: whether each worker is given one at a time, so that no part dies of its
-                neighbour; else two, so that none waits.
-
-        Yields:
-            Results in the order in which they come; None several times a second, so that the caller
-            can do other things meanwhile.
-
-        Raises:
-            DataError: Ray has failed; or no machine is left that a worker fits on.
+        is then left out. Results come as they are there, and None several times a second, so that
+        the caller can do other things; a DataError where Ray fails or no machine is left.
         """
-        self._start()
-        import ray
-
         if self._new_actor is None:
             cpus, gpus = self._cluster.threads, self._cluster.gpus
-            kind = ray.remote(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD")
-            self._new_actor = partial(kind(PartWorker).remote, ray.put(work))
+            kind = self._ray.remote(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD")
+            self._new_actor = partial(kind(PartWorker).remote, self._ray.put(work))
             self._held.callback(self._end, self._workers)
         self._todo, self._tries = deque(parts), Counter()
         with _failures_told():
@@ -190,7 +165,7 @@ class RayEngine:
                 while self._todo or any(worker.parts() for worker in self._workers):
                     self._hand_out(1 if alone else 2)
                     asked = {each: worker for worker in self._workers for each in worker.asked}
-                    answered, _ = ray.wait(list(asked), timeout=_SECONDS_A_TICK)
+                    answered, _ = self._ray.wait(list(asked), timeout=_SECONDS_A_TICK)
                     if not answered:
                         self._check_room()
                         yield None
@@ -200,24 +175,32 @@ class RayEngine:
             finally:
                 self._end([worker for worker in self._workers if worker.parts()])
 
-    def _start(self) -> None:
-        if not self._is_started:
-            workers, threads = self._cluster.workers, self._cluster.threads
-            cpus = None if workers is None else workers * threads
-            self._held.enter_context(ray_cluster(self._cluster.address, cpus=cpus))
-            self._is_started = True
+    @cached_property
+    def _ray(self) -> Any:
+        workers, threads = self._cluster.workers, self._cluster.threads
+        cpus = None if workers is None else workers * threads
+        self._held.enter_context(ray_cluster(self._cluster.address, cpus=cpus))
+        import ray
+
+        return ray
+
+    def _room(self) -> int:
+        """How many workers fit on the machines that are alive, in use or not."""
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        needed = {"CPU": self._cluster.threads, "GPU": self._cluster.gpus}
+        return sum(
+            int(min(each.get(kind, 0.0) / share for kind, share in needed.items() if share))
+            for each in machines
+        )
 
     def _begin(self, starts: int) -> None:
         actor = self._new_actor()
         self._workers.append(_Worker(actor, starts, {actor.ready.remote(): None}))
 
     def _end(self, workers: Iterable[_Worker]) -> None:
-        """End actors, also those that hang."""
-        import ray
-
         for worker in list(workers):
             self._workers.remove(worker)
-            ray.kill(worker.actor)
+            self._ray.kill(worker.actor)  # also those that hang
 
     def _hand_out(self, in_flight: int) -> None:
         for depth in range(in_flight):  # first one for each
@@ -227,16 +210,13 @@ class RayEngine:
                     worker.asked[worker.actor.do.remote(part)] = part
 
     def _hear(self, worker: _Worker, answer: Any) -> PartResult | None:
-        import ray
-        from ray.exceptions import RayError
-
         try:
-            result: PartResult | None = ray.get(answer)
-        except RayError as error:  # it has died, or its answer is lost with its machine
-            self._replace(worker, error)
+            result: PartResult | None = self._ray.get(answer)
+        except self._ray.exceptions.RayError as error:
+            self._replace(worker, error)  # it has died, or its answer is lost with its machine
             return None
         del worker.asked[answer]
-        worker.is_ready = self._was_ready = True
+        worker.is_ready, self._had_room = True, time.monotonic()
         return result
 
     def _replace(self, worker: _Worker, error: Exception) -> None:
@@ -255,26 +235,10 @@ class RayEngine:
 
     def _check_room(self) -> None:
         """Wait for no worker where there is no machine for one any more."""
-        ready = any(worker.is_ready for worker in self._workers)
-        if ready or not self._was_ready or _room(self._cluster):
-            self._without_room = None
-        elif self._without_room is None:
-            self._without_room = time.monotonic()
-        elif time.monotonic() - self._without_room > _PATIENCE:
+        if any(worker.is_ready for worker in self._workers) or self._room():
+            self._had_room = self._had_room and time.monotonic()
+        elif self._had_room and time.monotonic() - self._had_room > _PATIENCE:
             raise ConnectionError("no machine is left that a worker fits on")
-
-
-def _room(cluster: Cluster) -> int:
-    """How many workers fit on the machines that are alive, in use or not."""
-    import ray
-
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    machines = [node["Resources"] for node in nodes if node["Alive"]]
-    needed = {"CPU": cluster.threads, "GPU": cluster.gpus}
-    return sum(
-        int(min(each.get(kind, 0.0) / share for kind, share in needed.items() if share))
-        for each in machines
-    )
 
 
 @contextlib.contextmanager
@@ -287,10 +251,8 @@ def _failures_told() -> Iterator[None]:
     except (RayError, OSError) as error:
         last = str(error).strip().rpartition("\n")[2].strip()
         reason = one_line(last or type(error).__name__)[:200]
-        raise DataError(
-            f"Ray has failed ({reason}): what was committed is safe; the same command goes on from "
-            "there"
-        ) from error
+        safe = "what was committed is safe; the same command goes on from there"
+        raise DataError(f"Ray has failed ({reason}): {safe}") from error
 
 
 @contextlib.contextmanager
@@ -298,55 +260,48 @@ def ray_cluster(address: str | None, *, cpus: int | None = None) -> Iterator[Non
     """Have Ray at hand; what was started here ends with the context.
 
     Args:
-        address: of a cluster to join; None for a connection that is there already, else for a
-            cluster of this machine alone.
+        address: of a cluster to join, a ConfigError where none answers; None for a connection that
+            is there already, else for a cluster of this machine alone.
         cpus: of a cluster that is started; None for those that this process may use.
-
-    Raises:
-        ConfigError: no cluster answers at the address.
     """
-    with _own_signals() as restore_signals:
-        for name, value in (_QUIET if address else _QUIET | _PRIVATE).items():
-            os.environ.setdefault(name, value)
-        import ray
-
-        logging.getLogger("ray").setLevel(_SILENT)
-        if ray.is_initialized() and address is None:
-            yield
-            return
-        folder = None if address else _folder()
-        if address is None and not any(name in os.environ for name in _TOKENS):
-            # Else Ray writes one to the home folder. It stays: Ray reads it once a process.
-            os.environ[_TOKENS[0]] = secrets.token_hex(32)
-        try:
-            _start(address, cpus or usable_cpus(), folder)
-            restore_signals()
-            yield
-        finally:
-            ray.shutdown()
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _start(address: str | None, cpus: int, folder: Path | None) -> None:
+    for name, value in (_QUIET if address else _QUIET | _PRIVATE).items():
+        os.environ.setdefault(name, value)
     import ray
 
-    own: dict[str, Any] = {
-        "num_cpus": cpus,
-        "object_store_memory": _STORE_BYTES,
-        "include_dashboard": False,
-        "_temp_dir": str(folder),
-    }
+    logging.getLogger("ray").setLevel(_SILENT)
+    if ray.is_initialized() and address is None:
+        yield
+        return
+    options: dict[str, Any] = {"address": address}
+    if address is None:
+        cpus, folder = cpus or usable_cpus(), _folder()
+        options = {"num_cpus": cpus, "_temp_dir": str(folder), "include_dashboard": False}
+        options |= {"address": "local", "object_store_memory": _STORE_BYTES}
+        if not any(name in os.environ for name in _TOKENS):
+            # Else Ray writes one to the home folder. It stays: Ray reads it once a process.
+            os.environ[_TOKENS[0]] = secrets.token_hex(32)
+    restore_signals = _own_signals()
     try:
-        if address is not None:
-            _check_answers(address)
+        _start(address, options)
+        restore_signals()
+        yield
+    finally:
+        ray.shutdown()
+        restore_signals()
+        if address is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(address: str | None, options: dict[str, Any]) -> None:
+    import ray
+
+    try:
+        host, _, port = (address or "").rpartition(":")
+        if host and port.isdigit() and "/" not in host:  # else a name that Ray has to look up
+            # Is anybody there at all? Ray would wait for many minutes.
+            socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
         with _unheard():
-            ray.init(
-                address or "local",
-                log_to_driver=False,
-                logging_level=_SILENT,
-                **({} if address else own),
-            )
+            ray.init(log_to_driver=False, logging_level=_SILENT, **options)
     except Exception as error:  # a ConnectionError, a RuntimeError or a ValueError
         what = "start Ray" if address is None else f"join the Ray cluster {one_line(address)}"
         way_out = "" if address is None else ": check the address, and that its Ray is this release"
@@ -354,40 +309,23 @@ def _start(address: str | None, cpus: int, folder: Path | None) -> None:
         raise ConfigError(f"cannot {what} ({reason}){way_out}") from error
 
 
-def _check_answers(address: str) -> None:
-    """Ask whether anybody is there at all: Ray would wait for many minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit() and "/" not in host:  # else a name that Ray has to look up
-        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
-
-
 def _folder() -> Path:
     """A folder for Ray's sockets and logs; those that killed processes left are removed."""
     usual = Path(tempfile.gettempdir())
     base = usual if len(str(usual)) <= _LONGEST_FOLDER else Path("/tmp")
     for left in base.glob(f"{_FOLDER}*-*"):
-        owner = left.name.removeprefix(_FOLDER).partition("-")[0]
-        if owner.isdigit() and not _is_alive(int(owner)):
+        try:
+            os.kill(int(left.name.removeprefix(_FOLDER).partition("-")[0]), 0)
+        except (ProcessLookupError, OverflowError):
             shutil.rmtree(left, ignore_errors=True)
+        except (PermissionError, ValueError):  # of another user, or of no process
+            pass
     return Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=base))
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # of another user
-        pass
-    return True
 
 
 @contextlib.contextmanager
 def _unheard() -> Iterator[None]:
-    """Keep from standard error what Ray's part in C++, and warnings, write while it starts.
-
-    What fails is raised as well.
-    """
+    """Keep from standard error what Ray's part in C++, and warnings, write while it starts."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
@@ -401,13 +339,8 @@ def _unheard() -> Iterator[None]:
         os.close(kept)
 
 
-@contextlib.contextmanager
-def _own_signals() -> Iterator[Callable[[], None]]:
-    """Let signals mean what they meant before, since Ray takes SIGTERM for itself.
-
-    Yields:
-        What to call when Ray has been started.
-    """
+def _own_signals() -> Callable[[], None]:
+    """Lets signals mean again what they mean now, since Ray takes SIGTERM for itself."""
     is_main = threading.current_thread() is threading.main_thread()  # others cannot set handlers
     signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
     before = {number: signal.getsignal(number) for number in signals}
@@ -417,7 +350,4 @@ def _own_signals() -> Iterator[Callable[[], None]]:
             if handler is not None:
                 signal.signal(number, handler)
 
-    try:
-        yield restore
-    finally:
-        restore()
+    return restore

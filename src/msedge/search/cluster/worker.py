@@ -1,17 +1,16 @@
 """What one worker does: read a part's photos, embed them, and write them beside the gallery's.
 
-Parts and results are plain values that Ray carries between processes by pickling them. They come
-from our own processes of one release alone: who can speak to a Ray cluster can run code on it
-anyway. Tested in ``tests/search/cluster/``.
+Ray carries parts and results between processes by pickling. They come from our own processes of one
+release alone: who can speak to a Ray cluster can run code on it anyway. Tested in
+``tests/search/cluster/``.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from msedge.errors import MSEdgeError
@@ -31,27 +30,16 @@ NewEncoder = Callable[[str, str], Encoder]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What all parts of a run have in common.
-
-    Attributes:
-        gallery: where the workers write to.
-        encoder: what loads the encoder, of a model for a device.
-        model: the model.
-        fingerprint: of the model that the gallery was made with.
-        dim: width of its vectors.
-        threads: photos at a time.
-        device: ``cpu`` or ``cuda``.
-        elsewhere: content hashes of photos that are no longer where they were.
-    """
+    """What all parts of a run have in common."""
 
     gallery: Path
     encoder: NewEncoder
-    model: str
-    fingerprint: str
-    dim: int
-    threads: int = 1
-    device: str = "cpu"
-    elsewhere: frozenset[str] = frozenset()
+    model: str  # for the encoder
+    fingerprint: str  # of the model that the gallery was made with
+    dim: int  # width of its vectors
+    threads: int = 1  # photos at a time
+    device: str = "cpu"  # or cuda
+    elsewhere: frozenset[str] = frozenset()  # content hashes of photos gone from there
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +59,19 @@ class Part:
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PartResult:
-    """What became of a part.
-
-    Attributes:
-        number: of the part.
-        written: apart from the gallery's photos, for the store's ``commit``.
-        ids: of the photos in that, each with whether its content is as the gallery knew it.
-        held: photos whose content lay elsewhere before, by id, for the driver to decide on.
-        unread: what could not be used: id, reason, whether it is damaged.
-        worker: its machine's address, and its process.
-        seconds: that it took.
-        failed: why nothing of it could be done; None where it was.
-        hopeless: whether that will be so wherever and however often it is tried.
-    """
+    """What became of a part."""
 
     number: int
-    written: Sequence[str] = ()
-    ids: Mapping[int, bool] = field(default_factory=dict)
-    held: Sequence[tuple[int, NewPhoto]] = ()
-    unread: Sequence[tuple[int, str, bool]] = ()
-    worker: str = ""
+    worker: str = ""  # its machine's address, and its process
     seconds: float = 0.0
-    failed: str | None = None
-    hopeless: bool = False
+    written: list[str] = field(default_factory=list)  # beside the gallery, for its `commit`
+    ids: dict[int, bool] = field(default_factory=dict)  # in that; is the content as it was known
+    held: list[tuple[int, NewPhoto]] = field(default_factory=list)  # lay elsewhere: not written
+    unread: list[tuple[int, str, bool]] = field(default_factory=list)  # reason; is it damaged
+    failed: str | None = None  # why nothing of it could be done
+    hopeless: bool = False  # that will be so wherever and however often it is tried
 
 
 class PartWorker:
@@ -111,8 +87,7 @@ class PartWorker:
 
     def do(self, part: Part) -> PartResult:
         """Read, embed and write a part's photos; says so where that cannot be done."""
-        begun = time.monotonic()
-        result = PartResult(part.number, worker=f"{_node()}:{os.getpid()}")
+        begun, result = time.monotonic(), PartResult(part.number, f"{_node()}:{os.getpid()}")
         items = [entry.item for entry in part.entries]
         of_photos = False  # whatever a decoder raises, photos of other parts are not lost
         try:
@@ -121,12 +96,12 @@ class PartWorker:
             batches = embedded(items, encoder, workers=self._work.threads)
             photos = [photo for batch in batches for _, photo in batch]
             of_photos = False
-            result = self._written(part, photos, result)
+            self._write(part, photos, result)
         except Exception as error:
-            if isinstance(error, MSEdgeError) and not of_photos:
-                return replace(result, failed=str(error), hopeless=True)
-            return replace(result, failed=why(error))
-        return replace(result, seconds=time.monotonic() - begun)
+            result.hopeless = isinstance(error, MSEdgeError) and not of_photos
+            result.failed = str(error) if result.hopeless else why(error)
+        result.seconds = time.monotonic() - begun
+        return result
 
     def _loaded(self) -> Encoder:
         if self._encoder is None:
@@ -140,37 +115,28 @@ class PartWorker:
             self._encoder = encoder
         return self._encoder
 
-    def _written(self, part: Part, photos: Sequence[Embedded], result: PartResult) -> PartResult:
-        rows: list[tuple[int, NewPhoto]] = []
-        held: list[tuple[int, NewPhoto]] = []
-        ids: dict[int, bool] = {}
-        unread: list[tuple[int, str, bool]] = []
+    def _write(self, part: Part, photos: Sequence[Embedded], result: PartResult) -> None:
+        rows: dict[int, NewPhoto] = {}
         for entry, photo in zip(part.entries, photos, strict=True):
             if isinstance(photo, Unreadable):
-                unread.append((entry.id, photo.reason, photo.is_damaged))
+                result.unread.append((entry.id, photo.reason, photo.is_damaged))
             elif isinstance(photo, NewPhoto) and photo.content_hash in self._work.elsewhere:
-                held.append((entry.id, photo))
+                result.held.append((entry.id, photo))
             elif isinstance(photo, NewPhoto):
-                rows.append((entry.id, photo))
-                ids[entry.id] = photo.content_hash == entry.known_hash
-        written = self._write_apart(block_of(rows)) if rows else ()
-        return replace(result, written=written, ids=ids, held=held, unread=unread)
-
-    def _write_apart(self, block: Block) -> Sequence[str]:
-        gallery, dim = self._work.gallery, self._work.dim
-        write = partial(store_class(gallery).write_apart, gallery, dim, block)
-        for _ in range(_TRIES_TO_WRITE - 1):
+                rows[entry.id] = photo
+                result.ids[entry.id] = photo.content_hash == entry.known_hash
+        if not rows:
+            return
+        work, store = self._work, store_class(self._work.gallery)
+        block = Block(ids := sorted(rows), [rows[id] for id in ids])
+        for tries_left in reversed(range(_TRIES_TO_WRITE)):
             try:
-                return write()
+                result.written += store.write_apart(work.gallery, work.dim, block)
+                return
             except MSEdgeError:
+                if not tries_left:
+                    raise
                 time.sleep(_SECONDS_BEFORE_NEXT_TRY)
-        return write()
-
-
-def block_of(rows: Sequence[tuple[int, NewPhoto]]) -> Block:
-    """Photos and their ids, as a store takes them."""
-    rows = sorted(rows, key=lambda row: row[0])
-    return Block([id for id, _ in rows], [photo for _, photo in rows])
 
 
 def onnx_encoder(model: str, device: str) -> Encoder:
