@@ -21,14 +21,7 @@ from pathlib import Path
 from msedge.data.images import PHOTO_SUFFIXES, one_line
 from msedge.errors import ConfigError, DataError
 from msedge.search.locations import is_remote, whole
-from msedge.search.sources.objects import (
-    Item,
-    is_source,
-    local_or_remote,
-    objects_at,
-    shard_kind,
-    why,
-)
+from msedge.search.sources.objects import PHOTO, Item, kind_of, local_or_remote, objects_at, why
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +62,7 @@ class Found:
     roots: tuple[str, ...]  # what was named, as a gallery writes paths
     files: Sequence[Item] = ()
     shards: Sequence[Item] = ()
-    unread: Mapping[str, str] = field(
-        default_factory=dict
-    )  # below a root, and why; it may be there
+    unread: Mapping[str, str] = field(default_factory=dict)  # and why; photos of there may still be
     odd: Mapping[str, str] = field(default_factory=dict)  # named like a photo and no file, and why
 
     def covers(self, path: str) -> bool:
@@ -103,26 +94,21 @@ def find(
     """
     roots = check_sources(sources)
     walker = _Walker(choice or Choice(), "" if without is None else str(whole(without)))
-    here = [root for root in roots if not is_remote(root)]
-    folders = [root for root in here if os.path.isdir(root)]
+    folders = [root for root in roots if not is_remote(root) and os.path.isdir(root)]
     walker.walk(folders)
     for root in roots:
         if is_remote(root):
             walker.ask(root)
         elif root not in folders:
             walker.add(root)
-    files, shards = (
-        [by_path[path] for path in sorted(by_path, key=os.fsencode)]
-        for by_path in (walker.files, walker.shards)
-    )
+    found = sorted(walker.items.values(), key=lambda item: os.fsencode(item.path))
+    files = [item for item in found if kind_of(item.path) == PHOTO]
+    shards = [item for item in found if kind_of(item.path) != PHOTO]
     return Found(roots, files, shards, walker.unread, walker.odd)
 
 
 def check_sources(sources: Sequence[Path | str]) -> tuple[str, ...]:
-    """Refuse what cannot be looked for, before anything is locked or made.
-
-    Returns:
-        The sources as a gallery writes paths, each once; those of this machine absolute.
+    """Refuse what cannot be looked for; gives sources as a gallery writes paths, each once.
 
     Raises:
         DataError: one of this machine is missing, or is a file of another kind.
@@ -138,7 +124,7 @@ def check_sources(sources: Sequence[Path | str]) -> tuple[str, ...]:
             mode = os.stat(root).st_mode
         except OSError as error:
             raise _unreadable(root, error) from error
-        if not stat.S_ISDIR(mode) and not (stat.S_ISREG(mode) and is_source(root)):
+        if not stat.S_ISDIR(mode) and not (stat.S_ISREG(mode) and kind_of(root)):
             raise DataError(
                 f"{one_line(root)} is not a folder, nor a photo by its name: expected one of "
                 f"{' '.join(sorted(PHOTO_SUFFIXES))}"
@@ -157,8 +143,7 @@ class _Walker:
 
     choice: Choice
     own: str
-    files: dict[str, Item] = field(default_factory=dict)
-    shards: dict[str, Item] = field(default_factory=dict)
+    items: dict[str, Item] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     odd: dict[str, str] = field(default_factory=dict)
     seen: set[tuple[int, int]] = field(default_factory=set)
@@ -186,7 +171,7 @@ class _Walker:
                 if self.is_own(entry.path) or not self.choice.wants(relative):
                     continue
                 if not _is_folder(entry):
-                    if is_source(entry.name) or entry.is_symlink():
+                    if kind_of(entry.name) or entry.is_symlink():
                         self.add(entry.path)
                 elif entry.is_symlink():
                     folders.appendleft((entry.path, root))
@@ -208,9 +193,9 @@ class _Walker:
             if os.path.islink(path) or not isinstance(error, FileNotFoundError):
                 self.unread[path] = why(error)
             return
-        if stat.S_ISREG(status.st_mode) and is_source(path):
-            self.take(Item(path, status.st_size, status.st_mtime_ns))
-        elif is_source(path):  # opening a pipe would wait for ever
+        if stat.S_ISREG(status.st_mode) and kind_of(path):
+            self.items[path] = Item(path, status.st_size, status.st_mtime_ns)
+        elif kind_of(path):  # opening a pipe would wait for ever
             self.odd[path] = "it is not a regular file"
 
     def ask(self, root: str) -> None:
@@ -221,13 +206,8 @@ class _Walker:
             return not self.is_own(path) and self.choice.wants_all_of(relative)
 
         items, unread = objects_at(root, counts)
-        for item in items:
-            self.take(item)
+        self.items |= {item.path: item for item in items}
         self.unread |= unread
-
-    def take(self, item: Item) -> None:
-        """Note a photo or a shard."""
-        (self.shards if shard_kind(item.path) else self.files)[item.path] = item
 
 
 def _unreadable(folder: str, error: OSError) -> DataError:

@@ -23,11 +23,11 @@ from msedge.search.sources.objects import (
     TAR,
     Item,
     found_at,
+    kind_of,
     local_or_remote,
     open_binary,
     read_at_most,
     read_range,
-    shard_kind,
     shard_of,
     why,
 )
@@ -50,17 +50,15 @@ Content = bytes | Unreadable | None
 
 
 def contents(items: Sequence[Item]) -> Generator[tuple[Item, Content]]:
-    """Fetch the bytes of photos, in their order, some ahead of the reader.
-
-    A shard is opened once for the photos of its that follow each other.
-    """
+    """Fetch the bytes of photos, in their order, some ahead; a shard is opened once for several."""
     with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="fetch") as pool:
         for shard, group in groupby(items, key=lambda item: item.shard):
             several = list(group)
             if shard:
                 yield from _of_shard(shard, several, pool)
             else:
-                yield from _ahead(((item, _reading(item)) for item in several), pool)
+                reads = (partial(_read, i.path) if is_remote(i.path) else None for i in several)
+                yield from _ahead(zip(several, reads, strict=True), pool)
 
 
 def open_location(path: Path) -> bytes:
@@ -72,8 +70,7 @@ def open_location(path: Path) -> bytes:
         ConfigError: the package for its protocol is not installed.
     """
     try:
-        shard = shard_of(path)
-        if shard is not None:
+        if (shard := shard_of(path)) is not None:
             return _within(*shard)
         if not is_remote(path) and not path.is_file():  # opening a pipe would wait for ever
             raise FileNotFoundError
@@ -109,8 +106,7 @@ def content_of_cell(cell: Any, shard: str) -> bytes:
     if not isinstance(cell, str) or not cell:
         raise DataError("the row holds no image")
     if is_remote(cell):
-        is_file = cell.startswith(("file:", "local:"))
-        named = local_or_remote(cell) if is_file else cell
+        named = local_or_remote(cell) if cell.startswith(("file:", "local:")) else cell
     else:
         named = posixpath.join(posixpath.dirname(location(shard)), cell)
     if is_remote(shard) and not is_remote(named):
@@ -142,10 +138,6 @@ def _tried(read: Callable[[], bytes]) -> Content:
         return Unreadable(why(error), is_damaged=isinstance(error, DataError))
 
 
-def _reading(item: Item) -> Callable[[], bytes] | None:
-    return partial(_read, item.path) if is_remote(item.path) else None
-
-
 def _read(path: str) -> bytes:
     return _bounded(read_at_most(path, MAX_BYTES))
 
@@ -167,7 +159,7 @@ def _of_shard(
     try:
         if found_at(shard).state != items[0].state:
             raise DataError("its shard was changed while it was indexed")
-        read = _members(shard, items) if shard_kind(shard) == TAR else _rows(shard, items, pool)
+        read = _members(shard, items) if kind_of(shard) == TAR else _rows(shard, items, pool)
         for pair in read:
             yield pair
             done += 1
@@ -198,14 +190,14 @@ def _rows(
 
 
 def _within(shard: str, name: str) -> bytes:
-    found, named = found_at(shard), one_line(location(shard))
-    if shard_kind(shard) != TAR:
-        rows, column = _known_rows(found)
+    known, named = _known(found_at(shard)), one_line(location(shard))
+    if kind_of(shard) != TAR:
+        rows, column = known
         if not (name.isascii() and name.isdigit() and int(name) < rows):
             raise DataError(f"{named} has no row {one_line(name)}")
         ((_, cell),) = cells(shard, column, [int(name)])
         return content_of_cell(cell, shard)
-    place = _known_members(found).get(name)
+    place = known.get(name)
     if place is None:
         raise DataError(f"{named} no longer holds {one_line(name)}")
     if place[1] > MAX_BYTES:
@@ -216,10 +208,5 @@ def _within(shard: str, name: str) -> bytes:
 
 
 @lru_cache(_SHARDS_KNOWN)
-def _known_members(shard: Item) -> dict[str, tuple[int, int]]:
-    return members(shard.path)
-
-
-@lru_cache(_SHARDS_KNOWN)
-def _known_rows(shard: Item) -> tuple[int, str]:
-    return rows_and_column(shard.path, None)
+def _known(shard: Item) -> Any:
+    return members(shard.path) if kind_of(shard.path) == TAR else rows_and_column(shard.path, None)

@@ -29,7 +29,7 @@ from msedge.search.locations import is_remote, location
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-TAR, PARQUET = ".tar", ".parquet"
+PHOTO, TAR, PARQUET = "photo", ".tar", ".parquet"
 
 _LAST_NS = 2**63 - 1
 _SECOND = 1_000_000_000
@@ -64,28 +64,16 @@ class Item:
         return self.size, self.mtime_ns
 
 
-def is_photo_name(name: str) -> bool:
-    """Whether a file of this name counts as a photo.
+def kind_of(name: str) -> str | None:
+    """What a file of this name counts as: `PHOTO`, `TAR` or `PARQUET`; None for anything else.
 
-    >>> is_photo_name("cat.HEIC"), is_photo_name("cat.txt")
-    (True, False)
-    """
-    return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES
-
-
-def shard_kind(name: str) -> str | None:
-    """`TAR` or `PARQUET` for a file of such a name, else None.
-
-    >>> shard_kind("train-0000.TAR"), shard_kind("a.parquet"), shard_kind("a.tar.gz")
-    ('.tar', '.parquet', None)
+    >>> [kind_of(name) for name in ("cat.HEIC", "train-0000.TAR", "a.parquet", "a.tar.gz")]
+    ['photo', '.tar', '.parquet', None]
     """
     suffix = os.path.splitext(name)[1].lower()
+    if suffix in PHOTO_SUFFIXES:
+        return PHOTO
     return suffix if suffix in (TAR, PARQUET) else None
-
-
-def is_source(name: str) -> bool:
-    """Whether a file of this name is a photo or a shard."""
-    return is_photo_name(name) or shard_kind(name) is not None
 
 
 def shard_of(path: Path) -> tuple[str, str] | None:
@@ -96,7 +84,7 @@ def shard_of(path: Path) -> tuple[str, str] | None:
     text = str(path)
     for slash in re.finditer("/", text):
         shard = text[: slash.start()]
-        if shard_kind(shard) and (is_remote(shard) or Path(shard).is_file()):
+        if kind_of(shard) in (TAR, PARQUET) and (is_remote(shard) or Path(shard).is_file()):
             return shard, text[slash.end() :]
     return None
 
@@ -107,19 +95,11 @@ def local_or_remote(source: Path | str) -> str:
     >>> local_or_remote("file:///photos/a"), local_or_remote("s3://bucket/a/")
     ('/photos/a', 's3:/bucket/a')
     """
-    text = location(source)
-    for protocol in ("file://", "local://"):
-        if text.startswith(protocol):
-            return "/" + text.removeprefix(protocol).lstrip("/")
-    return str(Path(text))
+    return str(Path(re.sub("^(file|local)://", "/", location(source))))
 
 
 def found_at(path: str) -> Item:
-    """What identifies a file or an object now: size, and time of the last change.
-
-    Raises:
-        OSError: it cannot be reached; or whatever its file system raises.
-    """
+    """What identifies a file or an object now; raises whatever its file system raises."""
     if not is_remote(path):
         status = os.stat(path)
         return Item(path, status.st_size, status.st_mtime_ns)
@@ -155,7 +135,7 @@ def objects_at(root: str, counts: Callable[[str], bool]) -> tuple[list[Item], di
     try:
         system, name = _filesystem(root)
         info = system.info(name)
-        if info.get("type") != "directory" and is_source(root):
+        if info.get("type") != "directory" and kind_of(root):
             known = {root: info}
         else:
             known, odd = _below(system, root, name)
@@ -230,7 +210,7 @@ def _below(
     protocol = location(root).partition("://")[0]
     below, odd = {}, []
     for called, info in system.find(name, detail=True).items():
-        if info.get("type") == "directory" or not is_source(called):
+        if info.get("type") == "directory" or not kind_of(called):
             continue
         url = called if "://" in called else f"{protocol}://{called.removeprefix('/')}"
         parts = url.partition("://")[2]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
-from msedge.search.sources.objects import TAR, Item, is_photo_name, open_binary, shard_kind, why
+from msedge.search.sources.objects import PHOTO, TAR, Item, kind_of, open_binary, why
 
 if TYPE_CHECKING:
     import pyarrow
@@ -42,7 +42,7 @@ def list_shard(shard: Item, column: str | None = None) -> Listing:
     """
     found = ""
     try:
-        if shard_kind(shard.path) == TAR:
+        if kind_of(shard.path) == TAR:
             spots = members(shard.path)
         else:
             rows, found = rows_and_column(shard.path, column)
@@ -71,7 +71,7 @@ def members(path: str) -> dict[str, tuple[int, int]]:
             for member in tar:
                 name = posixpath.normpath(member.name).lstrip("/")
                 usable = member.isreg() and not member.issparse() and ".." not in name.split("/")
-                if usable and is_photo_name(name):
+                if usable and kind_of(name) == PHOTO:
                     found[name] = (member.offset_data, member.size)
                 tar.members = []  # type: ignore[attr-defined]  # it would keep every header
     except (tarfile.TarError, EOFError) as error:
