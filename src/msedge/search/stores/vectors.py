@@ -7,8 +7,8 @@ They never change, so that many threads can search them while the next ones are 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from threading import Lock
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,44 +24,24 @@ Mask = npt.NDArray[np.bool_]
 _FILTERS_KEPT = 32
 
 
-@dataclass(frozen=True, slots=True)
 class Kept:
     """What some filters come to, kept while the photos stay as they are.
 
     A page asks with the same filters at each stroke; reading which of 100,000 photos match takes a
     tenth of a second, ten times what ranking does.
-
-    Attributes:
-        read: finds it out.
     """
 
-    read: Callable[[Filters], Any]
-    _known: dict[Filters, Any] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
+    def __init__(self, read: Callable[[Filters], Any]) -> None:
+        self._known = lru_cache(_FILTERS_KEPT)(read)
 
     def get(self, filters: Filters | None) -> Any:
         """What they come to; None for no filters."""
-        if filters is None:
-            return None
-        known = self._known.get(filters)
-        if known is None:
-            known = self.read(filters)
-            with self._lock:
-                if len(self._known) >= _FILTERS_KEPT:
-                    self._known.clear()
-                self._known[filters] = known
-        return known
+        return None if filters is None else self._known(filters)
 
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """The vectors of a gallery, in memory.
-
-    Attributes:
-        version: of the store that they were read from.
-        ids: of the photos, rising, ``(N,)``.
-        rows: unit vectors in that order, ``(N, dim)``, float32.
-    """
+    """The unit vectors ``(N, dim)`` of a gallery's version, by rising ids ``(N,)``."""
 
     version: int
     ids: Ids
@@ -82,13 +62,7 @@ class Resident:
         return mask_of(self.ids, only)
 
     def first(self, query: Embeddings, depth: int, allowed: Mask | None) -> Candidates:
-        """The first photos of a ranking.
-
-        Args:
-            query: a unit vector ``(dim,)``.
-            depth: how many, at least 1; fewer come back where there are fewer.
-            allowed: the rows that count, as :meth:`allowed` says; None for all.
-        """
+        """The first so many photos by similarity, of the rows that :meth:`allowed` lets count."""
         # A BLAS with threads of its own leaves them spinning on the cores that embed.
         with one_blas_thread:
             rows, similarities = nearest(self.rows, query, depth, allowed=allowed)
@@ -108,11 +82,7 @@ def rows_of(ids: Ids, photos: Ids) -> npt.NDArray[np.int64]:
 
 
 def mask_of(ids: Ids, photos: Ids) -> Mask:
-    """Which of rising ids are among some photos.
-
-    >>> mask_of(np.array([2, 5, 9]), np.array([9, 1, 2])).tolist()
-    [True, False, True]
-    """
+    """Which of rising ids are among some photos."""
     mask = np.zeros(len(ids), np.bool_)
     rows = rows_of(ids, photos)
     mask[rows[rows >= 0]] = True
