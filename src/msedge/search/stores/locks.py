@@ -53,47 +53,43 @@ def is_held(lock: Path) -> bool:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
     except BlockingIOError:
         return True
     finally:
         os.close(descriptor)
-    return False
 
 
 def _take(lock: Path, gallery: Path) -> int:
     while True:
-        descriptor = _open(lock, gallery)
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            # A link beside a gallery from elsewhere must not make a file in another place.
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            descriptor = os.open(lock, flags, 0o666)
+        except OSError as error:
+            raise DataError(
+                f"cannot write to the folder of {one_line(gallery)} ({error.strerror}): choose "
+                "another place with --gallery"
+            ) from error
         if sys.platform == "win32":
             return descriptor
+        failure: OSError | None = None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Who held it may have removed the file meanwhile: then this is a lock on nothing.
-            if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+            if os.path.samestat(os.fstat(descriptor), lock.stat()):
                 return descriptor
-        except BlockingIOError as error:
-            os.close(descriptor)
+        except OSError as error:
+            failure = error
+        os.close(descriptor)
+        if isinstance(failure, BlockingIOError):
             raise DataError(
                 f"another process is indexing into {one_line(gallery)}: wait for it, or index into "
                 "another file with --gallery"
-            ) from error
-        except FileNotFoundError:  # removed between the two looks
-            pass
-        except OSError as error:
-            os.close(descriptor)
+            ) from failure
+        if failure and not isinstance(failure, FileNotFoundError):
             raise DataError(
-                f"cannot lock {one_line(gallery)} ({error.strerror}): keep the gallery on a local "
-                "file system"
-            ) from error
-        os.close(descriptor)
-
-
-def _open(lock: Path, gallery: Path) -> int:
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        # A link beside a gallery from elsewhere must not make a file in another place.
-        return os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    except OSError as error:
-        raise DataError(
-            f"cannot write to the folder of {one_line(gallery)} ({error.strerror}): choose another "
-            "place with --gallery"
-        ) from error
+                f"cannot lock {one_line(gallery)} ({failure.strerror}): keep the gallery on a "
+                "local file system"
+            ) from failure
