@@ -21,10 +21,10 @@ import os
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -40,12 +40,8 @@ Vector = npt.NDArray[np.float16]
 Ids = npt.NDArray[np.int64]
 
 LARGEST_ID = 2**63 - 1
-
-STORED_VECTOR = np.dtype("<f2")
-"""How vectors lie in files, whatever the machine's byte order."""
-
+STORED_VECTOR = np.dtype("<f2")  # in files, whatever the machine's byte order
 MEND = "mend the gallery with `msedge gallery check --repair`"
-"""What helps against rows that cannot be used."""
 
 _SQL = {Path: "BLOB", int: "INTEGER", str: "TEXT", float: "REAL"}
 _NOT_FINITE = np.uint16(0x7C00)  # the bits of the exponent, all set in NaN and infinity
@@ -53,18 +49,9 @@ _OFF = 2.0**-9  # of a length of 1: float16 rounds each number by 2^-11 of it at
 _DATE = re.compile(r"(\d{4})[:./-](\d\d)[:./-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
 
 
-def _fact(
-    arrow: str,
-    *,
-    least: int | None = None,
-    unique: bool = False,
-    shown: bool = False,
-    added: int = 0,
-    default: Any = None,
-) -> Any:
+def _fact(arrow: str, *, default: Any = MISSING, **said: Any) -> Any:
     """Declare a fact; see :class:`Column`."""
-    said = {"arrow": arrow, "least": least, "unique": unique, "shown": shown, "added": added}
-    return field(metadata=said) if default is None else field(metadata=said, default=default)
+    return field(default=default, metadata={"arrow": arrow, **said})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +63,7 @@ class Facts:
         size: bytes of the file.
         mtime_ns: when the file was last changed, in nanoseconds of Unix time.
         content_hash: of the file's bytes.
-        width: pixels, of the picture held upright.
-        height: pixels, of the picture held upright.
+        width, height: pixels, of the picture held upright.
         taken: seconds of Unix time: the camera's clock read as UTC, else ``mtime_ns / 1e9``.
     """
 
@@ -97,11 +83,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo(Facts):
-    """A photo of a gallery.
-
-    Attributes:
-        id: its number in the gallery, from 1; it stays when the photo is changed or moved.
-    """
+    """A photo of a gallery, by its id from 1, which stays when the photo is changed or moved."""
 
     id: int
 
@@ -110,20 +92,16 @@ class Photo(Facts):
         shown: dict[str, Any] = {"id": self.id}
         for column in COLUMNS:
             if column.shown:
-                value = getattr(self, column.name)
-                shown[column.name] = _readable(value) if column.kind is Path else value
-                if column.kind is Path:
+                value = shown[column.name] = getattr(self, column.name)
+                if column.kind is Path:  # bytes that are no Unicode become U+FFFD
+                    shown[column.name] = os.fsencode(location(value)).decode("utf-8", "replace")
                     shown["uri"] = uri(value)
         return shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPhoto(Facts):
-    """A photo to be put into a gallery.
-
-    Attributes:
-        vector: unit embedding ``(dim,)``, float16.
-    """
+    """A photo to be put into a gallery, with its unit vector ``(dim,)``, float16."""
 
     vector: Vector
 
@@ -132,26 +110,18 @@ class NewPhoto(Facts):
 class Column:
     """A fact, as stores see it.
 
-    Attributes:
-        name: of the column.
-        kind: ``Path`` (stored as bytes), ``int``, ``str`` or ``float``.
-        arrow: its type in Arrow, as ``pyarrow.type_for_alias`` knows it.
-        least: the smallest number that makes sense; None for any.
-        unique: whether no two photos share it.
-        shown: whether JSON shows it.
-        added: 0 for what galleries have held from the first, else the place in the order of what
-            was added later; it raises the schema's number.
-        default: what photos have that were put before it was added.
+    Those added after the first have numbers from 1, which raise the schema's, and a default for
+    photos that were put before.
     """
 
     name: str
-    kind: type
-    arrow: str
-    least: int | None
-    unique: bool
-    shown: bool
-    added: int
+    kind: type  # `Path` (stored as bytes), `int`, `str` or `float`
+    arrow: str  # its type in Arrow, as `pyarrow.type_for_alias` knows it
     default: Any
+    least: int | None = None  # the smallest number that makes sense
+    unique: bool = False  # no two photos share it
+    shown: bool = False  # in JSON
+    added: int = 0
 
     @property
     def sql(self) -> str:
@@ -176,21 +146,14 @@ class Column:
         return self.least is None or (isinstance(value, int) and value >= self.least)
 
 
-def _columns() -> tuple[Column, ...]:
-    kinds = {"Path": Path, "int": int, "str": str, "float": float}
-    return tuple(
-        Column(each.name, kinds[str(each.type)], **each.metadata, default=each.default)
-        for each in fields(Facts)
-    )
-
-
-COLUMNS = _columns()
-"""The facts in their order."""
-
-ADDED = max(column.added for column in COLUMNS)
-"""How many facts were added to the first ones; schemas are numbered by it."""
+COLUMNS = tuple(
+    Column(each.name, get_type_hints(Facts)[each.name], default=each.default, **each.metadata)
+    for each in fields(Facts)
+)
 
 NAMES = tuple(column.name for column in COLUMNS)
+ADDED = max(column.added for column in COLUMNS)
+"""How many facts were added to the first ones; schemas are numbered by it."""
 
 
 class Place(NamedTuple):
@@ -203,27 +166,14 @@ class Place(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Some photos of a gallery.
-
-    Attributes:
-        ids: rising.
-        photos: in that order, each with its vector.
-    """
+    """Some photos of a gallery, by rising ids."""
 
     ids: list[int]
     photos: list[NewPhoto]
 
 
 def facts_of(path: str, size: int, mtime_ns: int, content_hash: str, picture: Picture) -> Facts:
-    """The facts of a file that was read.
-
-    Args:
-        path: where it lies.
-        size: bytes.
-        mtime_ns: when it was last changed.
-        content_hash: as of :func:`hash_of`.
-        picture: what was decoded of it.
-    """
+    """The facts of a file that was read; see :class:`Facts`."""
     taken = _seconds(picture.taken)
     return Facts(
         path=Path(path),
@@ -242,22 +192,14 @@ def hash_of(content: bytes) -> str:
 
 
 def stored_path(path: Path) -> bytes:
-    """The bytes that stand for a path, of this machine or of an object store.
-
-    Raises:
-        DataError: the path is not absolute.
-    """
+    """The bytes that stand for a path; raises a DataError for one that is not absolute."""
     if not path.is_absolute() and not is_remote(path):
         raise DataError(f"a gallery holds absolute paths, got {str(path)!r}: give the whole path")
     return os.fsencode(path)
 
 
 def path_of(stored: Any) -> Path:
-    """The path that stored bytes stand for.
-
-    Raises:
-        DataError: they can be none.
-    """
+    """The path that stored bytes stand for; raises a DataError where they can be none."""
     if not is_place(stored):
         raise DataError(f"a photo's path is {quoted(stored)}, which is none: {MEND}")
     return Path(os.fsdecode(stored))
@@ -276,7 +218,6 @@ def row_of(photo: NewPhoto, dim: int) -> tuple[Any, ...]:
 
     Raises:
         ShapeError: the vector is not float16 ``(dim,)`` and finite.
-        DataError: the path is not absolute.
     """
     vector = photo.vector
     if vector.shape != (dim,) or vector.dtype != np.float16:
@@ -292,29 +233,17 @@ def row_of(photo: NewPhoto, dim: int) -> tuple[Any, ...]:
 
 
 def photo_of(row: Sequence[Any]) -> Photo:
-    """A photo from its id and its facts in the order of :data:`COLUMNS`.
-
-    Raises:
-        DataError: a value is none that a photo has.
-    """
+    """A photo from its id and facts as stored; raises a DataError for what no photo has."""
     return Photo(*_checked(row[1:]), id=row[0])
 
 
 def new_photo_of(row: Sequence[Any], vector: Vector) -> NewPhoto:
-    """A photo to be put, from its facts in the order of :data:`COLUMNS` and its vector.
-
-    Raises:
-        DataError: a value is none that a photo has.
-    """
+    """A photo to be put, from its facts as stored; raises a DataError for what no photo has."""
     return NewPhoto(*_checked(row), vector=vector)
 
 
 def check_finite(vectors: Vector, ids: Sequence[int] | Ids) -> None:
-    """Refuse vectors ``(n, dim)``, of the photos of some ids, that cannot be compared with others.
-
-    Raises:
-        DataError: one holds NaN or infinity; the message names the first such photo.
-    """
+    """Raise a DataError for vectors ``(n, dim)`` with NaN or infinity; it names the photo."""
     # Through the bits: four times as quick as `isfinite`, which knows no float16 of its own.
     bad = (vectors.view(np.uint16) & _NOT_FINITE) == _NOT_FINITE
     if bad.any():
@@ -326,16 +255,10 @@ BAD_VECTOR, BAD_PATH, BAD_FACT = "vectors", "paths", "fields"
 
 
 def faults(rows: Sequence[Sequence[Any]], vectors: Sequence[Any], dim: int) -> dict[int, str]:
-    """What makes rows useless to a search.
+    """What makes rows useless to a search: the first of the above that applies, by their places.
 
-    Args:
-        rows: the id of each, and its facts in the order of :data:`COLUMNS`.
-        vectors: the stored bytes of each, or whatever stands in their place.
-        dim: width of the model's vectors.
-
-    Returns:
-        For each faulty row its place, and the first of :data:`BAD_VECTOR`, :data:`BAD_PATH` and
-        :data:`BAD_FACT` that applies.
+    A row is the id and the facts in the order of :data:`COLUMNS`; a vector is as stored, or
+    whatever stands in its place.
     """
     wrong: dict[int, str] = {}
     width = dim * STORED_VECTOR.itemsize
@@ -345,72 +268,54 @@ def faults(rows: Sequence[Sequence[Any]], vectors: Sequence[Any], dim: int) -> d
     lengths = np.sqrt(np.einsum("nd,nd->n", values, values))
     off = iter(~(np.abs(lengths - 1) <= _OFF))  # also where it is no number
     for place, (row, right) in enumerate(zip(rows, fits, strict=True)):
+        facts = zip(COLUMNS, row[1:], strict=True)
         if not right or next(off):
             wrong[place] = BAD_VECTOR
-            continue
-        for column, value in zip(COLUMNS, row[1:], strict=True):
-            if not column.holds(value):
-                wrong[place] = BAD_PATH if column.kind is Path else BAD_FACT
-                break
-        else:
-            if not isinstance(row[0], int) or row[0] < 1:
-                wrong[place] = BAD_FACT
+        elif bad := next((column for column, value in facts if not column.holds(value)), None):
+            wrong[place] = BAD_PATH if bad.kind is Path else BAD_FACT
+        elif not isinstance(row[0], int) or row[0] < 1:
+            wrong[place] = BAD_FACT
     return wrong
 
 
 class Digest:
     """One number for photos taken one after the other: ids, facts, and every bit of the vectors.
 
-    Attributes:
-        count: photos so far.
-        last_id: the largest id so far, 0 before the first.
+    It also knows their count, and the last id, 0 before the first.
     """
 
     def __init__(self) -> None:
-        """Begin with no photo."""
         self.count = self.last_id = 0
         self._hash = hashlib.sha256()
-        # Whole numbers, real ones, the lengths of what follows, and that.
-        of_kind = {kind: [c.name for c in COLUMNS if c.kind is kind] for kind in _SQL}
-        self._wholes, self._reals = of_kind[int], of_kind[float]
-        self._texts = [c.name for c in COLUMNS if c.kind in (Path, str)]
+        self._wholes = [column.name for column in COLUMNS if column.kind is int]
+        self._reals = [column.name for column in COLUMNS if column.kind is float]
+        self._texts = [column.name for column in COLUMNS if column.kind in (Path, str)]
         self._packed = struct.Struct(
             f"<q{len(self._wholes)}q{len(self._reals)}d{len(self._texts) + 1}I"
         )
 
     def take(self, block: Block) -> None:
-        """Go on with a block.
-
-        Raises:
-            ValueError: an id does not rise; what gives the blocks is defective then.
-        """
+        """Go on with a block, or raise a ValueError where an id does not rise."""
         for number, photo in zip(block.ids, block.photos, strict=True):
             if number <= self.last_id:
                 raise ValueError(f"id {number} comes after id {self.last_id}")
             self.last_id = number
-            self._hash.update(self._bytes_of(number, photo))
+            values = [getattr(photo, name) for name in self._texts]
+            texts = [
+                os.fsencode(each) if isinstance(each, Path) else each.encode(errors="surrogatepass")
+                for each in values
+            ]
+            texts.append(photo.vector.astype(STORED_VECTOR).tobytes())
+            wholes = [getattr(photo, name) for name in self._wholes]
+            # SQLite keeps no sign of zero.
+            reals = [getattr(photo, name) + 0.0 for name in self._reals]
+            self._hash.update(self._packed.pack(number, *wholes, *reals, *map(len, texts)))
+            self._hash.update(b"".join(texts))
         self.count += len(block.ids)
 
     def value(self) -> str:
         """The digest so far, hexadecimal."""
         return self._hash.hexdigest()
-
-    def _bytes_of(self, number: int, photo: NewPhoto) -> bytes:
-        texts = [
-            os.fsencode(value)
-            if isinstance(value, Path)
-            else value.encode("utf-8", "surrogatepass")
-            for value in (getattr(photo, name) for name in self._texts)
-        ]
-        texts.append(np.ascontiguousarray(photo.vector).astype(STORED_VECTOR).tobytes())
-        numbers = self._packed.pack(
-            number,
-            *(getattr(photo, name) for name in self._wholes),
-            # SQLite keeps no sign of zero
-            *(getattr(photo, name) + 0.0 for name in self._reals),
-            *map(len, texts),
-        )
-        return b"".join([numbers, *texts])
 
 
 def _checked(values: Sequence[Any]) -> list[Any]:
@@ -425,15 +330,9 @@ def _checked(values: Sequence[Any]) -> list[Any]:
     return [path, *values[1:]]
 
 
-def _readable(path: Path) -> str:
-    """Valid Unicode, as JSON asks for; bytes that are none become U+FFFD."""
-    return os.fsencode(location(path)).decode("utf-8", "replace")
-
-
 def _seconds(date: str | None) -> float | None:
     """EXIF's date as Unix time; None where it is none: a clock never set says 0000:00:00."""
-    found = None if date is None else _DATE.match(date)
-    if found is None:
+    if not (found := _DATE.match(date or "")):
         return None
     try:
         numbers = map(int, found.groups())
