@@ -10,7 +10,7 @@ import datetime
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from msedge.errors import ConfigError
 from msedge.search.locations import whole
@@ -45,7 +45,7 @@ class Filters:
 
     def __post_init__(self) -> None:
         if self.orientation is not None and self.orientation not in _COMPARISON:
-            names = ", ".join(get_args(Orientation))
+            names = ", ".join(_COMPARISON)
             raise ConfigError(f"no orientation {self.orientation!r}: expected one of {names}")
         if self.after and self.before and self.after > self.before:
             raise ConfigError(
@@ -54,23 +54,18 @@ class Filters:
 
 
 def condition(filters: Filters) -> tuple[str, list[Any]]:
-    """Filters as a condition on the rows of a gallery.
-
-    Returns:
-        An SQL expression over the columns ``path``, ``taken``, ``width`` and ``height``, and the
-        values of its placeholders.
-    """
-    parts: list[str] = ["TRUE"]
+    """Filters as an SQL expression over a gallery's columns, and its placeholders' values."""
+    parts = ["TRUE"]
     values: list[Any] = []
     if filters.folder is not None:
         parts.append("path >= ? AND path < ?")  # a range, so that the index on paths serves
         values += paths_below(filters.folder)
     if filters.after is not None:
         parts.append("taken >= ?")
-        values.append(_midnight(filters.after))
+        values.append(calendar.timegm(filters.after.timetuple()))
     if filters.before is not None:
         parts.append("taken < ?")
-        values.append(_midnight(filters.before) + _DAY)
+        values.append(calendar.timegm(filters.before.timetuple()) + _DAY)
     if filters.orientation is not None:
         parts.append(f"width {_COMPARISON[filters.orientation]} height")
     return " AND ".join(parts), values
@@ -81,7 +76,3 @@ def paths_below(folder: Path) -> tuple[bytes, bytes]:
     separator = os.fsencode(os.sep)
     inside = os.fsencode(whole(folder)).rstrip(separator)
     return inside + separator, inside + bytes([separator[0] + 1])
-
-
-def _midnight(day: datetime.date) -> int:
-    return calendar.timegm(day.timetuple())

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import Self
 
 from msedge.errors import ConfigError
@@ -31,7 +30,6 @@ from msedge.search.query import (
     make_query,
     unknown_photo,
 )
-from msedge.search.ranking import Found
 from msedge.search.stores import open_store
 from msedge.search.stores.reports import Model
 from msedge.search.stores.store import Store, View
@@ -41,14 +39,9 @@ _TRIES = 3  # at a search whose hits are removed from the gallery while it runs
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A photo that was found.
+    """A photo that was found: its rank from 1, and its cosine similarity in [-1, 1] to the query.
 
-    Attributes:
-        rank: from 1.
-        similarity: cosine similarity to the query, in [-1, 1].
-        photo: what was found.
-        copies: its near-duplicates that rank below it, best first; see
-            :func:`msedge.search.ranking.collapse`.
+    The copies are its near-duplicates, best first; see :func:`msedge.search.ranking.collapse`.
     """
 
     rank: int
@@ -61,7 +54,6 @@ class Gallery:
     """Photos that can be searched. Any number of threads may share one."""
 
     def __init__(self, store: Store, model: str | Path | Encoder | None = None) -> None:
-        """Take an open store; see :meth:`open`."""
         self._store = store
         self._encoder = OwnEncoder(store, model)
         self._reading = Lock()
@@ -76,13 +68,14 @@ class Gallery:
         Args:
             path: the gallery's file, or the Lance dataset of a larger one (``photos.lance``,
                 ``s3://bucket/photos.lance``).
-            model: what turns drawings into vectors: a model's name or file, or an encoder. None
-                for the model that the gallery was made with. It is loaded when first needed, and
-                must be the one that the gallery was made with.
+            model: what turns drawings into vectors: a model's name or file, or an encoder; None
+                for the gallery's own. It is loaded when first needed, and must be the one that the
+                gallery was made with.
             exact: whether to search exactly, whatever index there is.
 
         Raises:
             DataError: there is no such file, or it is no gallery.
+            WeightsError: later, where the model cannot be loaded or is another.
         """
         store = open_store(Path(path), exact=exact)
         try:
@@ -113,11 +106,7 @@ class Gallery:
 
     @property
     def encoder(self) -> Encoder:
-        """What turns pixels into vectors, loaded when first asked for.
-
-        Raises:
-            WeightsError: it cannot be loaded, or is not what the gallery was made with.
-        """
+        """What turns pixels into vectors, loaded when first asked for; see :meth:`open`."""
         return self._encoder.get()
 
     def folders(self) -> list[tuple[Path, int]]:
@@ -125,21 +114,13 @@ class Gallery:
         return self._store.folders()
 
     def photo(self, photo: int) -> Photo:
-        """A photo by its id.
-
-        Raises:
-            DataError: there is none.
-        """
+        """A photo by its id; raises a DataError where there is none."""
         for found in self._store.photos([photo]):
             return found
         raise unknown_photo(photo, self.path)
 
     def refresh(self) -> bool:
-        """Read the photos again where they changed since; :meth:`search` does so by itself.
-
-        Returns:
-            Whether they had changed.
-        """
+        """Read the photos again, and say whether they changed; :meth:`search` does so by itself."""
         if self._store.is_current(self._view):
             return False
         with self._reading:  # else several threads would read the same
@@ -157,10 +138,7 @@ class Gallery:
         filters: Filters | None = None,
         collapse: bool = True,
     ) -> list[Hit]:
-        """Find the photos that look like a sketch.
-
-        The query is the mean of all that is wanted, less a share of the mean of what is not; see
-        :mod:`msedge.search.query`.
+        """Find the photos that look like a sketch; :func:`msedge.search.query.combine` says how.
 
         Args:
             sketch: a drawing or several: the path of a picture, an SVG or a stroke JSON, the bytes
@@ -196,17 +174,8 @@ class Gallery:
     ) -> list[Hit]:
         """Find the photos that look like a photo, which comes first where it is in the gallery.
 
-        Args:
-            photo: by id, or by path; need not be in the gallery then.
-            k: as in :meth:`search`, like all that follow.
-            unlike: photos to be unlike.
-            filters: which photos count.
-            collapse: whether near-duplicates are one hit.
-
-        Raises:
-            ConfigError: ``k`` is smaller than 1.
-            DataError: a photo cannot be read, or an id is unknown.
-            WeightsError: as in :meth:`search`.
+        It is given by its id, or by a path, which need not be in the gallery; all else is as in
+        :meth:`search`.
         """
         return self.search(k=k, like=[photo], unlike=unlike, filters=filters, collapse=collapse)
 
@@ -220,22 +189,13 @@ class Gallery:
     ) -> Query:
         """The first half of :meth:`search`, which embeds what is asked; same arguments."""
         self.refresh()
+        drawn, not_drawn = drawings_of(sketch), drawings_of(not_sketch)
         return make_query(
-            self._view,
-            self._encoder,
-            drawings_of(sketch),
-            like=like,
-            unlike=unlike,
-            not_drawings=drawings_of(not_sketch),
+            self._view, self._encoder, drawn, like=like, unlike=unlike, not_drawings=not_drawn
         )
 
     def find(
-        self,
-        query: Query,
-        *,
-        k: int = 20,
-        filters: Filters | None = None,
-        collapse: bool = True,
+        self, query: Query, *, k: int = 20, filters: Filters | None = None, collapse: bool = True
     ) -> list[Hit]:
         """The second half of :meth:`search`, which ranks; same arguments."""
         _check_k(k)
@@ -251,7 +211,12 @@ class Gallery:
             photos = {photo.id: photo for photo in view.photos(ids)}
             if len(photos) == len(ids):
                 break
-        return _hits(found, photos)
+        hits: list[Hit] = []
+        for each in found:
+            if each.id in photos:
+                copies = tuple(photos[copy] for copy in each.copies if copy in photos)
+                hits.append(Hit(len(hits) + 1, each.similarity, photos[each.id], copies))
+        return hits
 
     def close(self) -> None:
         """Let go of the files; nothing can be searched afterwards."""
@@ -260,26 +225,8 @@ class Gallery:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _hits(found: Sequence[Found], photos: dict[int, Photo]) -> list[Hit]:
-    kept = [each for each in found if each.id in photos]
-    return [
-        Hit(
-            rank,
-            each.similarity,
-            photos[each.id],
-            tuple(photos[copy] for copy in each.copies if copy in photos),
-        )
-        for rank, each in enumerate(kept, start=1)
-    ]
 
 
 def _check_k(k: int) -> None:

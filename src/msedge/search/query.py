@@ -43,12 +43,7 @@ Photograph: TypeAlias = int | str | Path
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to look for.
-
-    Attributes:
-        vector: unit length, ``(dim,)``, float32.
-        without: ids of photos that were said not to be wanted; no hit shows them.
-    """
+    """What to look for: a unit vector ``(dim,)``, float32, and ids that no hit is to show."""
 
     vector: Embeddings
     without: tuple[int, ...] = ()
@@ -58,9 +53,6 @@ class OwnEncoder:
     """What turns pixels into vectors to compare with a gallery's. Threads may share it.
 
     It is loaded when it is needed: to search for what a photo of the gallery looks like needs none.
-
-    Attributes:
-        store: the gallery.
     """
 
     def __init__(self, store: Store, model: str | Path | Encoder | None = None) -> None:
@@ -71,11 +63,7 @@ class OwnEncoder:
         self._lock = Lock()
 
     def get(self) -> Encoder:
-        """The encoder; the first call loads it.
-
-        Raises:
-            WeightsError: it cannot be loaded, or the gallery was made with other weights.
-        """
+        """The encoder; the first call loads it, or raises a WeightsError."""
         with self._lock:
             if self._encoder is None:
                 named = self._model
@@ -94,76 +82,60 @@ def make_query(
     unlike: Sequence[Photograph] = (),
     not_drawings: Sequence[Drawing] = (),
 ) -> Query:
-    """One query for all that is wanted and not.
+    """One query for what is wanted and not; see :meth:`msedge.search.gallery.Gallery.search`.
 
-    Args:
-        view: of the gallery, whose photos have their vectors.
-        own: the gallery's encoder, which is asked only for what the gallery has not.
-        drawings: what is wanted.
-        like: photos that are wanted as well.
-        unlike: photos that are not.
-        not_drawings: drawings of what is not.
-
-    Raises:
-        ConfigError: nothing is wanted, or a photo is given as something else.
-        DataError: a drawing or photo cannot be read, or an id is unknown.
-        WeightsError: the encoder cannot be had.
+    The encoder is asked only for what the gallery's view has not.
     """
     # All drawings are read before the first is embedded: errors should not wait for the weights.
     framed = [_framed(each) for each in (*drawings, *not_drawings)]
-    drawn = _embedded(framed, own)
-    wanted = [_photo(each, view, own)[1] for each in like]
+    drawn: list[Embeddings] = []
+    if framed:
+        side = own.get().image_size
+        drawn = list(own.get().sketches(np.stack([drawing_pixels(each, side) for each in framed])))
+    liked = [_photo(each, view, own)[1] for each in like]
     shunned = [_photo(each, view, own) for each in unlike]
-    dim = own.store.model.dim
-    return Query(
-        combine(
-            _rows([*drawn[: len(drawings)], *wanted], dim),
-            _rows([*drawn[len(drawings) :], *(vector for _, vector in shunned)], dim),
-        ),
-        tuple(known for known, _ in shunned if known is not None),
-    )
+    wanted = [*drawn[: len(drawings)], *liked]
+    unwanted = [*drawn[len(drawings) :], *(vector for _, vector in shunned)]
+    without = tuple(known for known, _ in shunned if known is not None)
+    return Query(combine(wanted, unwanted), without)
 
 
 def drawings_of(given: Drawing | Sequence[Drawing]) -> list[Drawing]:
-    """One drawing or several, as a list.
+    """One drawing or several, as a list; raises a ConfigError for what is no drawing.
 
     A sequence of ``(xs, ys)`` is the strokes of one drawing.
-
-    Raises:
-        ConfigError: it holds something that is no drawing.
     """
-    several = [given] if _is_drawing(given) else given
-    if not isinstance(several, Sequence):
-        raise ConfigError(_unknown(given))
+    if _is_drawing(given):
+        return [given]
+    several = list(given) if isinstance(given, Sequence) else [given]
     for each in several:
         if not _is_drawing(each):
-            raise ConfigError(_unknown(each))
-    return cast(list[Drawing], list(several))
+            raise ConfigError(
+                f"a drawing cannot be a {type(each).__name__}: give a path, the bytes of a file, "
+                "an image or strokes"
+            )
+    return cast(list[Drawing], several)
 
 
-def combine(wanted: Embeddings, unwanted: Embeddings) -> Embeddings:
-    """One unit vector for several, by Rocchio's formula.
+def combine(
+    wanted: Embeddings | Sequence[Embeddings], unwanted: Embeddings | Sequence[Embeddings]
+) -> Embeddings:
+    """One unit vector ``(dim,)``, float32, for several, by Rocchio's formula.
 
-    Args:
-        wanted: unit vectors ``(n, dim)``, at least one.
-        unwanted: unit vectors ``(m, dim)``, or none.
-
-    Returns:
-        The mean of the wanted less :data:`AGAINST` times the mean of the unwanted, brought to
-        length 1: ``(dim,)``, float32.
+    It is the mean of the wanted less :data:`AGAINST` times that of the unwanted, at length 1.
 
     Raises:
         ConfigError: nothing is wanted, or nothing is left after the subtraction.
 
     Example:
-        >>> combine(np.array([[1, 0], [0, 1]]), np.empty((0, 2))).round(3).tolist()
+        >>> combine([[1, 0], [0, 1]], []).round(3).tolist()
         [0.7070000171661377, 0.7070000171661377]
     """
     if not len(wanted):
         raise ConfigError("nothing to look for: give a sketch, or a photo to be like")
-    vector: npt.NDArray[np.float64] = wanted.astype(np.float64).mean(axis=0)
+    vector: npt.NDArray[np.float64] = np.mean(wanted, axis=0, dtype=np.float64)
     if len(unwanted):
-        vector = vector - AGAINST * unwanted.astype(np.float64).mean(axis=0)
+        vector = vector - AGAINST * np.mean(unwanted, axis=0, dtype=np.float64)
     length = float(np.linalg.norm(vector))
     if not length > 1e-6:
         raise ConfigError("the queries cancel each other out: leave one of them out")
@@ -176,49 +148,27 @@ def unknown_photo(photo: int, gallery: Path) -> DataError:
 
 
 def _is_drawing(given: object) -> TypeGuard[Drawing]:
-    return isinstance(given, str | Path | bytes | Image.Image) or _is_strokes(given)
+    if isinstance(given, str | Path | bytes | Image.Image):
+        return True
+    return isinstance(given, Sequence) and len(given) > 0 and all(map(_is_stroke, given))
 
 
-def _is_strokes(given: object) -> bool:
-    return (
-        isinstance(given, Sequence)
-        and len(given) > 0
-        and all(
-            isinstance(stroke, Sequence | np.ndarray)
-            and not isinstance(stroke, str | bytes)
-            and len(stroke) >= 2
-            and all(_is_axis(axis) for axis in stroke[:2])
-            for stroke in given
-        )
-    )
-
-
-def _is_axis(given: object) -> bool:
-    if isinstance(given, str | bytes) or not isinstance(given, Sequence | np.ndarray):
+def _is_stroke(given: object) -> bool:
+    if not _is_list(given) or len(given) < 2:
         return False
-    return not len(given) or not hasattr(given[0], "__len__")
-
-
-def _unknown(given: object) -> str:
-    return (
-        f"a drawing cannot be a {type(given).__name__}: give a path, the bytes of a file, an image "
-        "or strokes"
+    return all(
+        _is_list(axis) and (not len(axis) or not hasattr(axis[0], "__len__")) for axis in given[:2]
     )
+
+
+def _is_list(given: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(given, Sequence | np.ndarray) and not isinstance(given, str | bytes)
 
 
 def _framed(drawing: Drawing) -> Image.Image:
-    if isinstance(drawing, str):
-        drawing = Path(drawing)
-    name = one_line(drawing) if isinstance(drawing, Path) else "the drawing"
-    return open_drawing(drawing, name=name)
-
-
-def _embedded(framed: Sequence[Image.Image], own: OwnEncoder) -> list[Embeddings]:
-    if not framed:
-        return []
-    encoder = own.get()
-    pixels = np.stack([drawing_pixels(each, encoder.image_size) for each in framed])
-    return list(encoder.sketches(pixels))
+    if isinstance(drawing, str | Path):
+        return open_drawing(Path(drawing), name=one_line(Path(drawing)))
+    return open_drawing(drawing, name="the drawing")
 
 
 def _photo(photo: Photograph, view: View, own: OwnEncoder) -> tuple[int | None, Embeddings]:
@@ -236,7 +186,3 @@ def _photo(photo: Photograph, view: View, own: OwnEncoder) -> tuple[int | None, 
         raise unknown_photo(photo, own.store.path)
     encoder = own.get()
     return None, encoder.photos(read_pixels(Path(photo), encoder.image_size)[None])[0]
-
-
-def _rows(vectors: Sequence[Embeddings], dim: int) -> Embeddings:
-    return np.array(vectors, np.float32).reshape(-1, dim)

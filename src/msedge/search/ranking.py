@@ -32,25 +32,16 @@ were saved again as JPEG of quality 75 or doubled in size do (the least: 0.993);
 lost detail or margins, which overlap with different photos, may stay apart.
 """
 
-SAMPLE = 256
-"""Queries that an index's recall is measured with, unless told otherwise."""
+SAMPLE = 256  # queries that an index's recall is measured with, unless told otherwise
 
 _BLOCK = 4096  # rows that are scored in float64 at a time
 _LEAST_DEPTH = 500  # ranks that are looked through for near-duplicates of the hits
 _DEEPER = 4
-# A sample says what it says of itself: half of what may be missed is kept back for other queries.
-_KEPT_BACK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The first photos of a ranking.
-
-    Attributes:
-        ids: ``(n,)``.
-        similarities: to the query, falling, ties by rising id, ``(n,)``.
-        vectors: unit vectors ``(n, dim)``, float32.
-    """
+    """The first photos of a ranking, ties by rising id, and their unit vectors ``(n, dim)``."""
 
     ids: Ids
     similarities: Similarities
@@ -59,13 +50,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One photo of an answer, by ids.
-
-    Attributes:
-        id: of the photo.
-        similarity: cosine similarity to the query, in [-1, 1].
-        copies: ids of its near-duplicates, best first.
-    """
+    """A hit by its id: cosine similarity in [-1, 1], and its near-duplicates' ids, best first."""
 
     id: int
     similarity: float
@@ -74,12 +59,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Places in a ranking that show one picture.
-
-    Attributes:
-        first: the best of them.
-        others: the near-duplicates of the first, by falling rank.
-    """
+    """Places in a ranking that show one picture, best first."""
 
     first: int
     others: tuple[int, ...] = ()
@@ -92,17 +72,10 @@ def nearest(
     *,
     allowed: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[Positions, Similarities]:
-    """The first ``k`` rows by falling cosine similarity, ties by rising row.
+    """The first ``k`` rows of ``(N, dim)`` unit vectors, or as many as are allowed, ``(N,)``.
 
-    Args:
-        vectors: unit vectors ``(N, dim)``, float32.
-        query: a unit vector ``(dim,)``.
-        k: how many, at least 1; fewer come back where there are fewer.
-        allowed: ``(N,)``; only the rows where it is true count.
-
-    Returns:
-        Rows ``(n,)`` and their similarities ``(n,)`` in [-1, 1], where ``n`` is the smaller of
-        ``k`` and the number of rows that count.
+    They are ranked by falling cosine similarity to a unit vector ``(dim,)``, ties by rising row,
+    and come with their similarities in [-1, 1].
 
     Example:
         >>> rows, similarities = nearest(np.eye(3, dtype=np.float32), np.array([0.0, 0.6, 0.8]), 2)
@@ -110,26 +83,22 @@ def nearest(
         ([2, 1], [0.8, 0.6])
     """
     rows = _likely(vectors @ query.astype(np.float32), k, vectors.shape[1], allowed)
-    exact = _similarities(vectors, rows, query.astype(np.float64))
+    double = query.astype(np.float64)
+    # A sum along a row depends on nothing but that row; a product of matrices may not.
+    parts = (vectors[rows[at : at + _BLOCK]] for at in range(0, len(rows), _BLOCK))
+    exact = np.concatenate([np.empty(0), *((part * double).sum(axis=1) for part in parts)])
     order = np.argsort(-exact, kind="stable")[:k]  # `rows` rise, so ties keep that order
     return rows[order], np.clip(exact[order], -1.0, 1.0)
 
 
 def found(
-    look: Callable[[int], Candidates],
-    k: int,
-    *,
-    shunned: Sequence[Embeddings] = (),
-    together: bool,
+    look: Callable[[int], Candidates], k: int, *, shunned: Sequence[Embeddings] = (), together: bool
 ) -> list[Found]:
-    """The hits of a query.
+    """The first ``k`` hits of a query, groups of near-duplicates where ``together``.
 
-    Args:
-        look: gives the first so many candidates of the ranking; fewer only where there are no more.
-        k: photos wanted, at least 1; groups of near-duplicates where ``together``.
-        shunned: unit vectors ``(dim,)``; what is a near-duplicate of one does not count.
-        together: whether near-duplicates are one hit. They are sought in the first 500 ranks, and
-            further down where those do not make ``k`` groups.
+    Near-duplicates are sought in the first 500 ranks, and further down where those do not make
+    ``k`` groups. Those of the shunned vectors do not count. To look is to get the first so many
+    candidates; fewer only where there are no more.
     """
     depth = max(_LEAST_DEPTH, 2 * k) if together or shunned else k
     while True:
@@ -154,19 +123,11 @@ def found(
 
 
 def collapse(vectors: Embeddings, k: int, *, threshold: float = NEAR_DUPLICATE) -> list[Group]:
-    """Part a ranking into groups of near-duplicates, best first.
+    """Part a ranking, unit vectors ``(n, dim)``, into at most ``k`` groups of near-duplicates.
 
     Each photo belongs to the first group whose best photo it is a near-duplicate of. Compared is
     with a group's best only: chains of likeness, as a film's frames make them, would otherwise
-    swallow a whole folder.
-
-    Args:
-        vectors: unit vectors ``(n, dim)`` by rank.
-        k: groups to form at most; what belongs to none of them is left out.
-        threshold: cosine similarity from which two count as one.
-
-    Returns:
-        At most ``k`` groups.
+    swallow a whole folder. What belongs to none of the groups is left out.
 
     Example:
         >>> collapse(np.array([[1, 0], [0, 1], [1, 0]], np.float32), k=2)
@@ -177,12 +138,11 @@ def collapse(vectors: Embeddings, k: int, *, threshold: float = NEAR_DUPLICATE) 
     for first in range(len(vectors)):
         if len(groups) == k:
             break
-        if not free[first]:
-            continue
-        like = free & (vectors @ vectors[first] >= threshold)
-        like[: first + 1] = False
-        free &= ~like
-        groups.append(Group(first, tuple(np.flatnonzero(like).tolist())))
+        if free[first]:
+            like = free & (vectors @ vectors[first] >= threshold)
+            like[: first + 1] = False
+            free &= ~like
+            groups.append(Group(first, tuple(np.flatnonzero(like).tolist())))
     return groups
 
 
@@ -197,33 +157,24 @@ def unit_vectors(stored: npt.NDArray[np.float16]) -> Embeddings:
 def blends(
     vectors: npt.NDArray[np.float16], rng: np.random.Generator, count: int = SAMPLE
 ) -> Embeddings:
-    """Queries for a gallery of which none are known: halfway between two photos each.
+    """So many queries for a gallery of which none are known: halfway between two photos each.
 
     Drawings lie beside the photos rather than among them. Such blends need as many lists as
     sketches of real people do, which photos with noise do not (``benchmarks/ann.py``).
-
-    Args:
-        vectors: float16 ``(N, dim)``.
-        rng: chooses the photos.
-        count: how many.
     """
     if not len(vectors):
         return np.empty((0, vectors.shape[1]), np.float32)
-    pairs = rng.integers(len(vectors), size=(2, count))
-    both = unit_vectors(vectors[pairs[0]]) + unit_vectors(vectors[pairs[1]])
-    lengths = np.linalg.norm(both, axis=1, keepdims=True)
-    return np.where(
-        lengths > 0.01, both / np.maximum(lengths, 0.01), unit_vectors(vectors[pairs[0]])
+    one, other = (
+        unit_vectors(vectors[rows]) for rows in rng.integers(len(vectors), size=(2, count))
     )
+    both = one + other
+    lengths = np.linalg.norm(both, axis=1, keepdims=True)
+    return np.where(lengths > 0.01, both / np.maximum(lengths, 0.01), one)
 
 
 def aim_for(recall: float) -> float:
-    """What is to be reached on a sample where a recall is wanted of all queries.
-
-    >>> aim_for(0.99)
-    0.995
-    """
-    return 1.0 - (1.0 - recall) * _KEPT_BACK
+    """What a sample is to reach, so that all queries have a recall: it may miss half as much."""
+    return 1.0 - (1.0 - recall) / 2
 
 
 def _likely(
@@ -233,24 +184,11 @@ def _likely(
     if allowed is not None:
         scores = np.where(allowed, scores, np.float32(-np.inf))
         k = min(k, int(np.count_nonzero(allowed)))
-    if k < 1 or not len(scores):
+    if k < 1:
         return np.empty(0, np.int64)
-    if k < len(scores):
-        least = np.partition(scores, len(scores) - k)[len(scores) - k]
-        # Higham, Accuracy and Stability of Numerical Algorithms (2002), 3.1: a product of unit
-        # vectors is off by at most dim * eps / 2, and both sides of the comparison may be.
-        chosen = scores >= least - dim * np.finfo(np.float32).eps
-    else:
-        chosen = np.isfinite(scores)
-    return np.flatnonzero(chosen)
-
-
-def _similarities(
-    vectors: Embeddings, rows: Positions, query: npt.NDArray[np.float64]
-) -> Similarities:
-    # A sum along a row depends on nothing but that row; a product of matrices may not.
-    blocks = [
-        (vectors[rows[start : start + _BLOCK]] * query).sum(axis=1)
-        for start in range(0, len(rows), _BLOCK)
-    ]
-    return np.concatenate(blocks) if blocks else np.empty(0, np.float64)
+    if k >= len(scores):
+        return np.flatnonzero(np.isfinite(scores))
+    least = np.partition(scores, len(scores) - k)[len(scores) - k]
+    # Higham, Accuracy and Stability of Numerical Algorithms (2002), 3.1: a product of unit vectors
+    # is off by at most dim * eps / 2, and both sides of the comparison may be.
+    return np.flatnonzero(scores >= least - dim * np.finfo(np.float32).eps)
