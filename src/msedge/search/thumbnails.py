@@ -1,8 +1,8 @@
 """Photos, small: what a page of hits shows, and those made before, in a file beside the gallery.
 
-The cache is a cache and no more: it may be deleted at any time, holds at most so many bytes, and
-where it cannot be written or is damaged, everything goes on without it. One that holds more than
-thumbnails, such as a view that computes them, is begun again. Tested in
+The cache may be deleted at any time, and where it cannot be written or is damaged, everything goes
+on without it. One that holds more than thumbnails, such as a view that computes them, is begun
+again. Tested in
 ``tests/search/test_thumbnails.py`` and ``tests/artefacts/test_caches.py``.
 """
 
@@ -13,6 +13,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Self, TypeVar
@@ -28,11 +29,8 @@ from msedge.search.sources.contents import is_within, open_location
 
 T = TypeVar("T")
 
-THUMBNAIL_SIDE = 320
-"""Pixels of a thumbnail's longer side: two for each of a page's 160."""
-
-MOST_BYTES = 512 * 2**20
-"""Of the thumbnails in a cache: some 25,000 of 320 pixels."""
+THUMBNAIL_SIDE = 320  # pixels of its longer side: two for each of a page's 160
+MOST_BYTES = 512 * 2**20  # of the thumbnails in a cache: some 25,000
 
 _QUALITY = 82
 _KEPT = 0.9  # share that stays when it is full, so that room is not made for one at a time
@@ -48,6 +46,12 @@ CREATE TABLE IF NOT EXISTS thumbnails (
 );
 CREATE INDEX IF NOT EXISTS thumbnails_by_use ON thumbnails (used, length(jpeg));
 """
+_MAKE_ROOM = """
+DELETE FROM thumbnails WHERE rowid IN (SELECT rowid FROM (
+    SELECT rowid, sum(length(jpeg)) OVER (ORDER BY used, rowid) - length(jpeg) AS older
+    FROM thumbnails
+) WHERE older < ?)
+"""
 _OBJECTS = {
     " ".join(words.replace("IF NOT EXISTS ", "").split())
     for words in _SCHEMA.split(";")
@@ -56,14 +60,9 @@ _OBJECTS = {
 
 
 def thumbnail(photo: Photo, side: int = THUMBNAIL_SIDE) -> bytes:
-    """A photo as a JPEG that fits a square, upright.
+    """A photo, as its file is now, as a JPEG without metadata that fits a square, upright.
 
-    Args:
-        photo: what to show; its file is read as it lies there now.
-        side: pixels of the longer side; a smaller photo keeps its size.
-
-    Returns:
-        A JPEG file without metadata.
+    A photo smaller than the square keeps its size.
 
     Raises:
         DataError: the file is gone or cannot be read as an image.
@@ -71,8 +70,7 @@ def thumbnail(photo: Photo, side: int = THUMBNAIL_SIDE) -> bytes:
     """
     if side < 1:
         raise ConfigError(f"a thumbnail needs a side of at least 1 pixel, got {side}")
-    longer = max(photo.width, photo.height, 1)
-    scale = min(1.0, side / longer)
+    scale = min(1.0, side / max(photo.width, photo.height, 1))
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
     # As a square first: that is what a JPEG can be decoded to directly, at an eighth of its size.
     if is_within(photo.path):
@@ -91,9 +89,7 @@ class ThumbnailCache:
     def __init__(self, path: Path, *, most_bytes: int = MOST_BYTES) -> None:
         """Open a cache, or begin one; where neither works, nothing is kept.
 
-        Args:
-            path: its file.
-            most_bytes: of all thumbnails together; those not used for longest go first.
+        It holds so many bytes of thumbnails at most; those not used for longest go first.
         """
         self._path, self._most_bytes = path, most_bytes
         self._lock = Lock()
@@ -101,28 +97,25 @@ class ThumbnailCache:
         self._bytes = self._tried(self._total) or 0
 
     @classmethod
-    def beside(cls, gallery: Path, *, most_bytes: int = MOST_BYTES) -> Self:
+    def beside(cls, gallery: Path) -> Self:
         """The cache of a gallery: its file's name with ``.thumbnails`` after it."""
-        return cls(gallery.with_name(f"{gallery.name}.thumbnails"), most_bytes=most_bytes)
+        return cls(gallery.with_name(f"{gallery.name}.thumbnails"))
 
     def get(self, content_hash: str, side: int) -> bytes | None:
         """A thumbnail that was kept, or None."""
 
         def read(connection: sqlite3.Connection) -> bytes | None:
-            key = (content_hash, side)
-            row = connection.execute(
-                "SELECT jpeg, used FROM thumbnails WHERE content_hash = ? AND side = ?", key
-            ).fetchone()
+            where = "WHERE content_hash = ? AND side = ?"
+            select = f"SELECT jpeg, used FROM thumbnails {where}"
+            row = connection.execute(select, (content_hash, side)).fetchone()
             if row is None:
                 return None
             if not (isinstance(row[0], bytes) and isinstance(row[1], int)):
                 raise sqlite3.DatabaseError("a thumbnail is something else")
             now = int(time.time())
             if abs(now - row[1]) > _USE_COUNTS_AFTER:  # clocks are also set back
-                connection.execute(
-                    "UPDATE OR IGNORE thumbnails SET used = ? WHERE content_hash = ? AND side = ?",
-                    (now, *key),
-                )
+                update = f"UPDATE OR IGNORE thumbnails SET used = ? {where}"
+                connection.execute(update, (now, content_hash, side))
             return bytes(row[0])
 
         return self._tried(read)
@@ -131,14 +124,14 @@ class ThumbnailCache:
         """Keep a thumbnail; the oldest go where there is no room."""
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?, ?)",
-                (content_hash, side, int(time.time()), jpeg),
-            )
+            row = (content_hash, side, int(time.time()), jpeg)
+            connection.execute("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?, ?)", row)
             self._bytes += len(jpeg)
             if self._bytes > self._most_bytes:
-                self._bytes = self._total(connection)  # another server may have written too
-                self._make_room(connection)
+                # Counted anew, since another server may have written too.
+                too_many = self._total(connection) - round(_KEPT * self._most_bytes)
+                connection.execute(_MAKE_ROOM, [too_many])
+                self._bytes = self._total(connection)
 
         if len(jpeg) <= self._most_bytes:
             self._tried(write)
@@ -151,23 +144,8 @@ class ThumbnailCache:
                 self._connection = None
 
     def _total(self, connection: sqlite3.Connection) -> int:
-        (total,) = connection.execute(
-            "SELECT coalesce(sum(length(jpeg)), 0) FROM thumbnails"
-        ).fetchone()
-        return int(total)
-
-    def _make_room(self, connection: sqlite3.Connection) -> None:
-        """Remove those not used for longest until the share that stays is left."""
-        too_many = self._bytes - round(_KEPT * self._most_bytes)
-        rows = connection.execute("SELECT rowid, length(jpeg) FROM thumbnails ORDER BY used, rowid")
-        going = []
-        for row, size in rows:
-            if too_many <= 0:
-                break
-            going.append((row,))
-            too_many -= size
-            self._bytes -= size
-        connection.executemany("DELETE FROM thumbnails WHERE rowid = ?", going)
+        select = "SELECT coalesce(sum(length(jpeg)), 0) FROM thumbnails"
+        return int(connection.execute(select).fetchone()[0])
 
     def _tried(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """What `work` returns, in one transaction; None where the file does not let it."""
@@ -178,11 +156,11 @@ class ThumbnailCache:
                 with self._connection:
                     return work(self._connection)
             except sqlite3.OperationalError:  # locked, read-only, full: the next may work again
-                return None
+                pass
             except sqlite3.DatabaseError:  # damaged: begin another
                 self._connection.close()
                 self._connection, self._bytes = _begin_again(self._path), 0
-                return None
+        return None
 
 
 def _open(path: Path) -> sqlite3.Connection | None:
@@ -190,22 +168,19 @@ def _open(path: Path) -> sqlite3.Connection | None:
         return None
     try:
         return _connect(path, "rwc", _SCHEMA)
-    except sqlite3.OperationalError:
-        pass  # it cannot be written
+    except sqlite3.OperationalError:  # it cannot be written
+        with suppress(sqlite3.Error):
+            return _connect(path, "ro", "SELECT used, jpeg FROM thumbnails LIMIT 1")
     except sqlite3.DatabaseError:
         return _begin_again(path)
-    try:
-        return _connect(path, "ro", "SELECT used, jpeg FROM thumbnails LIMIT 1")
-    except sqlite3.Error:
-        return None
+    return None
 
 
 def _begin_again(path: Path) -> sqlite3.Connection | None:
-    try:
+    with suppress(OSError, sqlite3.Error):
         path.unlink(missing_ok=True)
         return _connect(path, "rwc", _SCHEMA)
-    except (OSError, sqlite3.Error):
-        return None
+    return None
 
 
 def _connect(path: Path, mode: str, first: str) -> sqlite3.Connection:
