@@ -1,8 +1,9 @@
 """Where galleries lie: which kind of store a path names, and what is done to one by its path.
 
 A name that ends in ``.lance`` is a Lance dataset (:mod:`.lance`), which may lie in an object store;
-any other a file of SQLite (:mod:`.sqlite`). Nothing else in the package tells the two apart. Tested
-in ``tests/search/stores/``.
+any other a file of SQLite (:mod:`.sqlite`). Nothing else in the package tells the two apart. Who
+watches long work is told how far it is; where its ``stop`` is set, it ends soon with a
+:class:`~.reports.StoppedError`. Tested in ``tests/search/stores/``.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,23 +20,13 @@ from msedge.errors import ConfigError
 from msedge.search.locations import is_remote, location, whole
 from msedge.search.stores.locks import sole_indexer
 from msedge.search.stores.reports import Finding, IndexState, Model, Told, Watched, Watcher
-from msedge.search.stores.store import (
-    APPROXIMATE_FROM,
-    AUTO,
-    RECALL,
-    MissingGalleryError,
-    Store,
-)
+from msedge.search.stores.store import APPROXIMATE_FROM, AUTO, RECALL, MissingGalleryError, Store
 
 LANCE_SUFFIX = ".lance"
 
 
 def store_class(path: Path) -> type[Store]:
-    """The kind of store that a path names.
-
-    Raises:
-        ConfigError: a file of SQLite is asked for in an object store.
-    """
+    """The kind of store that a path names; a ConfigError for SQLite in an object store."""
     if path.suffix == LANCE_SUFFIX:
         from msedge.search.stores.lance.store import LanceStore
 
@@ -57,42 +47,24 @@ def open_store(path: Path, *, writable: bool = False, exact: bool = False) -> St
 
 
 def open_or_create(path: Path, model: Model) -> Store:
-    """A gallery open for writing, made where it is missing.
-
-    Raises:
-        DataError: it is something else, damaged, or cannot be made.
-    """
-    kind = store_class(path)
-    if not is_remote(path) and not os.path.lexists(path):
-        return kind.create(path, model)
+    """A gallery open for writing, made where it is missing."""
     try:
-        return kind.open(path, writable=True)
+        return open_store(path, writable=True)
     except MissingGalleryError:
-        return kind.create(path, model)
+        return store_class(path).create(path, model)
 
 
-@contextmanager
-def written_by_one(path: Path) -> Iterator[None]:
-    """Keep other indexers out of a gallery, which need not be there yet.
+def written_by_one(path: Path) -> AbstractContextManager[None]:
+    """Keep other indexers out of a gallery, as :func:`.locks.sole_indexer` does.
 
-    Of a remote one, two that index at once are told apart by their commits alone.
-
-    Raises:
-        DataError: another process indexes into it, or its folder cannot be written to.
+    Two that index at once into a remote one are told apart by their commits alone.
     """
-    with nullcontext() if is_remote(path) else sole_indexer(path):
-        yield
+    return nullcontext() if is_remote(path) else sole_indexer(path)
 
 
 @dataclass(frozen=True)
 class Copied(Told):
-    """What a copy came to.
-
-    Attributes:
-        photos: in it.
-        digest: of everything that it holds, equal to that of what was copied.
-        seconds: that it took, comparing included.
-    """
+    """What a copy came to; its digest of everything equals that of what was copied."""
 
     photos: int
     digest: str
@@ -113,18 +85,10 @@ def copy_gallery(
     equal. Caches (the approximate index, thumbnails) are not copied. Memory does not grow with the
     gallery.
 
-    Args:
-        source: a gallery of either kind; it may be in use.
-        target: where the copy goes, ``.lance`` for a Lance dataset, which may lie in an object
-            store; else a file of SQLite.
-        watcher: told how far it is.
-        stop: set it to make an end soon.
-
     Raises:
         DataError: the gallery cannot be read, something of the target's name is there, the disk is
             full, or the copy is not equal to what was copied.
         ConfigError: a file of SQLite is asked for in an object store.
-        StoppedError: ``stop`` was set.
     """
     begun = time.monotonic()
     target = whole(target)
@@ -146,23 +110,14 @@ def check_gallery(
     watcher: Watcher | None = None,
     stop: threading.Event | None = None,
 ) -> list[Finding]:
-    """Look for what is wrong with a gallery.
+    """What is wrong with a gallery; ``photos`` looks for the files of all photos, too.
 
-    Args:
-        path: of either kind.
-        repair: whether to mend what can be mended. Nobody may be writing the gallery then. A
-            damaged file is left as it is; what can be read of it goes into a new one.
-        photos: whether to look for the files of all photos, too.
-        watcher: told how far it is.
-        stop: set it to make an end soon; what was mended stays so.
-
-    Returns:
-        What was found, what was mended included; none for a gallery that is sound.
+    ``repair`` mends what can be mended, which stays so where it is stopped; nobody may be writing
+    the gallery then. A damaged file is left as it is; what can be read of it goes into a new one.
 
     Raises:
         DataError: there is no gallery of that name, it may not be read, or is to be repaired while
             another process writes it.
-        StoppedError: ``stop`` was set.
     """
     path = whole(path)
     kind = store_class(path)
@@ -176,13 +131,7 @@ def check_gallery(
 
 @dataclass(frozen=True)
 class Built(Told):
-    """What building an index came to.
-
-    Attributes:
-        state: of the index; None where none was built.
-        why_not: where none was built.
-        seconds: that it took.
-    """
+    """What building an index came to: its state, or why none was built."""
 
     state: IndexState | None
     why_not: str
@@ -206,12 +155,11 @@ def build_approximate(
         kind: ``hnsw``, ``ivf-sq``, ``ivf-pq``, or ``auto``, which chooses by the gallery's size.
         force: whether to build one, too, where searching exactly is quick.
         watcher: told how far it is.
-        stop: set it to make an end soon; the earlier index stays then.
+        stop: where it is set, the earlier index stays.
 
     Raises:
         DataError: the gallery cannot be read, or another process builds its index.
         ConfigError: no such kind or recall, or one that a Lance dataset does not have.
-        StoppedError: ``stop`` was set.
     """
     if not 0 < recall < 1:
         raise ConfigError(f"a recall of {recall:g}: expected a share below 1, such as {RECALL}")

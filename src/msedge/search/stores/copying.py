@@ -1,7 +1,6 @@
 """What every kind of store does when it is written as a copy of another.
 
-A copy is made under another name where that can be, compared with what was copied by reading it
-again, and only then given its own. Tested in ``tests/search/stores/test_copying.py``.
+Tested in ``tests/search/stores/test_copying.py``.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ from msedge.search.photo import Block, Digest
 from msedge.search.stores.reports import Watched
 from msedge.search.stores.store import Store
 
-PART = "-new"
-"""What the name of a copy ends in until it is whole."""
+PART = "-new"  # ends the name of a copy until it is whole
 
 
 def is_there(path: Path) -> str:
@@ -27,11 +25,7 @@ def is_there(path: Path) -> str:
 
 
 def refuse_existing(target: Path) -> None:
-    """Fail where a file or folder of the name is there.
-
-    Raises:
-        DataError: it is.
-    """
+    """Raise a DataError where a file or folder of the name is there."""
     if os.path.lexists(target):
         raise DataError(is_there(target))
 
@@ -47,11 +41,7 @@ def passing(source: Store, digest: Digest, watched: Watched) -> Iterator[Block]:
 
 
 def check_equal(copy: Store, wanted: Digest, watched: Watched) -> None:
-    """Read a copy again and compare it with what was copied.
-
-    Raises:
-        DataError: they differ.
-    """
+    """Read a copy again, and raise a DataError where it differs from what was copied."""
     found = Digest()
     for block in copy.blocks():
         found.take(block)

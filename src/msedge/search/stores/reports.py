@@ -20,13 +20,7 @@ _INSTRUCTIONS = 20_000  # of SQLite's machine between two looks: some millisecon
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What made a gallery's vectors.
-
-    Attributes:
-        name: what the model is called, or its path.
-        fingerprint: a hash of everything that decides its vectors.
-        dim: width of the vectors.
-    """
+    """What made a gallery's vectors; its fingerprint is a hash of all that decides them."""
 
     name: str
     fingerprint: str
@@ -45,16 +39,8 @@ class Told:
 class IndexState(Told):
     """An index for approximate search, what it finds, and how old it is.
 
-    Attributes:
-        kind: of the index.
-        recall: share of the true first 20 that it found when it was built.
-        recall_wanted: what was asked for.
-        queries: over which that was measured.
-        photos: that it was built of.
-        behind: photos put or removed since; they are searched exactly.
-        seconds: that building took.
-        bytes_a_vector: in memory; None where that is not known.
-        parameters: what it was built and is searched with.
+    The recall is the share of the true first 20 photos that it found for so many queries when it
+    was built. It is behind by the photos put or removed since, which are searched exactly.
     """
 
     kind: str
@@ -64,74 +50,43 @@ class IndexState(Told):
     photos: int
     behind: int
     seconds: float
-    bytes_a_vector: float | None = None
+    bytes_a_vector: float | None = None  # in memory, where that is known
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a gallery takes on disk.
-
-    Attributes:
-        on_disk: bytes, without caches; None where that is not known.
-        caches: bytes by name: ``approximate``, ``thumbnails``.
-        parts: what only a dataset has: ``fragments``, ``versions``, ``unindexed``.
-    """
+    """What a gallery takes on disk, in bytes; see :class:`Statistics`."""
 
     on_disk: int | None
     caches: dict[str, int] = field(default_factory=dict)
     parts: dict[str, int] | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Statistics(Told):
-    """Of one gallery at one moment.
-
-    Attributes:
-        gallery: where it lies.
-        kind: ``sqlite`` or ``lance``.
-        model: what made the vectors.
-        version: rises with every change of the photos.
-        bytes_a_vector: as it is stored.
-        photos: how many there are.
-        taken: first and last date, seconds of Unix time; None of an empty gallery.
-        orientations: photos that are ``landscape``, ``portrait``, ``square``.
-        folders: those with most photos directly in them, and how many that is.
-        folder_count: all folders that photos lie directly in.
-        same_content: photos whose file has the same bytes as another's before it.
-        bytes_on_disk: of the gallery, without caches; None where that is not known.
-        bytes_of_caches: by name: ``approximate``, ``thumbnails``.
-        approximate: the index for approximate search; None where there is none.
-        lance: what only a Lance dataset has: ``fragments``, ``versions``, ``unindexed``.
-    """
+    """Of one gallery at one moment."""
 
     gallery: str
     kind: str
     model: Model
     version: int
     bytes_a_vector: int
-    photos: int = 0
-    taken: tuple[float, float] | None = None
-    orientations: dict[str, int] = field(default_factory=dict)
-    folders: list[tuple[str, int]] = field(default_factory=list)
-    folder_count: int = 0
-    same_content: int = 0
-    bytes_on_disk: int | None = None
-    bytes_of_caches: dict[str, int] = field(default_factory=dict)
-    approximate: IndexState | None = None
-    lance: dict[str, int] | None = None
+    photos: int
+    taken: tuple[float, float] | None  # first and last, seconds of Unix time
+    orientations: dict[str, int]
+    folders: list[tuple[str, int]]  # those with most photos directly in them, and how many
+    folder_count: int
+    same_content: int  # photos whose file has the same bytes as another's before it
+    bytes_on_disk: int | None  # without caches, where it is known
+    bytes_of_caches: dict[str, int]
+    approximate: IndexState | None
+    lance: dict[str, int] | None  # what only a dataset has: fragments, versions, unindexed
 
 
 @dataclass(frozen=True)
 class Compacted(Told):
-    """What compacting came to.
-
-    Attributes:
-        bytes_before: on disk; None where that is not known.
-        bytes_after: on disk.
-        done: what was done, a line each.
-        seconds: that it took.
-    """
+    """What compacting came to: bytes on disk, where they are known, and a line for each step."""
 
     bytes_before: int | None
     bytes_after: int | None
@@ -141,24 +96,14 @@ class Compacted(Told):
 
 @dataclass(frozen=True)
 class Finding(Told):
-    """One thing that is not as it should be, or that is worth knowing.
+    """One thing that is not as it should be, or that is worth knowing."""
 
-    Attributes:
-        name: the same for all findings of a sort, for programs: ``vectors``, ``leftovers``.
-        what: in words, with an example where there are many.
-        count: of rows, files or bytes, as ``what`` says.
-        advice: what repairing does, or what to do where it does nothing.
-        can_mend: whether repairing helps.
-        is_note: whether all is well nevertheless.
-        is_mended: whether it has been repaired.
-    """
-
-    name: str
+    name: str  # of its sort, for programs: `vectors`, `leftovers`
     what: str
-    count: int
-    advice: str
+    count: int  # of rows, files or bytes, as `what` says
+    advice: str  # what repairing does, or what to do where it does nothing
     can_mend: bool = False
-    is_note: bool = False
+    is_note: bool = False  # all is well nevertheless
     is_mended: bool = False
 
     @property
@@ -169,23 +114,17 @@ class Finding(Told):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A finding, and the work that mends it.
-
-    Attributes:
-        finding: what was found.
-        mend: repairs it; None where nothing can. What it returns stands in place of ``advice``.
-        leaves_more: whether a person has something to do even then.
-    """
+    """A finding, and what mends it, if anything does; that returns what is then advised."""
 
     finding: Finding
     mend: Callable[[], str] | None = None
-    leaves_more: bool = False
+    leaves_more: bool = False  # for a person to do
 
     @classmethod
     def found(
         cls, name: str, what: str, count: int, advice: str, mend: Callable[[], str] | None = None
     ) -> Self:
-        """A problem, which repairing mends where there is a way to."""
+        """A fault."""
         return cls(Finding(name, what, count, advice, can_mend=mend is not None), mend)
 
     @classmethod
@@ -212,7 +151,7 @@ def examples(names: Iterable[object]) -> str:
 
 
 class Watcher(Protocol):
-    """Is told how long work goes."""
+    """Is told how far work is."""
 
     def say(self, message: str) -> None:
         """Take a line of news."""
@@ -229,7 +168,6 @@ class Watched:
     """A watcher that may be none, and a request to stop that may never come."""
 
     def __init__(self, watcher: Watcher | None = None, stop: threading.Event | None = None) -> None:
-        """Take both."""
         self._watcher, self.stop = watcher, stop or threading.Event()
 
     def say(self, message: str) -> None:
@@ -238,11 +176,7 @@ class Watched:
             self._watcher.say(message)
 
     def progress(self, what: str, done: int = 0, total: int = 0) -> None:
-        """Pass on how far something is; without numbers, that it is begun.
-
-        Raises:
-            StoppedError: the work is to stop.
-        """
+        """Pass on how far something is, or raise a StoppedError; no numbers: it has begun."""
         if self.stop.is_set():
             raise StoppedError
         if self._watcher:
@@ -250,11 +184,7 @@ class Watched:
 
     @contextmanager
     def interrupting(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """Let a request to stop end what SQLite is at.
-
-        Raises:
-            StoppedError: the work is to stop.
-        """
+        """Let a request to stop end what SQLite is at, by a StoppedError."""
         connection.set_progress_handler(self.stop.is_set, _INSTRUCTIONS)
         try:
             yield

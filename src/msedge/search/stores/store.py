@@ -14,16 +14,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 from msedge.data.images import one_line
 from msedge.errors import DataError, WeightsError
 from msedge.search.encoder import Encoder
 from msedge.search.filters import Filters
-from msedge.search.locations import is_remote, location
+from msedge.search.locations import location
 from msedge.search.photo import STORED_VECTOR, Block, Digest, NewPhoto, Photo, Place
 from msedge.search.ranking import Candidates, Embeddings, Found, found
+from msedge.search.sources.contents import is_within
 from msedge.search.stores.reports import (
     Compacted,
     IndexState,
@@ -42,15 +42,9 @@ Below that, exact search answers within a tenth of a second: 39 ms for a million
 numbers (``benchmarks/query_cost.py``), and twice that for 256.
 """
 
-RECALL = 0.99
-"""The share of the first 20 photos that an approximate index is to find, unless told otherwise."""
-
-WIDEST = 65_536
-"""Of a model's vectors: many times what any is trained with."""
-
-REBUILDING = "-rebuild"
-"""What the name of a gallery ends in that is to take the place of another."""
-
+RECALL = 0.99  # share of the first 20 photos that an index is to find, unless told otherwise
+WIDEST = 65_536  # numbers of a vector: many times what any model is trained with
+REBUILDING = "-rebuild"  # ends the name of a gallery that is to take the place of another
 AUTO = "auto"
 EMBEDS_AGAIN = "the next `msedge index` reads these photos again"
 
@@ -88,9 +82,7 @@ class Vectors(Protocol):
 class View:
     """A gallery as it was at one moment. Any number of threads may search it.
 
-    Attributes:
-        vectors: of that moment.
-        photos: gives photos in the order of the ids asked for; ids that have gone are left out.
+    It gives photos in the order of the ids asked for; ids that have gone are left out.
     """
 
     vectors: Vectors
@@ -114,38 +106,34 @@ class View:
         without: Sequence[int] = (),
         together: bool = True,
     ) -> list[Found]:
-        """The photos nearest to a query.
+        """The ``k`` photos, or groups of near-duplicates together, nearest to a unit vector.
 
-        Args:
-            query: a unit vector ``(dim,)``.
-            k: photos wanted, at least 1; groups of them where ``together``.
-            filters: which photos count; its folder is absolute.
-            without: ids of photos that do not count, nor do their near-duplicates.
-            together: whether near-duplicates are one.
+        The filters' folder is absolute. Photos ``without`` which do not count, nor do their
+        near-duplicates.
         """
+
+        def look(depth: int) -> Candidates:
+            return self.vectors.nearest(query, depth, filters)
+
         shunned = [vector for photo in without if (vector := self.vector(photo)) is not None]
-        return found(
-            lambda depth: self.vectors.nearest(query, depth, filters),
-            k,
-            shunned=shunned,
-            together=together,
-        )
+        return found(look, k, shunned=shunned, together=together)
 
 
 class Store(ABC):
     """A gallery's photos and vectors. Reading is safe from any number of threads.
 
     Made by :meth:`create` or :meth:`open`, and used as a context manager or closed by
-    :meth:`close`; writing is for one thread at a time. Every method raises
-    :class:`~msedge.errors.DataError` for a store that cannot be read or written, and the reading
-    ones :class:`~msedge.errors.WeightsError` when another model has made its vectors meanwhile.
+    :meth:`close`; writing is for one thread at a time. Its path is absolute. It is shared where
+    processes on many machines may write it, each apart (:meth:`write_apart`), and its index is its
+    own rather than a cache beside it.
 
-    Attributes:
-        kind: ``sqlite`` or ``lance``.
-        is_shared: whether processes on many machines may write it, each apart
-            (:meth:`write_apart`), and its index is its own rather than a cache beside it.
-        path: where it lies, absolute.
-        model: what made its vectors.
+    Raises:
+        DataError: by every method, where the store cannot be read or written.
+        WeightsError: by those that read, when another model has made the vectors meanwhile.
+        ConfigError: by those that this kind of store cannot do; the message says what to do then.
+        StoppedError: by those that take a :class:`~.reports.Watched`, where that was asked to stop;
+            everything is as it was before, or as it was to be.
+        ShapeError: by those that put photos, where a vector is not as the model makes it.
     """
 
     kind: ClassVar[str]
@@ -156,24 +144,14 @@ class Store(ABC):
     @classmethod
     @abstractmethod
     def create(cls, path: Path, model: Model) -> Self:
-        """Make an empty gallery, open for writing. It appears whole, or not at all.
-
-        Raises:
-            DataError: something of that name is there, or none can be written.
-        """
+        """Make an empty gallery, open for writing, where nothing is. It appears whole, or not."""
 
     @classmethod
     @abstractmethod
     def open(cls, path: Path, *, writable: bool = False, exact: bool = False) -> Self:
-        """Open a gallery.
+        """Open a gallery of this release or an earlier one.
 
-        Args:
-            path: where it lies.
-            writable: whether it will be changed; one of an earlier release is brought up to date.
-            exact: whether views search exactly, whatever index there is.
-
-        Raises:
-            DataError: it is missing, not a gallery, of a newer release, or damaged.
+        To be written it is brought up to date; to be exact, its views do without an index.
         """
 
     @abstractmethod
@@ -183,12 +161,7 @@ class Store(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # Reading
@@ -203,11 +176,7 @@ class Store(ABC):
 
     @abstractmethod
     def view(self, last: View | None = None) -> View:
-        """The gallery as it is now.
-
-        Args:
-            last: an earlier view of this store; it comes back where nothing has changed since.
-        """
+        """The gallery as it is now; the last view comes back where nothing has changed since."""
 
     @abstractmethod
     def is_current(self, view: View) -> bool:
@@ -257,20 +226,15 @@ class Store(ABC):
             put: photos; one whose path is known replaces what was known of it, and keeps its id.
             move: id, path, ``size`` and ``mtime_ns`` of photos that lie elsewhere now, or were only
                 touched; what is known of that place is replaced. A photo within a tar or Parquet
-                file has the size of that file, so that it may be another though the content is not.
+                file has the size of that file.
             remove: ids; they are not given to others.
-
-        Raises:
-            ShapeError: a vector is not as the gallery's model makes it.
         """
 
     @abstractmethod
     def put_with_ids(self, block: Block) -> None:
         """Put photos under ids of their own, in one commit; what has one's id or path goes.
 
-        Raises:
-            ShapeError: a vector is not as the gallery's model makes it.
-            DataError: an id or path stands twice in the block.
+        Raises a DataError where an id or path stands twice in the block.
         """
 
     @abstractmethod
@@ -293,22 +257,15 @@ class Store(ABC):
     def successor(self, model: Model) -> Self:
         """The gallery beside this one that is to take its place, open for writing.
 
-        Returns:
-            What an earlier run left of it, where the same model made that; else an empty one.
-
-        Raises:
-            ConfigError: this kind cannot.
+        It is what an earlier run of the same model left, else empty.
         """
 
     @abstractmethod
     def take_over(self, other: Path) -> None:
-        """Become another gallery of the same kind, in one commit: its model, photos, no others.
+        """Become another gallery of the same kind, in one commit: its model, and its photos alone.
 
         Whoever reads this one meanwhile sees it whole, before or after. A photo keeps its id. The
         other is removed then.
-
-        Raises:
-            ConfigError: this kind cannot.
         """
 
     # Writing from many machines
@@ -316,28 +273,16 @@ class Store(ABC):
     @classmethod
     @abstractmethod
     def write_apart(cls, path: Path, dim: int, block: Block) -> list[str]:
-        """Write photos beside a gallery's others, on any machine; nobody sees them yet.
+        """Write photos, whose ids were reserved, on any machine; nobody sees them yet.
 
-        Args:
-            path: the gallery, which is there.
-            dim: width of the vectors.
-            block: photos whose ids were reserved for them.
-
-        Returns:
-            What :meth:`commit` takes.
-
-        Raises:
-            ConfigError: this kind has one writer at a time.
+        What comes back is for :meth:`commit`.
         """
 
     @abstractmethod
     def commit(self, written: Sequence[str], *, remove: Sequence[int] = ()) -> None:
         """Make what was written apart visible, and photos vanish, in one commit.
 
-        Raises:
-            DataError: another process has changed photos since this one read :meth:`places`:
-                nothing is committed.
-            ConfigError: this kind has one writer at a time.
+        It is refused by a DataError where others changed photos since :meth:`places` was read.
         """
 
     # Upkeep
@@ -349,56 +294,27 @@ class Store(ABC):
     ) -> Iterator[Problem]:
         """What is wrong with a gallery, which may be damaged; nothing changes before it is mended.
 
-        Args:
-            path: whole.
-            watched: told how far it is.
-            alone: whether the caller keeps other indexers out.
-            photos: whether the photos' files are looked for, too.
-
-        Raises:
-            DataError: there is none, it is another program's or a later release's, or it may not be
-                read.
+        Alone is a caller who keeps other indexers out; the photos' files may be looked for, too.
         """
 
     @classmethod
     @abstractmethod
     def write_copy(cls, source: Store, target: Path, watched: Watched) -> Digest:
-        """Make a gallery of this kind of another's photos, whole and read again, or not at all.
+        """Make a gallery of this kind of another's photos, where nothing is, or nothing at all.
 
-        Args:
-            source: a gallery of any kind; it may be in use.
-            target: where to, whole.
-            watched: told how far it is.
-
-        Returns:
-            The digest of both.
-
-        Raises:
-            DataError: something of that name is there, or it cannot be written.
+        The copy is read again; what comes back is the digest of both.
         """
 
     @abstractmethod
     def compact(self, watched: Watched) -> Compacted:
-        """Give back the room of what was removed; others may search meanwhile.
-
-        Raises:
-            DataError: the disk is full, or another process writes the gallery.
-            StoppedError: it was asked to stop; everything is as it was, or as it was to be.
-        """
+        """Give back the room of what was removed. Others may search meanwhile, and not write."""
 
     @abstractmethod
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
-        """Build the index for approximate search, in place of the one that is there.
+        """Build the index for approximate search in place of the one that is there.
 
-        Args:
-            recall: the share of the true first 20 photos that a search is to find, in (0, 1).
-            kind: ``hnsw``, ``ivf-sq``, ``ivf-pq``, or :data:`AUTO` to choose.
-            watched: told how far it is.
-
-        Raises:
-            DataError: another process builds it, or it cannot be written.
-            ConfigError: no such kind, or not here.
-            StoppedError: it was asked to stop; the earlier index stays.
+        The recall is the share of the true first 20 photos that a search is to find; the kind is
+        ``hnsw``, ``ivf-sq``, ``ivf-pq``, or :data:`AUTO` to choose.
         """
 
     @abstractmethod
@@ -407,11 +323,7 @@ class Store(ABC):
 
     @abstractmethod
     def is_index_due(self, least: int = APPROXIMATE_FROM) -> bool:
-        """Whether the index is to be built, or built anew, without being asked.
-
-        Args:
-            least: photos from which a gallery gets one.
-        """
+        """Whether the index of at least so many photos is to be built, or anew, without asking."""
 
     @abstractmethod
     def size(self) -> Size:
@@ -424,11 +336,7 @@ class Store(ABC):
         return self.notes().get(name, "")
 
     def check_model(self, encoder: Encoder) -> None:
-        """Refuse an encoder whose vectors do not compare with the gallery's.
-
-        Raises:
-            WeightsError: its fingerprint is another; the message says the ways out.
-        """
+        """Raise a WeightsError for an encoder whose vectors do not compare with the gallery's."""
         model = self.model
         if (encoder.fingerprint, encoder.dim) != (model.fingerprint, model.dim):
             raise WeightsError(
@@ -440,11 +348,7 @@ class Store(ABC):
             )
 
     def check_not_rebuilt(self, now: Model) -> None:
-        """Refuse to go on where another model has made the vectors meanwhile.
-
-        Raises:
-            WeightsError: the fingerprints differ.
-        """
+        """Raise a WeightsError where another model has made the vectors meanwhile."""
         if (now.fingerprint, now.dim) != (self.model.fingerprint, self.model.dim):
             raise WeightsError(
                 f"gallery {one_line(location(self.path))} has been rebuilt with other weights "
@@ -452,53 +356,40 @@ class Store(ABC):
             )
 
     def statistics(self, watched: Watched) -> Statistics:
-        """Count what the gallery holds, and what lies beside it.
-
-        Raises:
-            StoppedError: it was asked to stop.
-        """
-        size = self.size()
-        counted = Statistics(
+        """Count what the gallery holds, and what lies beside it."""
+        orientations = {"landscape": 0, "portrait": 0, "square": 0}
+        folders: Counter[Path] = Counter()
+        contents: set[int] = set()
+        first, last = float("inf"), float("-inf")
+        photos, total = 0, self.count()
+        size, version = self.size(), self.version()
+        for block in self.blocks():
+            for photo in block.photos:
+                longer = "landscape" if photo.width > photo.height else "portrait"
+                orientations["square" if photo.width == photo.height else longer] += 1
+                folders[photo.path.parent] += 1
+                contents.add(hash(photo.content_hash))  # 64 bits: two in a billion photos may meet
+                first, last = min(first, photo.taken), max(last, photo.taken)
+            photos += len(block.ids)
+            watched.progress("counting photos", photos, max(total, photos))
+        most = sorted(folders.items(), key=lambda item: (-item[1], os.fsencode(item[0])))
+        return Statistics(
             gallery=location(self.path),
             kind=self.kind,
             model=self.model,
-            version=self.version(),
+            version=version,
             bytes_a_vector=self.model.dim * STORED_VECTOR.itemsize,
+            photos=photos,
+            taken=(first, last) if photos else None,
+            orientations=orientations,
+            folders=[(location(folder), count) for folder, count in most[:_FOLDERS]],
+            folder_count=len(folders),
+            same_content=photos - len(contents),
             bytes_on_disk=size.on_disk,
             bytes_of_caches=size.caches,
+            approximate=self.index_state(),
             lance=size.parts,
         )
-        _count_photos(self, counted, watched)
-        counted.approximate = self.index_state()
-        return counted
-
-
-def _count_photos(store: Store, counted: Statistics, watched: Watched) -> None:
-    orientations = Counter({"landscape": 0, "portrait": 0, "square": 0})
-    folders: Counter[Path] = Counter()
-    contents: set[int] = set()
-    first, last = float("inf"), float("-inf")
-    total = store.count()
-    for block in store.blocks():
-        for photo in block.photos:
-            orientations[_orientation(photo)] += 1
-            folders[photo.path.parent] += 1
-            contents.add(hash(photo.content_hash))  # 64 bits: two in a billion photos may meet
-            first, last = min(first, photo.taken), max(last, photo.taken)
-        counted.photos += len(block.ids)
-        watched.progress("counting photos", counted.photos, max(total, counted.photos))
-    counted.orientations = dict(orientations)
-    most = sorted(folders.items(), key=lambda item: (-item[1], os.fsencode(item[0])))
-    counted.folders = [(location(folder), count) for folder, count in most[:_FOLDERS]]
-    counted.folder_count = len(folders)
-    counted.same_content = counted.photos - len(contents)
-    counted.taken = (first, last) if counted.photos else None
-
-
-def _orientation(photo: NewPhoto) -> str:
-    if photo.width == photo.height:
-        return "square"
-    return "landscape" if photo.width > photo.height else "portrait"
 
 
 def problems_of_files(store: Store, watched: Watched) -> Iterator[Problem]:
@@ -512,7 +403,7 @@ def problems_of_files(store: Store, watched: Watched) -> Iterator[Problem]:
     total = store.count()
     for block in store.blocks():
         for photo in block.photos:
-            if is_remote(photo.path) or _is_within_a_file(photo.path):
+            if is_within(photo.path):
                 elsewhere += 1
                 continue
             try:
@@ -525,16 +416,13 @@ def problems_of_files(store: Store, watched: Watched) -> Iterator[Problem]:
         done += len(block.ids)
         watched.progress("looking for files", done, total)
     again = "`msedge index` with their folder brings the gallery up to date"
-    if missing:
-        what = f"{len(missing):,} photos whose file is not there ({examples(missing)})"
-        yield Problem.found("missing", what, len(missing), again)
-    if changed:
-        what = f"{len(changed):,} photos whose file has changed ({examples(changed)})"
-        yield Problem.found("changed", what, len(changed), again)
+    for name, paths, is_so in (
+        ("missing", missing, "is not there"),
+        ("changed", changed, "has changed"),
+    ):
+        if paths:
+            what = f"{len(paths):,} photos whose file {is_so} ({examples(paths)})"
+            yield Problem.found(name, what, len(paths), again)
     if elsewhere:
         what = f"{elsewhere:,} photos in archives or an object store, which are not looked at"
         yield Problem.noted("elsewhere", what, elsewhere, "`msedge index` looks at them")
-
-
-def _is_within_a_file(path: Path) -> bool:
-    return any(part.suffix in (".tar", ".parquet") and part.is_file() for part in path.parents)
