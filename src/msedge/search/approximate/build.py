@@ -4,24 +4,21 @@ Vectors go to disk as they come; in memory are the sample that the structure is 
 structure, and a block of vectors. Then the least effort with which it finds what is wanted is
 measured against exact search.
 
-Which structure it gets: of a million vectors of 512 numbers, with sketches as queries, on one core
-(``benchmarks/ann.py``, ``--choices`` for every structure),
+The structures, of a million vectors of 512 numbers, with sketches as queries, on one core
+(``benchmarks/ann.py``, ``--choices`` for every structure):
 
-* ``ivf-pq`` (lists, 4 bits for every two numbers, of what the list's centre leaves over) has 145
-  bytes a vector and finds 0.9986 of the first 20 in 2.0 ms, ranking 800 vectors again: what a
-  gallery gets, since memory is what runs out first;
-* ``ivf-sq`` (lists, 8 bits a number) has 525 bytes a vector, and its candidates are so nearly in
-  order that few need be ranked again: 0.991 in 1.2 ms, and recalls that ``ivf-pq`` reaches only by
-  ranking thousands;
-* ``hnsw`` (a graph over 8 bits a number, by arithmetic 655 bytes a vector) needs no training, and
-  is the choice where there are too few photos to train lists on.
+* ``ivf-pq`` (lists, 4 bits for every two numbers, of what the list's centre leaves over): 145 bytes
+  a vector, 0.9986 of the first 20 in 2.0 ms, ranking 800 vectors again: the usual one, since memory
+  is what runs out first;
+* ``ivf-sq`` (lists, 8 bits a number): 525 bytes; its candidates are so nearly in order that few
+  need be ranked again: 0.991 in 1.2 ms, and recalls that ``ivf-pq`` reaches only by thousands;
+* ``hnsw`` (a graph over 8 bits a number, by arithmetic 655 bytes): for too few photos to train on.
 
 Lists: Jegou, Douze, Schmid, Product Quantization for Nearest Neighbor Search (PAMI 2011). Four
-bits, sixteen centres held in a register: Andre, Kermarrec, Le Scouarnec, Cache locality is not
-enough (VLDB 2015). Graph: Malkov, Yashunin, Efficient and robust approximate nearest neighbor
-search using hierarchical navigable small world graphs (PAMI 2020). All of them in Faiss: Douze et
-al. (2024), arXiv:2401.08281. Tested in ``tests/search/approximate/test_build.py`` and
-``test_index.py``.
+bits: Andre, Kermarrec, Le Scouarnec, Cache locality is not enough (VLDB 2015). Graph: Malkov,
+Yashunin, Efficient and robust approximate nearest neighbor search using hierarchical navigable
+small world graphs (PAMI 2020). Faiss: Douze et al. (2024), arXiv:2401.08281. Tested in
+``tests/search/approximate/test_build.py`` and ``test_index.py``.
 """
 
 from __future__ import annotations
@@ -65,13 +62,14 @@ from msedge.search.approximate.index import (
 from msedge.search.encoder import Embeddings
 from msedge.search.photo import STORED_VECTOR, Ids
 from msedge.search.ranking import aim_for, blends, unit_vectors
-from msedge.search.stores.reports import Model
+from msedge.search.stores.reports import Model, StoppedError
 
 if sys.platform != "win32":
     import fcntl
 
 faiss: Any = typed_faiss  # the stubs that come with it do not know what it can do
 
+_METRIC = faiss.METRIC_INNER_PRODUCT
 _GRAPH_BELOW = 50_000  # photos; a graph of so many is built in seconds
 _PRECISE_FROM = 0.997  # wanted recall
 _FEW_DIMS = 32  # two numbers of so few, in 4 bits, say too little of a vector
@@ -90,7 +88,7 @@ _ROUNDING = 1e-6
 _LOCK = "lock"
 _OURS = re.compile(r"(ids|vectors|structure)-[0-9a-f]{8}|\.about-[0-9a-f]{8}\.json")
 
-Told = Callable[[int, int], None]  # hears what is done and what there is in all; may end it
+Told = Callable[[int, int], None]  # what is done and what there is in all; raises StoppedError
 
 
 class BuildWatcher(Protocol):
@@ -101,10 +99,6 @@ class BuildWatcher(Protocol):
 
     def progress(self, done: int, total: int) -> None:
         """Hear how far the step that was said last is."""
-
-
-class _StopError(Exception):
-    """The build is to end."""
 
 
 def build(
@@ -134,11 +128,8 @@ def build(
         gallery: its identity.
         kind: the structure; None to choose by size.
         watcher: told how far it is.
-        stop: set it to make an end soon.
+        stop: set it to make an end soon; then None comes back.
         queries: unit vectors ``(Q, dim)`` as people will ask; None for blends of photos.
-
-    Returns:
-        What was built; None where it was stopped.
 
     Raises:
         DataError: the folder cannot be written, another process builds into it, or ids fall.
@@ -177,10 +168,10 @@ def build(
             ids = mapped(files["ids"], STORED_ID, (rows,))
             index = ApproximateIndex(about, ids, vectors, structure)
             about = _tuned(index, queries, steps.begin("measuring"))
-            about = replace(about, seconds=round(time.monotonic() - begun, 3))
             steps.check()
+            about = replace(about, seconds=round(time.monotonic() - begun, 3))
             write_about(folder, about, files)
-        except _StopError:
+        except StoppedError:
             return None
         except OSError as error:
             raise DataError(
@@ -205,24 +196,23 @@ def plan_for(
     """
     if not 0 < recall < 1:
         raise ConfigError(f"a recall of {recall:g}: expected a share below 1, such as 0.99")
-    if kind is not None and kind not in get_args(Kind):
-        raise ConfigError(f"no kind {kind!r}: expected {', '.join(get_args(Kind))}")
     if kind is not None:
-        reason = "asked for"
+        if kind not in get_args(Kind):
+            raise ConfigError(f"no kind {kind!r}: expected {', '.join(get_args(Kind))}")
+        why = "asked for"
     elif count < _GRAPH_BELOW:
-        kind, reason = "hnsw", f"fewer than {_GRAPH_BELOW:,} photos: too few to train lists on"
+        kind, why = "hnsw", f"fewer than {_GRAPH_BELOW:,} photos: too few to train lists on"
     elif dim < _FEW_DIMS:
-        kind = "ivf-sq"
-        reason = f"fewer than {_FEW_DIMS} numbers a vector: 8 bits each are not many"
+        kind, why = "ivf-sq", f"fewer than {_FEW_DIMS} numbers a vector: 8 bits each are not many"
     elif recall >= _PRECISE_FROM:
         kind = "ivf-sq"
-        reason = f"a recall of {recall:g}: 8 bits a number leave the order nearly exact"
+        why = f"a recall of {recall:g}: 8 bits a number leave the order nearly exact"
     else:
-        kind, reason = "ivf-pq", "the smallest, and quick"
+        kind, why = "ivf-pq", "the smallest, and quick"
     # About two a square root of the photos, a power of two.
     wanted = 2 ** round(math.log2(max(1.0, 2 * math.sqrt(count))))
     lists = 0 if kind == "hnsw" else max(1, min(wanted, count // 8, _MOST_LISTS))
-    return kind, lists, reason
+    return kind, lists, why
 
 
 @contextmanager
@@ -251,13 +241,12 @@ def sole_builder(folder: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """As the sole builder, remove what is not of the index: what was before, what was killed."""
+    """As the sole builder, remove files of earlier and of killed builds, and no other's."""
     try:
         kept = {str(file["name"]) for file in read_content(folder)["files"].values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         kept = set()  # there is none that could be opened
     for path in folder.iterdir():
-        # Files of other names are not ours to remove.
         if path.name not in kept and _OURS.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
@@ -272,8 +261,6 @@ def remove_index(folder: Path) -> None:
 
 
 class _Steps:
-    """Those who are told how far it is, and may end it."""
-
     def __init__(self, watcher: BuildWatcher | None, stop: threading.Event | None) -> None:
         self._watcher, self._stop = watcher, stop
 
@@ -283,7 +270,7 @@ class _Steps:
 
     def check(self) -> None:
         if self._stop is not None and self._stop.is_set():
-            raise _StopError
+            raise StoppedError
 
     def begin(self, name: str, total: int | None = None) -> Told:
         self.say(name)
@@ -300,7 +287,7 @@ class _Steps:
 def _write_vectors(
     ids: Path, vectors: Path, blocks: Iterable[tuple[Ids, Vectors]], dim: int, told: Told
 ) -> int:
-    """Write what blocks hold to two files; how many there were."""
+    """Write what blocks hold to two files; gives how many rows there were."""
     rows, last = 0, np.empty(0, np.int64)
     with ids.open("wb") as to_ids, vectors.open("wb") as to_vectors:
         for numbers, stored in blocks:
@@ -311,8 +298,7 @@ def _write_vectors(
             if not np.isfinite(stored).all():
                 raise ShapeError("vectors that are not finite: embed these photos again")
             risen = np.concatenate([last, numbers])
-            fallen = np.flatnonzero(risen[1:] <= risen[:-1])
-            if len(fallen):
+            if len(fallen := np.flatnonzero(risen[1:] <= risen[:-1])):
                 before, after = risen[fallen[0] :][:2]
                 raise DataError(f"ids of photos have to rise, after {before} came {after}")
             to_ids.write(numbers.astype(STORED_ID).tobytes())
@@ -343,21 +329,25 @@ def _filled(kind: Kind, lists: int, vectors: Vectors, steps: _Steps) -> Any:
     training = min(count, _ROWS_A_LIST * lists or _ROWS_OF_A_GRAPH)
     chosen = np.sort(rng.choice(count, training, replace=False, shuffle=False))
     structure = _trained(kind, lists, widened(unit_vectors(vectors[chosen])), told)
-    told = steps.begin("filling")
-    for start in range(0, count, _BLOCK):
-        told(start, count)
-        structure.add(widened(unit_vectors(vectors[start : start + _BLOCK])))
-    told(count, count)
+    for block in _blocks(vectors, steps.begin("filling")):
+        structure.add(widened(block))
     return structure
+
+
+def _blocks(vectors: Vectors, told: Told) -> Iterator[Embeddings]:
+    for start in range(0, len(vectors), _BLOCK):
+        told(start, len(vectors))
+        yield unit_vectors(vectors[start : start + _BLOCK])
+    told(len(vectors), len(vectors))
 
 
 def _trained(kind: Kind, lists: int, sample: Embeddings, told: Told) -> Any:
     """An empty structure, trained on unit vectors ``(n, width)``."""
-    width, metric = sample.shape[1], faiss.METRIC_INNER_PRODUCT
+    width = sample.shape[1]
     if len(sample) < max(_CENTRES, lists):  # over again; zeros where there is nothing
         sample = np.resize(sample, (max(_CENTRES, lists), width))
     if kind == "hnsw":
-        structure = faiss.index_factory(width, "HNSW16,SQ8", metric)
+        structure = faiss.index_factory(width, "HNSW16,SQ8", _METRIC)
         structure.hnsw.efConstruction = _BUILDING_BEAM
         structure.train(sample)
         return structure
@@ -365,7 +355,7 @@ def _trained(kind: Kind, lists: int, sample: Embeddings, told: Told) -> Any:
     # sketches rises from 0.77 to 0.98.
     code = "SQ8" if kind == "ivf-sq" else f"PQ{width // 2}x4fsr"
     of_centres = "_HNSW32" if lists >= GRAPH_OF_CENTRES_FROM else ""
-    structure = faiss.index_factory(width, f"IVF{lists}{of_centres},{code}", metric)
+    structure = faiss.index_factory(width, f"IVF{lists}{of_centres},{code}", _METRIC)
     coarse = faiss.downcast_index(structure.quantizer)
     if of_centres:
         coarse.hnsw.efConstruction, coarse.hnsw.efSearch = _BUILDING_BEAM, COARSE_BEAM
@@ -394,22 +384,22 @@ def _spherical_means(sample: Embeddings, lists: int, told: Told) -> Any:
 
 
 def _tuned(index: ApproximateIndex, queries: Embeddings | None, told: Told) -> About:
-    """What an index says with the effort that reaches the recall wanted, or the best there is.
-
-    Whichever of width and depth gains more is doubled, until there is enough.
-    """
+    """What an index says with the effort that reaches the recall wanted, or the best there is."""
     now, count = index.about, len(index.vectors)
     given = blends(index.vectors, np.random.default_rng(count)) if queries is None else queries
     asked = np.asarray(given, np.float32)
     if not len(asked) or not count:
         return now
-    least = _least_similarity(index.vectors, asked, told)
+    # The similarity of the 20th photo to each query (or of the last), exactly.
+    wanted, blocks = min(MEASURED_AT, count), _blocks(index.vectors, told)
+    nearest, _ = knn_ground_truth(asked, blocks, wanted, _METRIC, ngpu=0)  # type: ignore[no-untyped-call]
+    least = nearest[:, -1:] - _ROUNDING
 
     def measured(effort: Mapping[str, int]) -> About:
         tried = replace(index, about=replace(index.about, parameters=effort))
         with one_blas_thread:
-            found = [tried.nearest(query, min(MEASURED_AT, count))[1] for query in asked]
-        recall = float(np.mean(np.stack(found) >= least - _ROUNDING))
+            found = [tried.nearest(query, wanted)[1] for query in asked]
+        recall = float(np.mean(np.stack(found) >= least))
         return replace(tried.about, recall_measured=recall, sample=len(asked))
 
     widest = min(index.full_width, _WIDEST_WALK) if index.is_graph else index.full_width
@@ -418,26 +408,9 @@ def _tuned(index: ApproximateIndex, queries: Embeddings | None, told: Told) -> A
     now = measured(now.parameters)
     while now.recall_measured < aim_for(now.recall_wanted):
         told(count, count)
-        efforts = [
-            {**now.parameters, what: 2 * now.parameters[what]}
-            for what in most
-            if now.parameters[what] < most[what]
-        ]
-        if not efforts:
+        effort = now.parameters
+        doubled = [{**effort, what: 2 * effort[what]} for what in most if effort[what] < most[what]]
+        if not doubled:
             break
-        now = max(map(measured, efforts), key=lambda about: about.recall_measured)
+        now = max(map(measured, doubled), key=lambda about: about.recall_measured)
     return now
-
-
-def _least_similarity(vectors: Vectors, queries: Embeddings, told: Told) -> Any:
-    """The similarity of the 20th photo to each query (or of the last), exactly, ``(Q, 1)``."""
-
-    def blocks() -> Iterator[Embeddings]:
-        for start in range(0, len(vectors), _BLOCK):
-            told(start, len(vectors))
-            yield unit_vectors(vectors[start : start + _BLOCK])
-
-    nearest, _ = knn_ground_truth(  # type: ignore[no-untyped-call]
-        queries, blocks(), min(MEASURED_AT, len(vectors)), faiss.METRIC_INNER_PRODUCT, ngpu=0
-    )
-    return nearest[:, -1:]

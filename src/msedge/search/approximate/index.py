@@ -1,9 +1,9 @@
 """An approximate index on disk: what it says of itself, opening it, and searching it.
 
 Candidates come from a compressed structure of faiss and are ranked again, exactly, from float16
-vectors as the gallery holds them; both are memory-mapped. faiss has a refinement of its own,
-``IndexRefine``, which is not used: it ranks in float32, ties as they come, where answers here are
-those of :func:`msedge.search.ranking.nearest` to the last bit, ties by rising row.
+vectors as the gallery holds them; both are memory-mapped. ``IndexRefine`` of faiss ranks in
+float32, ties as they come; answers here are those of :func:`msedge.search.ranking.nearest` to the
+last bit, ties by rising row.
 
 The files carry a token in their names, and ``about.json`` names them. It is replaced in one step
 when all of them are there: at any moment the folder holds one whole index, whatever was killed.
@@ -18,7 +18,7 @@ import json
 import math
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -45,7 +45,6 @@ EXACT_ROWS = 4000  # up to which all of them are ranked: some milliseconds
 GRAPH_OF_CENTRES_FROM = 1024  # lists; the centres of fewer are compared one by one
 COARSE_BEAM = 64  # of that graph, at least
 
-_OPENINGS = 4  # while others are built in its place
 _LONGEST = 1 << 16  # bytes of what it says
 _WHOLE = 1 << 20  # bytes up to which a file is summed whole
 _PAGE, _PAGES = 4096, 64  # bytes, and how many are summed of a larger one
@@ -92,18 +91,12 @@ class ApproximateIndex:
     """A gallery's vectors and what finds the near ones. Any number of threads may search it.
 
     It stays as it is when another is built in its place, and when its folder is deleted.
-
-    Attributes:
-        about: what it says of itself.
-        ids: of the photos, rising, ``(N,)``, memory-mapped.
-        vectors: in that order, as the gallery holds them, ``(N, dim)``, float16, memory-mapped.
-        structure: of faiss, whose rows they are.
     """
 
     about: About
-    ids: Ids
-    vectors: Vectors
-    structure: Any
+    ids: Ids  # of the photos, rising, (N,), memory-mapped
+    vectors: Vectors  # in that order, as the gallery holds them, (N, dim), memory-mapped
+    structure: Any  # of faiss, whose rows they are
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -112,7 +105,7 @@ class ApproximateIndex:
         Raises:
             DataError: it is missing, damaged or of a newer format.
         """
-        for _ in range(_OPENINGS):
+        while True:
             before = _stamp(folder)
             try:
                 return cls._open(folder)
@@ -120,7 +113,6 @@ class ApproximateIndex:
                 # Another may have been built in its place while this one was being opened.
                 if _stamp(folder) == before:
                     raise
-        return cls._open(folder)
 
     @classmethod
     def _open(cls, folder: Path) -> Self:
@@ -186,8 +178,8 @@ class ApproximateIndex:
             rows = self._candidates(query, width, depth, bits)
             before, found = found, _nearest_of(self.vectors, rows, query, k)
             full = len(found[0]) == k
-            # What counts may lie far from the query: then the first lists that hold some of it
-            # need not hold the nearest. Where four times as many find nothing else, they do.
+            # The first lists that hold some of what counts need not hold the nearest, which may be
+            # far from the query. Where four times as many find nothing else, they do.
             settled = share >= _NEARLY_ALL or (before and np.array_equal(before[0], found[0]))
             if (full and settled) or width == most:
                 return found
@@ -199,17 +191,15 @@ class ApproximateIndex:
         A walk that sees only what counts ends where that begins, far from the nearest of it. So it
         sees everything, and what counts of that is kept.
         """
-        count = len(self.vectors)
-        among = math.ceil(k * count / counting)
+        among = math.ceil(k * len(allowed) / counting)
         width, depth = self._effort(among, among)
-        rows = np.empty(0, np.int64)
-        if depth <= count // _MANY:
-            rows = self._candidates(query, width, depth, None)
+        if depth > len(allowed) // _MANY:
+            return np.empty(0, np.int64), np.empty(0)
+        rows = self._candidates(query, width, depth, None)
         return _nearest_of(self.vectors, rows[allowed[rows]], query, k)
 
     def _effort(self, k: int, rank: float) -> tuple[int, int]:
         """Width and depth for ``k`` photos, the last of which is about so far down all of them."""
-        # Those further down lie in more lists; where few count, no more are to be told apart.
         width = self.about.parameters["width"] * max(1.0, rank / MEASURED_AT) ** _WIDER_FOR_MORE
         depth = self.about.parameters["depth"] + _DEEPER_FOR_MORE * max(0, k - MEASURED_AT)
         return math.ceil(width), depth
@@ -223,11 +213,10 @@ class ApproximateIndex:
         if self.is_graph:
             how = faiss.SearchParametersHNSW(efSearch=max(width, depth), sel=selector)
         else:
-            beam = faiss.SearchParametersHNSW(efSearch=max(COARSE_BEAM, 2 * width))
-            of_centres = structure.nlist >= GRAPH_OF_CENTRES_FROM
-            how = faiss.SearchParametersIVF(
-                nprobe=width, sel=selector, quantizer_params=beam if of_centres else None
-            )
+            beam = None
+            if structure.nlist >= GRAPH_OF_CENTRES_FROM:
+                beam = faiss.SearchParametersHNSW(efSearch=max(COARSE_BEAM, 2 * width))
+            how = faiss.SearchParametersIVF(nprobe=width, sel=selector, quantizer_params=beam)
         # `faiss.contrib.torch_utils`, which pytorch-metric-learning imports, puts another search,
         # which takes no parameters, in the place of faiss's own.
         search = getattr(structure, "search_numpy", structure.search)
@@ -238,20 +227,14 @@ class ApproximateIndex:
 
 
 def read_about(folder: Path) -> tuple[About, dict[str, Path]]:
-    """What there is in a folder, and its files by what they hold, which are whole.
-
-    Raises:
-        DataError: no index, a damaged one, or one of a newer format.
-    """
+    """What there is in a folder, and its files by what they hold, which are whole; or DataError."""
     try:
         content = read_content(folder)
         if int(content["format"]) > FORMAT:
             said = plain(content["format"], 20)
             raise _unusable(folder, f"it is of format {said}, newer than {FORMAT}")
-        about, held = _about_of(content["about"]), {}
-        for what, entry in dict(content["files"]).items():
-            held[what] = folder / Path(entry["name"]).name
-            _check(folder, held[what], entry)
+        about = _about_of(content["about"])
+        files = {what: _checked(folder, each) for what, each in dict(content["files"]).items()}
     except (DataError, MemoryError):
         raise
     except FileNotFoundError as error:
@@ -260,7 +243,7 @@ def read_about(folder: Path) -> tuple[About, dict[str, Path]]:
         raise _unusable(folder, f"{NAME} cannot be read") from error
     except Exception as error:  # whatever a damaged file brings about
         raise _unusable(folder, f"{NAME} is damaged") from error
-    return about, held
+    return about, files
 
 
 def read_content(folder: Path) -> Any:
@@ -275,7 +258,7 @@ def read_content(folder: Path) -> Any:
 
 
 def write_about(folder: Path, about: About, files: Mapping[str, Path]) -> None:
-    """Make ``ids``, ``vectors`` and ``structure`` the index of their folder; DataError if not."""
+    """Make ``ids``, ``vectors`` and ``structure`` the index of their folder."""
     held = {
         what: {"name": path.name, "bytes": path.stat().st_size, "checksum": _checksum(path)}
         for what, path in files.items()
@@ -287,16 +270,13 @@ def write_about(folder: Path, about: About, files: Mapping[str, Path]) -> None:
 
 def mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """An array of a file of exactly that size, read as it is used; ValueError where it is not."""
-    is_empty = not path.stat().st_size  # and cannot be mapped
-    array = np.empty(0, dtype) if is_empty else np.memmap(path, dtype, "r")
-    return np.asarray(array).reshape(shape)
+    if not path.stat().st_size:  # which cannot be mapped
+        return np.empty(0, dtype).reshape(shape)
+    return np.asarray(np.memmap(path, dtype, "r")).reshape(shape)
 
 
 def widened(vectors: Embeddings) -> Embeddings:
-    """Vectors as structures hold them: with zeros up to a multiple of 4 numbers, float32.
-
-    A structure could do so itself (``Pad512,...``), but those of format 1 do not.
-    """
+    """Vectors as structures of format 1 hold them: zeros up to a multiple of 4 numbers, float32."""
     if vectors.shape[1] % 4:
         vectors = np.pad(vectors, ((0, 0), (0, -vectors.shape[1] % 4)))
     return np.ascontiguousarray(vectors, np.float32)
@@ -314,11 +294,10 @@ def one_thread() -> Iterator[None]:
 
 
 def _stamp(folder: Path) -> tuple[int, int] | None:
-    try:
+    with suppress(OSError):
         status = (folder / NAME).stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
+        return status.st_ino, status.st_mtime_ns
+    return None
 
 
 def _unusable(folder: Path, reason: str) -> DataError:
@@ -329,7 +308,6 @@ def _unusable(folder: Path, reason: str) -> DataError:
 
 
 def _about_of(said: Mapping[str, Any]) -> About:
-    """What a file says; an error where a value of it is not of its kind."""
     about = About(**said)
     effort = about.parameters
     wholes = [about.version, about.dim, about.count, about.sample, about.bytes, *effort.values()]
@@ -346,7 +324,8 @@ def _about_of(said: Mapping[str, Any]) -> About:
     return about
 
 
-def _check(folder: Path, path: Path, entry: Mapping[str, Any]) -> None:
+def _checked(folder: Path, entry: Mapping[str, Any]) -> Path:
+    path = folder / Path(entry["name"]).name
     name = plain(path.name)
     try:
         if not path.is_file():
@@ -358,6 +337,7 @@ def _check(folder: Path, path: Path, entry: Mapping[str, Any]) -> None:
         raise _unusable(folder, f"{name} has {length} bytes instead of {int(entry['bytes'])}")
     if checksum != entry["checksum"]:
         raise _unusable(folder, f"{name} is not what was written")
+    return path
 
 
 def _checksum(path: Path) -> int:
@@ -373,20 +353,16 @@ def _checksum(path: Path) -> int:
 
 
 def _nearest_of(vectors: Vectors, rows: Positions, query: Embeddings, k: int) -> Found:
-    """The first ``k`` of some rising rows by falling cosine similarity, ties by rising row.
-
-    It stays on the thread that asks: what NumPy hands to a BLAS may end up on several.
-    """
+    """The first ``k`` of some rising rows as ``nearest`` gives them; no BLAS, so on one thread."""
     single, double = query.astype(np.float32), query.astype(np.float64)
     if 0 < k < len(rows):
         scores = np.concatenate([_scores(vectors[block], single) for block in _blocks(rows)])
         least = np.partition(scores, len(scores) - k)[len(scores) - k]
         # As in ranking.py, and twice that, since lengths are rounded too.
         rows = rows[scores >= least - 2 * (vectors.shape[1] + 4) * np.finfo(np.float32).eps]
-    exact = np.concatenate(
-        # A sum along a row depends on nothing but that row.
-        [np.empty(0), *((unit_vectors(vectors[b]) * double).sum(axis=1) for b in _blocks(rows))]
-    )
+    # A sum along a row depends on nothing but that row.
+    sums = [(unit_vectors(vectors[block]) * double).sum(axis=1) for block in _blocks(rows)]
+    exact = np.concatenate([np.empty(0), *sums])
     order = np.argsort(-exact, kind="stable")[: max(k, 0)]
     return rows[order], np.clip(exact[order], -1.0, 1.0)
 
