@@ -269,11 +269,11 @@ def ray_cluster(address: str | None, *, cpus: int | None = None) -> Iterator[Non
     import ray
 
     logging.getLogger("ray").setLevel(_SILENT)
-    if ray.is_initialized() and address is None:
+    if ray.is_initialized() and not address:
         yield
         return
     options: dict[str, Any] = {"address": address}
-    if address is None:
+    if not address:
         cpus, folder = cpus or usable_cpus(), _folder()
         options = {"num_cpus": cpus, "_temp_dir": str(folder), "include_dashboard": False}
         options |= {"address": "local", "object_store_memory": _STORE_BYTES}
@@ -288,7 +288,7 @@ def ray_cluster(address: str | None, *, cpus: int | None = None) -> Iterator[Non
     finally:
         ray.shutdown()
         restore_signals()
-        if address is None:
+        if not address:
             shutil.rmtree(folder, ignore_errors=True)
 
 
