@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +30,8 @@ _COMPACTS = "`msedge gallery compact` makes few large ones of them"
 _MANY = 100  # fragments or versions, from which opening and searching take longer
 _EXAMPLES = 4
 _LOOKED_UP = 500  # rows at a time
-_ROWS = 4096
-_AHEAD = 4  # batches; Lance's own settings take a gigabyte of memory for a million photos
-_BUFFER = 2**25  # bytes read ahead
+# Lance's own settings take a gigabyte of memory for a million photos.
+_FRUGAL: dict[str, Any] = {"batch_size": 4096, "batch_readahead": 4, "io_buffer_size": 2**25}
 _FAULTS = {
     BAD_VECTOR: "vectors that are not finite or not of length 1",
     BAD_PATH: "paths that are not absolute",
@@ -164,12 +164,7 @@ def _look_at_rows(moment: Moment, watched: Watched) -> _Rows:
     done, total = 0, sum(fragment.metadata.num_rows for fragment in fragments)
     for fragment in fragments:
         try:
-            for batch in fragment.to_batches(
-                batch_size=_ROWS,
-                batch_readahead=_AHEAD,
-                io_buffer_size=_BUFFER,
-                with_row_address=True,
-            ):
+            for batch in fragment.to_batches(with_row_address=True, **_FRUGAL):
                 table = pa.Table.from_batches([batch])
                 _judge(table, moment.dim, rows)
                 ids.append(table["id"].to_numpy().copy())  # a view keeps the whole batch

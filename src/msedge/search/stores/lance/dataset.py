@@ -32,18 +32,9 @@ from lance.fragment import FragmentMetadata, write_fragments
 from msedge.data.images import one_line
 from msedge.errors import DataError
 from msedge.quoting import quoted
+from msedge.search import photo as facts
 from msedge.search.locations import is_remote, location
-from msedge.search.photo import (
-    ADDED,
-    COLUMNS,
-    MEND,
-    NAMES,
-    STORED_VECTOR,
-    Block,
-    Digest,
-    new_photo_of,
-    row_of,
-)
+from msedge.search.photo import ADDED, COLUMNS, NAMES, Block, Digest
 from msedge.search.stores.copying import passing
 from msedge.search.stores.reports import Model, Watched
 from msedge.search.stores.store import WIDEST, MissingGalleryError, Store, not_a_gallery
@@ -51,10 +42,9 @@ from msedge.search.stores.store import WIDEST, MissingGalleryError, Store, not_a
 FACTS = ("id", *NAMES)  # the columns of a photo without its vector
 WHOLE = (*FACTS, "vector")
 ROW_ADDRESS = "_rowaddr"  # as Lance calls it: the fragment's number, then the place therein
-PLACES = 2**32  # in a fragment, by which an address is divided
+NEXT_ID = "msedge.next_id"  # in the dataset's configuration: ids from here on were never given
 
 _SCHEMA_VERSION = 1 + ADDED  # in the schema's metadata; a dataset of a newer one is refused
-NEXT_ID = "msedge.next_id"  # in the dataset's configuration: ids from here on were never given
 _PREFIX = "msedge."
 _SAID = ("schema", "model", "fingerprint", "dim")
 _WRAPPING = re.compile(r"^(External error: |LanceError\(\w+\): |Generic \S+ error: )+")
@@ -62,6 +52,7 @@ _SOURCE_LINE = re.compile(r", /\S+\.rs:\d+:\d+.*", re.DOTALL)  # where in Lance 
 _LONGEST = 200
 _DIGITS = 19  # of the largest id
 _KEYS_IN_A_FILTER = 500  # beyond that, reading the whole column is quicker
+_PLACES = 2**32  # in a fragment
 _NO_CHANGE = (  # of photos; what has no class of its own reserves numbers and the like
     LanceOperation.Rewrite,
     LanceOperation.CreateIndex,
@@ -75,11 +66,8 @@ _NO_CHANGE = (  # of photos; what has no class of its own reserves numbers and t
 
 def open_dataset(path: Path) -> LanceDataset:
     """Open the newest version of a dataset, which is there and nothing else."""
-    if not is_remote(path):
-        if not path.exists():
-            raise _missing(path)
-        if not (path / "_versions").is_dir():
-            raise DataError(not_a_gallery(path))
+    if not is_remote(path) and path.exists() and not (path / "_versions").is_dir():
+        raise DataError(not_a_gallery(path))
     with told(path):
         return lance.dataset(location(path))
 
@@ -107,20 +95,15 @@ def reason(error: BaseException) -> str:
     return one_line(text if len(text) <= _LONGEST else text[:_LONGEST] + "...")
 
 
-def is_conflict(error: Exception) -> bool:
-    """Whether a change was refused since another process made one first."""
-    # Compacting says so by an OSError alone, other changes by a class of its own.
-    return isinstance(error, OSError) and "concurrent transaction" in str(error)
-
-
 def _told(path: Path, error: BaseException) -> DataError:
     name, text = one_line(location(path)), str(error)
+    is_gone = not path.exists()
     if is_remote(path):
         is_gone = isinstance(error, ValueError) and "was not found" in text
-    else:
-        is_gone = not path.exists()
     if is_gone:
-        return _missing(path)
+        return MissingGalleryError(
+            f"no gallery {name}: make it with `msedge index PHOTOS --gallery NAME.lance`"
+        )
     if "Permission denied" in text or "Read-only file system" in text:
         return DataError(
             f"gallery {name}: it may not be read or written: change the permissions of its files"
@@ -135,13 +118,6 @@ def _told(path: Path, error: BaseException) -> DataError:
     return DataError(
         f"gallery {name}: it cannot be read or written ({reason(error)}): try again; if that "
         "stays so it is damaged: move it away and copy or index again"
-    )
-
-
-def _missing(path: Path) -> MissingGalleryError:
-    return MissingGalleryError(
-        f"no gallery {one_line(location(path))}: make it with `msedge index PHOTOS --gallery "
-        "NAME.lance`"
     )
 
 
@@ -208,14 +184,8 @@ def _columns(dim: int) -> pa.Schema:
 
 
 def table_of(block: Block, dim: int) -> pa.Table:
-    """Photos as rows.
-
-    Raises:
-        ShapeError: a vector is not float16 ``(dim,)`` and finite.
-        DataError: a path is not absolute, or an id or path stands there twice or an id is not
-            positive.
-    """
-    rows = [row_of(photo, dim) for photo in block.photos]
+    """Photos as rows; refuses what a gallery cannot hold, and an id or path that stands twice."""
+    rows = [facts.row_of(photo, dim) for photo in block.photos]
     if len(block.ids) != len(rows):
         raise DataError(f"{len(rows)} photos came with {len(block.ids)} ids: give one each")
     if len(set(block.ids)) < len(rows) or any(number < 1 for number in block.ids):
@@ -223,7 +193,7 @@ def table_of(block: Block, dim: int) -> pa.Table:
     if len({row[0] for row in rows}) < len(rows):
         raise DataError("a path stands twice among photos that are put at once: leave one out")
     columns: dict[str, Any] = {name: [row[at] for row in rows] for at, name in enumerate(NAMES)}
-    vectors = np.frombuffer(b"".join(row[-1] for row in rows), STORED_VECTOR)
+    vectors = np.frombuffer(b"".join(row[-1] for row in rows), facts.STORED_VECTOR)
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors), dim)
     return pa.table(columns | {"id": block.ids}, schema=_columns(dim))
 
@@ -231,7 +201,7 @@ def table_of(block: Block, dim: int) -> pa.Table:
 def block_of(table: pa.Table, dim: int) -> Block:
     """Photos with their vectors, in the order of the rows."""
     vectors = vectors_of(table, dim)
-    photos = [new_photo_of(row[1:], vectors[at]) for at, row in enumerate(rows_of(table))]
+    photos = [facts.new_photo_of(row[1:], vectors[at]) for at, row in enumerate(rows_of(table))]
     return Block(table["id"].to_pylist(), photos)
 
 
@@ -246,7 +216,7 @@ def vectors_of(table: pa.Table, dim: int) -> npt.NDArray[np.float16]:
     """The vectors of rows, ``(n, dim)``."""
     flat: npt.NDArray[np.float16] = pc.list_flatten(table["vector"]).to_numpy()
     if flat.size != table.num_rows * dim:
-        raise DataError(f"a photo has a vector of another width than {dim}: {MEND}")
+        raise DataError(f"a photo has a vector of another width than {dim}: {facts.MEND}")
     return flat.reshape(-1, dim)
 
 
@@ -291,10 +261,7 @@ def _among(dataset: LanceDataset, columns: list[str], name: str, keys: Collectio
 
 
 def write_rows(path: Path, dataset: LanceDataset, rows: pa.Table) -> list[FragmentMetadata]:
-    """Write rows as fragments that are not committed yet; none of no rows.
-
-    What a run that died never committed is removed a week later by Lance's own cleaning up.
-    """
+    """Write rows as fragments, which Lance's cleaning up removes if nobody commits them."""
     if not rows.num_rows:
         return []
     with told(path):
@@ -340,7 +307,7 @@ def change(
         fragment.id = 0  # Lance numbers them
     anchor = min(fragments)
     after: dict[int, FragmentMetadata | None] = {anchor: fragments[anchor].metadata}
-    owners, places = np.divmod(gone[ROW_ADDRESS].to_numpy(), PLACES)
+    owners, places = np.divmod(gone[ROW_ADDRESS].to_numpy(), _PLACES)
     for number in np.unique(owners).tolist():
         after[number] = fragments[number].delete_rows(places[owners == number])
     return LanceOperation.Update(
@@ -351,10 +318,7 @@ def change(
 
 
 def photos_changed(dataset: LanceDataset, since: int) -> bool:
-    """Whether any version after one, up to the dataset's own, changed photos.
-
-    A version that has been cleaned up meanwhile counts as a change, since nobody knows.
-    """
+    """Whether any version after one changed photos; one that was cleaned up may have."""
     for version in range(since + 1, dataset.version + 1):
         try:
             transaction = dataset.read_transaction(version)

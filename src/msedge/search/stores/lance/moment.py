@@ -31,10 +31,9 @@ from msedge.search.stores.vectors import Kept, Resident, rows_of
 
 _INDEX_NAME = "msedge_vectors"
 
-# Parts of near vectors, each component in a byte. It needs no training but that of the parts'
-# centres, and its candidates are nearly in order; in an object store a query reads a few whole
-# parts, where a graph is read node by node. What it costs is measured by
-# ``benchmarks/lance_search.py`` and ``benchmarks/query_cost.py``.
+# Parts of near vectors, each component in a byte: soon trained, nearly in order, and read from an
+# object store as a few whole parts, where a graph is read node by node. What it costs is measured
+# by ``benchmarks/lance_search.py`` and ``benchmarks/query_cost.py``.
 _INDEX_KIND = "IVF_SQ"
 
 _PHOTOS_A_PARTITION = 2048
@@ -50,10 +49,7 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One version of a gallery's dataset; threads may share it.
-
-    Every method raises :class:`~msedge.errors.DataError` where its files cannot be read.
-    """
+    """One version of a gallery's dataset, or DataError; threads may share it."""
 
     path: Path
     dataset: LanceDataset
@@ -65,13 +61,7 @@ class Moment:
         return int(self.dataset.version)
 
     def table(self, columns: Sequence[str], where: str | None = None, **scan: Any) -> pa.Table:
-        """Columns of the rows that match; those that an earlier release did not write are left out.
-
-        Args:
-            columns: their names.
-            where: which rows, as Lance's filters say it; None for all.
-            scan: what else Lance's scanner takes.
-        """
+        """Columns of the rows that match, without those that an earlier release did not write."""
         columns = there(self.dataset.schema, columns)
         with told(self.path):
             return self.dataset.scanner(columns=columns, filter=where, **scan).to_table()

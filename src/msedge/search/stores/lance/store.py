@@ -38,20 +38,13 @@ from msedge.search.stores.reports import Compacted, IndexState, Model, Problem, 
 from msedge.search.stores.store import APPROXIMATE_FROM, AUTO, Store, View
 
 SECONDS_BETWEEN_LOOKS = 1.0
-"""How long a gallery may go on with a version before it looks for a newer one.
-
-A look lists the dataset's versions, which an object store bills and takes tens of milliseconds for.
-"""
+"""Between two looks for a newer version: an object store bills them, and takes its time."""
 
 IN_MEMORY = 512 * 2**20
 """Bytes up to which vectors, as float32, are held in memory: 524,288 of 256 dimensions."""
 
 KEPT = timedelta(hours=1)
-"""How long versions that nobody needs any more are kept.
-
-Servers move on to a new version within a second, and a search takes less; a copy or check of the
-whole gallery, which reads one version from end to end, may take the hour.
-"""
+"""How long versions stay that nobody needs: a copy of the whole gallery reads one that long."""
 
 _NOTE = "msedge.note."  # in the dataset's configuration, before the name
 _TRIES = 50  # at a change that others get in the way of
@@ -59,6 +52,10 @@ _UPKEEP_TRIES = 20
 _SECONDS_BEFORE_NEXT_TRY = 0.05
 _FLOAT32_BYTES = 4
 _OWN_VERSIONS = 3  # of a copy: the photos, and at most two that say which ids were given
+_NO_REBUILDING = (
+    "--rebuild is not for a Lance dataset: index into another dataset with --gallery OTHER.lance, "
+    "and put it in the place of this one"
+)
 
 
 class LanceStore(Store):
@@ -72,22 +69,14 @@ class LanceStore(Store):
     is_shared = True
 
     def __init__(
-        self,
-        path: Path,
-        dataset: LanceDataset,
-        *,
-        writable: bool,
-        exact: bool = False,
-        memory: int = IN_MEMORY,
+        self, path: Path, dataset: LanceDataset, *, writable: bool, exact: bool, memory: int
     ) -> None:
         """Take an open dataset; see :meth:`open`."""
         self.path, self._name = path, f"gallery {one_line(location(path))}"
         self.model = stored.read_model(dataset.schema, path)
         self._dataset: LanceDataset | None = dataset
-        self._looked = time.monotonic()
-        self._looking = threading.Lock()
-        self._writable = writable
-        self._exact, self._memory = exact, memory
+        self._looked, self._looking = time.monotonic(), threading.Lock()
+        self._writable, self._exact, self._memory = writable, exact, memory
         if writable and not stored.is_up_to_date(dataset):
             self._insist(lambda: stored.bring_up_to_date(self._own_dataset()))
         # The version whose photos the writer knows; None when others have changed them since.
@@ -109,7 +98,7 @@ class LanceStore(Store):
                 f"cannot write {one_line(location(path))} ({stored.reason(error)}): choose a place "
                 "that can be written to"
             ) from error
-        return cls(path, made, writable=True)
+        return cls(path, made, writable=True, exact=False, memory=IN_MEMORY)
 
     @classmethod
     def open(
@@ -159,9 +148,8 @@ class LanceStore(Store):
         if last is not None and last.version == moment.version:
             return last
         if moment.count() * moment.dim * _FLOAT32_BYTES <= self._memory:
-            before = last.vectors if last is not None else None
-            held = InMemory(moment, before if isinstance(before, InMemory) else None)
-            return View(held, moment.photos)
+            before = last.vectors if last and isinstance(last.vectors, InMemory) else None
+            return View(InMemory(moment, before), moment.photos)
         return View(Scanned(moment, None if self._exact else moment.tuning()), moment.photos)
 
     def is_current(self, view: View) -> bool:
@@ -284,28 +272,24 @@ class LanceStore(Store):
 
     def successor(self, model: Model) -> Self:  # noqa: ARG002
         """Refuse: a dataset is put in another's place by whoever keeps the folder or bucket."""
-        raise _no_rebuilding()
+        raise ConfigError(_NO_REBUILDING)
 
     def take_over(self, other: Path) -> None:  # noqa: ARG002
         """Refuse, as :meth:`successor` does."""
-        raise _no_rebuilding()
+        raise ConfigError(_NO_REBUILDING)
 
     @classmethod
     def write_apart(cls, path: Path, dim: int, block: Block) -> list[str]:
         """Write photos beside a gallery's others; gives what to commit, as JSON of a line each."""
         path, rows = whole(path), table_of(block, dim)
-        if not rows.num_rows:
-            return []
         written = stored.write_rows(path, stored.open_dataset(path), rows)
         return [json.dumps(fragment.to_json()) for fragment in written]
 
     def commit(self, written: Sequence[str], *, remove: Sequence[int] = ()) -> None:
         """Make what was written apart visible, and photos vanish, in one commit.
 
-        Raises:
-            DataError: another process has changed photos since this one opened the gallery, read
-                its places or last changed it: nothing is committed. Compacting it or building an
-                index meanwhile does not matter.
+        Others may compact the gallery or build its index meanwhile, but not change photos since
+        this one opened it, read its places or last changed it.
         """
         self._check_writable()
         try:
@@ -356,9 +340,10 @@ class LanceStore(Store):
             try:
                 step()
             except OSError as error:
-                if stored.is_conflict(error):
-                    return False
-                raise
+                # Compacting says so by no class of its own.
+                if "concurrent transaction" not in str(error):
+                    raise
+                return False
         return True
 
     def _raise_next_id(self, to: Callable[[int], int]) -> int:
@@ -405,10 +390,9 @@ class LanceStore(Store):
     def write_copy(cls, source: Store, target: Path, watched: Watched) -> Digest:
         """Make a dataset of another gallery's photos, whole and read again, or not at all.
 
-        An object store cannot rename, so there it is written in its place, where nobody sees it
-        before the one commit at the end, and removed again where it is not equal. What a kill
-        leaves there are data files of no dataset, which a later copy to the same name takes among
-        its own and Lance's cleaning up removes.
+        An object store cannot rename: there it is written in its place, unseen before the one
+        commit at the end, and removed again where it is not equal. What a kill leaves there are
+        data files of no dataset, which Lance's cleaning up removes.
         """
         if is_remote(target):
             try:
@@ -463,8 +447,7 @@ class LanceStore(Store):
     def compact(self, watched: Watched, *, kept: timedelta = KEPT) -> Compacted:
         """Few large fragments, indices that know every photo, no versions older than ``kept``.
 
-        Others may search and change photos meanwhile. Files that no version names, as writers
-        leave them that die, go when they are a week old.
+        Files that no version names, as writers leave them that die, go when they are a week old.
         """
         begun, moment = time.monotonic(), self.now(afresh=True)
         bytes_before, waiting = self._bytes(), moment.unindexed()
@@ -479,9 +462,8 @@ class LanceStore(Store):
         self._insist(lambda: self._own_dataset().optimize.optimize_indices())
         watched.progress("removing old versions")
         with told(self.path):
-            removed = self._own_dataset().cleanup_old_versions(
-                kept, error_if_tagged_old_versions=False
-            )
+            own = self._own_dataset()
+            removed = own.cleanup_old_versions(kept, error_if_tagged_old_versions=False)
         moment = self.now(afresh=True)
         done = [
             f"fragments: {fragments:,} before, {len(moment.dataset.get_fragments()):,} now",
@@ -493,11 +475,7 @@ class LanceStore(Store):
         return Compacted(bytes_before, self._bytes(), tuple(done), time.monotonic() - begun)
 
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
-        """Build the indices, in place of those that there are, and find out how to ask them.
-
-        They are on vectors, to search; on ids and paths, to find single photos. Photos that are
-        put meanwhile are searched without an index, until compacting adds them to it.
-        """
+        """Build the indices on vectors, ids and paths, and find out how to ask the first."""
         if kind != AUTO:
             raise ConfigError(f"--kind {kind}: a Lance dataset chooses its own, leave it out")
         begun, photos = time.monotonic(), self.now(afresh=True).count()
@@ -535,8 +513,7 @@ class LanceStore(Store):
     def _own_dataset(self) -> LanceDataset:
         """The newest version, for upkeep alone: Lance moves on what it compacts or indexes."""
         dataset = self.now(afresh=True).dataset
-        with told(self.path):
-            return dataset.checkout_version(dataset.version)
+        return dataset.checkout_version(dataset.version)
 
 
 def _moved(photo: NewPhoto, path: Path, size: int, mtime_ns: int) -> NewPhoto:
@@ -544,13 +521,6 @@ def _moved(photo: NewPhoto, path: Path, size: int, mtime_ns: int) -> NewPhoto:
     follows = photo.taken == photo.mtime_ns / 1e9
     taken = mtime_ns / 1e9 if follows else photo.taken
     return replace(photo, path=path, size=size, mtime_ns=mtime_ns, taken=taken)
-
-
-def _no_rebuilding() -> ConfigError:
-    return ConfigError(
-        "--rebuild is not for a Lance dataset: index into another dataset with --gallery "
-        "OTHER.lance, and put it in the place of this one"
-    )
 
 
 def _put_together(dataset: LanceDataset) -> None:
