@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,12 +58,7 @@ class IndexWatcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """What was passed over.
-
-    Attributes:
-        path: a file, or a folder that cannot be read.
-        reason: why, in a few words.
-    """
+    """A file that was passed over, or a folder that cannot be read, and why in a few words."""
 
     path: Path
     reason: str
@@ -70,32 +66,17 @@ class Skipped:
 
 @dataclass(slots=True)
 class IndexSummary:
-    """What indexing came to.
-
-    Attributes:
-        new: photos that the gallery did not hold.
-        changed: photos whose content is another than before.
-        moved: photos that lie elsewhere than before, with the same content.
-        removed: photos that are no longer there.
-        unchanged: photos that are as they were.
-        embedded: how many of the new and changed went through the network; the others have the
-            content of one that did.
-        skipped: what was passed over, by path; looked at again by the next run.
-        photos: in the gallery now.
-        left: photos still to be read, where indexing was asked to stop.
-        stopped: whether it was asked to stop.
-        seconds: that it took.
-    """
+    """What indexing came to, in photos."""
 
     new: int = 0
-    changed: int = 0
-    moved: int = 0
-    removed: int = 0
+    changed: int = 0  # in content
+    moved: int = 0  # with the same content
+    removed: int = 0  # since they are no longer there
     unchanged: int = 0
-    embedded: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
-    photos: int = 0
-    left: int = 0
+    embedded: int = 0  # of the new and changed; the others have the content of one that was
+    skipped: list[Skipped] = field(default_factory=list)  # by path; looked at again next time
+    photos: int = 0  # in the gallery now
+    left: int = 0  # to be read still, where indexing was asked to stop
     stopped: bool = False
     seconds: float = 0.0
 
@@ -160,9 +141,6 @@ def index(
         stop: set it to make an end after the photos in hand; they are committed.
         column: of the photos in Parquet files; ``None`` to find it.
 
-    Returns:
-        What it came to.
-
     Raises:
         DataError: a folder is missing, unreadable or suddenly without photos (nothing is changed
             then); another process indexes into the gallery; it is not a gallery, or damaged.
@@ -173,44 +151,20 @@ def index(
         raise ConfigError(f"expected at least 1, got batch size {batch_size}, workers {workers}")
     begun = time.monotonic()
     check_sources(folders)  # before a lock or a file is made
-    pace = _Pace(encoder, batch_size, workers or usable_cpus(), watcher, stop or threading.Event())
     choice = Choice(tuple(exclude), hidden, column, allow_empty)
-    model = Model(encoder.name, encoder.fingerprint, encoder.dim)
+    workers, stop = workers or usable_cpus(), stop or threading.Event()
+    run = _Run(encoder, choice, batch_size, workers, watcher, stop)
     with written_by_one(gallery):
         anew = _is_there(gallery, None if rebuild else encoder) and rebuild
         found = find(folders, choice, without=gallery)
         try:
-            if anew:
-                summary = _rebuild(found, choice, gallery, model, pace)
-            else:
-                summary = _update(found, choice, gallery, model, pace)
+            found = run.rebuild(found, gallery) if anew else run.update(found, gallery)
+            run.summary.pass_over(found)
         except StoppedError:  # while shards were listed: nothing was changed
             with open_store(gallery) as store:
-                summary = IndexSummary(photos=store.count(), stopped=True)
-    summary.seconds = time.monotonic() - begun
-    return summary
-
-
-@dataclass(frozen=True, slots=True)
-class _Pace:
-    """How photos are read and embedded, and who is told."""
-
-    encoder: Encoder
-    batch_size: int
-    workers: int
-    watcher: IndexWatcher | None
-    stop: threading.Event
-
-    def list_shards(self, shards: Sequence[Item], column: str | None) -> Iterator[Listing]:
-        """List shards, several at a time."""
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="list")
-        try:
-            for listing in pool.map(lambda shard: list_shard(shard, column), shards):
-                if self.stop.is_set():
-                    raise StoppedError
-                yield listing
-        finally:
-            pool.shutdown(cancel_futures=True)
+                run.summary.photos, run.summary.stopped = store.count(), True
+    run.summary.seconds = time.monotonic() - begun
+    return run.summary
 
 
 def _is_there(gallery: Path, encoder: Encoder | None) -> bool:
@@ -224,192 +178,160 @@ def _is_there(gallery: Path, encoder: Encoder | None) -> bool:
     return True
 
 
-def _update(found: Found, choice: Choice, gallery: Path, model: Model, pace: _Pace) -> IndexSummary:
-    with open_or_create(gallery, model) as store:
-        places = store.places()
-        found, note = _listed(found, choice, store, pace, places, places)
-        if note != store.note(SHARDS):
-            store.write_note(SHARDS, note)
-        summary = _Run(store, pace, places).run(plan(found, places))
-    summary.pass_over(found)
-    return summary
-
-
-def _rebuild(
-    found: Found, choice: Choice, gallery: Path, model: Model, pace: _Pace
-) -> IndexSummary:
-    with open_store(gallery, writable=True) as old:
-        places = old.places()
-        found, note = _listed(found, choice, old, pace, places, {})
-        found = with_photos_elsewhere(found, places, choice.column)
-        with old.successor(model) as new:
-            new.write_note(SHARDS, note)
-            known = new.places()
-            summary = _Run(new, pace, known).run(plan(found, known, everything=True))
-        # Not by renaming: whoever has the gallery open would go on with the old one.
-        if not summary.stopped:
-            old.take_over(new.path)
-    summary.pass_over(found)
-    return summary
-
-
-def _listed(
-    found: Found,
-    choice: Choice,
-    store: Store,
-    pace: _Pace,
-    places: Mapping[str, Place],
-    known: Mapping[str, Place],
-) -> tuple[Found, str]:
-    """What was found, with the photos of all shards, of which known ones are not opened."""
-    found, note = with_shards_listed(
-        found,
-        known,
-        choice,
-        store.note(SHARDS),
-        lambda shards: pace.list_shards(shards, choice.column),
-    )
-    if not choice.allow_empty:
-        check_not_emptied(found, places)
-    return found, note
-
-
+@dataclass(slots=True)
 class _Run:
     """What is in hand between two commits."""
 
-    def __init__(self, store: Store, pace: _Pace, places: Mapping[str, Place]) -> None:
-        """Take a gallery open for writing, and what it holds; nothing is done yet."""
-        self._store, self._pace, self._places = store, pace, places
-        self._summary = IndexSummary()
-        self._gone: dict[str, list[int]] = {}
-        self._put: list[NewPhoto | Known] = []  # known content is copied from another photo
-        self._move: list[tuple[int, Path, int, int]] = []
-        self._remove: list[int] = []
-        self._committed = time.monotonic()
+    encoder: Encoder
+    choice: Choice
+    batch_size: int
+    workers: int
+    watcher: IndexWatcher | None
+    stop: threading.Event
+    summary: IndexSummary = field(default_factory=IndexSummary)
+    store: Store = field(init=False)  # open for writing
+    places: Mapping[str, Place] = field(init=False)  # that it held before
+    gone: dict[str, list[int]] = field(default_factory=dict)  # ids by content hash
+    put: list[NewPhoto | Known] = field(default_factory=list)  # known: copied from another photo
+    move: list[tuple[int, Path, int, int]] = field(default_factory=list)
+    remove: list[int] = field(default_factory=list)
+    committed: float = field(default_factory=time.monotonic)
 
-    def run(self, plan: Plan) -> IndexSummary:
-        """Bring the gallery to hold what was found."""
-        summary, stop = self._summary, self._pace.stop
-        self._gone, summary.unchanged = plan.gone, plan.unchanged
-        known = {place.content_hash for place in self._places.values()}
-        done, total = 0, len(plan.to_read)
-        self._tell_progress(0, total)
-        batches = embedded(
-            plan.to_read,
-            self._pace.encoder,
-            workers=self._pace.workers,
-            batch_size=self._pace.batch_size,
-            known=known,
-        )
+    def update(self, found: Found, gallery: Path) -> Found:
+        """Bring a gallery up to date; gives what was found, shards listed."""
+        with open_or_create(gallery, self._model()) as store:
+            places = store.places()
+            found, note = self._listed(found, store, places, places)
+            if note != store.note(SHARDS):
+                store.write_note(SHARDS, note)
+            self._do(plan(found, places), store, places)
+        return found
+
+    def rebuild(self, found: Found, gallery: Path) -> Found:
+        """The same, with everything embedded anew."""
+        with open_store(gallery, writable=True) as old:
+            places = old.places()
+            found, note = self._listed(found, old, places, {})
+            found = with_photos_elsewhere(found, places, self.choice.column)
+            with old.successor(self._model()) as new:
+                new.write_note(SHARDS, note)
+                known = new.places()
+                self._do(plan(found, known, everything=True), new, known)
+            # Not by renaming: whoever has the gallery open would go on with the old one.
+            if not self.summary.stopped:
+                old.take_over(new.path)
+        return found
+
+    def _model(self) -> Model:
+        return Model(self.encoder.name, self.encoder.fingerprint, self.encoder.dim)
+
+    def _listed(
+        self, found: Found, store: Store, places: Mapping[str, Place], known: Mapping[str, Place]
+    ) -> tuple[Found, str]:
+        """What was found, with the photos of all shards, of which known ones are not opened."""
+        noted = store.note(SHARDS)
+        found, note = with_shards_listed(found, known, self.choice, noted, self._list_shards)
+        if not self.choice.allow_empty:
+            check_not_emptied(found, places)
+        return found, note
+
+    def _list_shards(self, shards: Sequence[Item]) -> Iterator[Listing]:
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="list")
         try:
-            while not stop.is_set() and (batch := next(batches, None)) is not None:
-                for item, photo in batch:
-                    self._take(item, photo)
-                done += len(batch)
-                self._tell_progress(done, total)
-                if self._is_due():
-                    self._commit()
+            for listing in pool.map(lambda shard: list_shard(shard, self.choice.column), shards):
+                if self.stop.is_set():
+                    raise StoppedError
+                yield listing
         finally:
-            batches.close()
-        summary.left, summary.stopped = total - done, done < total
+            pool.shutdown(cancel_futures=True)
+
+    def _do(self, plan: Plan, store: Store, places: Mapping[str, Place]) -> None:
+        self.store, self.places, summary = store, places, self.summary
+        self.gone, summary.unchanged = plan.gone, plan.unchanged
+        items, known = plan.to_read, {place.content_hash for place in places.values()}
+        summary.left = total = len(items)
+        self._tell_progress(total)
+        batches = embedded(
+            items, self.encoder, workers=self.workers, batch_size=self.batch_size, known=known
+        )
+        with closing(batches):
+            while not self.stop.is_set() and (batch := next(batches, None)) is not None:
+                self._take(batch)
+                summary.left -= len(batch)
+                self._tell_progress(total)
+                in_hand, seconds = len(self.put) + len(self.move), time.monotonic() - self.committed
+                if in_hand >= _PHOTOS_A_COMMIT or (in_hand and seconds >= _SECONDS_A_COMMIT):
+                    self._commit()
+        summary.stopped = summary.left > 0
         self._commit()
-        self._embed_what_was_not_there()
+        # What was to be copied from photos that have changed meanwhile.
+        missing = [photo.item for photo in self.put if isinstance(photo, Known)]
+        self.put = []
+        for batch in embedded(missing, self.encoder, workers=1, batch_size=1):
+            self._take(batch)
         if not summary.stopped:
-            gone = [id for ids in self._gone.values() for id in ids]
-            self._remove += gone
+            gone = [id for ids in self.gone.values() for id in ids]
+            self.remove += gone
             summary.removed += len(gone)
         self._commit()
-        summary.photos = self._store.count()
-        return summary
+        summary.photos = store.count()
 
-    def _take(self, item: Item, photo: Embedded) -> None:
-        """Decide what a photo means for the gallery."""
-        if isinstance(photo, Unreadable):
-            self._pass_over(item, photo)
-            return
-        place, path = self._places.get(item.path), Path(item.path)
-        state = photo.item.state if isinstance(photo, Known) else (photo.size, photo.mtime_ns)
-        if place and place.content_hash == photo.content_hash:  # touched
-            self._summary.unchanged += 1
-            self._move.append((place.id, path, *state))
-        elif moved := self._gone.get(photo.content_hash):
-            self._summary.moved += 1
-            self._move.append((moved.pop(0), path, *state))
-        else:
-            self._put.append(photo)
-            if isinstance(photo, NewPhoto):
-                self._summary.embedded += 1
-                self._count(item.path)
-
-    def _count(self, path: str) -> None:
-        if path in self._places:
-            self._summary.changed += 1
-        else:
-            self._summary.new += 1
-
-    def _pass_over(self, item: Item, photo: Unreadable) -> None:
-        self._summary.skipped.append(Skipped(Path(item.path), photo.reason))
-        place = self._places.get(item.path)
-        # What the gallery holds of a damaged file is no longer true; of one that cannot be
-        # opened now it may be.
-        if place and photo.is_damaged:
-            self._remove.append(place.id)
-            self._summary.removed += 1
-
-    def _is_due(self) -> bool:
-        photos = len(self._put) + len(self._move)
-        late = time.monotonic() - self._committed >= _SECONDS_A_COMMIT
-        return photos >= _PHOTOS_A_COMMIT or (late and photos > 0)
+    def _take(self, batch: Sequence[tuple[Item, Embedded]]) -> None:
+        """Decide what photos mean for the gallery."""
+        for item, photo in batch:
+            place, path = self.places.get(item.path), Path(item.path)
+            if isinstance(photo, Unreadable):
+                self.summary.skipped.append(Skipped(path, photo.reason))
+                # What the gallery holds of a damaged file is no longer true; of one that cannot be
+                # opened now it may be.
+                if place and photo.is_damaged:
+                    self.remove.append(place.id)
+                    self.summary.removed += 1
+                continue
+            state = photo.item.state if isinstance(photo, Known) else (photo.size, photo.mtime_ns)
+            if place and place.content_hash == photo.content_hash:  # touched
+                self.summary.unchanged += 1
+                self.move.append((place.id, path, *state))
+            elif moved := self.gone.get(photo.content_hash):
+                self.summary.moved += 1
+                self.move.append((moved.pop(0), path, *state))
+            else:
+                self.put.append(photo)
 
     def _commit(self) -> None:
         """Make everything in hand part of the gallery, at once."""
-        put, waiting = self._with_copies()
-        if put or self._move or self._remove:
-            self._store.change(put=put, move=self._move, remove=self._remove)
-            if self._pace.watcher:
-                self._pace.watcher.committed(self._store.count())
-        self._put, self._move, self._remove = waiting, [], []
-        self._committed = time.monotonic()
-
-    def _with_copies(self) -> tuple[list[NewPhoto], list[NewPhoto | Known]]:
-        """What is to be put, copies included; and photos of which the content is not there yet."""
         # Before anything is changed: what they are copied from may be about to.
-        twins = {each.content_hash: each for each in self._put if isinstance(each, NewPhoto)}
+        twins = {each.content_hash: each for each in self.put if isinstance(each, NewPhoto)}
         put: list[NewPhoto] = []
-        waiting: list[NewPhoto | Known] = []
-        for photo in self._put:
-            if isinstance(photo, NewPhoto):
+        waiting: list[NewPhoto | Known] = []  # for their content
+        for photo in self.put:
+            if isinstance(photo, Known):
+                twin = twins.get(photo.content_hash) or self.store.with_content(photo.content_hash)
+                if twin is None:
+                    waiting.append(photo)
+                    continue
+                twins[photo.content_hash] = twin
+                put.append(_copied(twin, photo.item))
+            else:
+                self.summary.embedded += 1
                 put.append(photo)
-                continue
-            twin = twins.get(photo.content_hash) or self._store.with_content(photo.content_hash)
-            if twin is None:
-                waiting.append(photo)
-                continue
-            twins[photo.content_hash] = twin
-            self._count(photo.item.path)
-            put.append(_copied(twin, photo.item))
-        return put, waiting
+        changed = sum(str(photo.path) in self.places for photo in put)
+        self.summary.changed += changed
+        self.summary.new += len(put) - changed
+        if put or self.move or self.remove:
+            self.store.change(put=put, move=self.move, remove=self.remove)
+            if self.watcher:
+                self.watcher.committed(self.store.count())
+        self.put, self.move, self.remove = waiting, [], []
+        self.committed = time.monotonic()
 
-    def _embed_what_was_not_there(self) -> None:
-        """Embed photos whose content was to be copied from one that has changed meanwhile."""
-        items = [photo.item for photo in self._put if isinstance(photo, Known)]
-        self._put = []
-        for batch in embedded(items, self._pace.encoder, workers=1, batch_size=1):
-            for item, photo in batch:
-                self._take(item, photo)
-
-    def _tell_progress(self, done: int, total: int) -> None:
-        if self._pace.watcher:
-            self._pace.watcher.progress(done, total)
+    def _tell_progress(self, total: int) -> None:
+        if self.watcher:
+            self.watcher.progress(total - self.summary.left, total)
 
 
 def _copied(twin: NewPhoto, item: Item) -> NewPhoto:
     """A photo of the same content as another; without a date of its own, of its file's."""
-    has_date = twin.taken != twin.mtime_ns / 1e9
-    return replace(
-        twin,
-        path=Path(item.path),
-        size=item.size,
-        mtime_ns=item.mtime_ns,
-        taken=twin.taken if has_date else item.mtime_ns / 1e9,
-    )
+    size, mtime_ns = item.state
+    taken = mtime_ns / 1e9 if twin.taken == twin.mtime_ns / 1e9 else twin.taken
+    return replace(twin, path=Path(item.path), size=size, mtime_ns=mtime_ns, taken=taken)
