@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from msedge.data.image_file import MAX_BYTES, read_image_file
 from msedge.data.images import as_pixels, cause_of, one_line, read_picture
 from msedge.errors import DataError
 from msedge.search.encoder import Encoder
-from msedge.search.photo import NAMES, Facts, NewPhoto, Vector, facts_of, hash_of
+from msedge.search.photo import NAMES, Facts, NewPhoto, facts_of, hash_of
 from msedge.search.ranking import Pixels
 from msedge.search.sources.contents import Content, Unreadable, contents
 from msedge.search.sources.objects import Item
@@ -31,32 +32,21 @@ BATCH = 16
 """Photos that are read and embedded together, in the order of the plan."""
 
 _BATCHES_AHEAD = 2  # read before they are asked for, besides those that threads work on
-_NO_MEMORY = "too large for the memory that is left"
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A photo that was read and decoded.
+    """A photo that was read and decoded."""
 
-    Attributes:
-        facts: of the file as it was when the reading began.
-        pixels: ``(3, S, S)``, as the encoder reads them.
-    """
-
-    facts: Facts
-    pixels: Pixels
+    facts: Facts  # of the file as it was when the reading began
+    pixels: Pixels  # (3, S, S), as the encoder reads them
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A photo whose content has a vector elsewhere, or will have: it was not decoded.
+    """A photo whose content has a vector elsewhere, or will have: it was not decoded."""
 
-    Attributes:
-        item: with size and time as they were when the reading began.
-        content_hash: of its bytes.
-    """
-
-    item: Item
+    item: Item  # with size and time as they were when the reading began
     content_hash: str
 
 
@@ -92,32 +82,22 @@ def embedded(
         if known is None:
             return False
         with claiming:
-            if content_hash in known:
-                return True
+            was_known = content_hash in known
             known.add(content_hash)
-            return False
+            return was_known
 
     ahead: deque[Future[list[tuple[Item, Embedded]]]] = deque()
-    batch: list[tuple[Item, Content]] = []
-    with (
-        ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool,
-        closing(contents(items)) as fetched,
-    ):
+    with closing(contents(items)) as fetched:
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="embed")
         try:
-            for pair in fetched:
-                batch.append(pair)
-                if len(batch) == batch_size:
-                    ahead.append(pool.submit(_embed, batch, encoder, is_known))
-                    batch = []
+            while batch := list(islice(fetched, batch_size)):
+                ahead.append(pool.submit(_embed, batch, encoder, is_known))
                 if len(ahead) >= workers + _BATCHES_AHEAD:
                     yield ahead.popleft().result()
-            if batch:
-                ahead.append(pool.submit(_embed, batch, encoder, is_known))
             while ahead:
                 yield ahead.popleft().result()
         finally:
-            for future in ahead:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)
 
 
 def read_photo(
@@ -137,19 +117,17 @@ def read_photo(
     """
     try:
         if content is None:
-            # By the time before the reading, a change during it is seen by the next run.
-            content, status = read_image_file(Path(item.path), MAX_BYTES)
+            try:
+                # By the time before the reading, a change during it is seen by the next run.
+                content, status = read_image_file(Path(item.path), MAX_BYTES)
+            except OSError as error:
+                return Unreadable(cause_of(error), is_damaged=False)
+            except ValueError as error:  # too large, or a pipe by now: what was there is not now
+                return Unreadable(str(error), is_damaged=True)
             item = Item(item.path, status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        return Unreadable(cause_of(error), is_damaged=False)
-    except ValueError as error:  # too large, or a pipe by now: what was there is there no longer
-        return Unreadable(str(error), is_damaged=True)
-    except MemoryError:
-        return Unreadable(_NO_MEMORY, is_damaged=False)
-    content_hash = hash_of(content)
-    if is_known(content_hash):
-        return Known(item, content_hash)
-    try:
+        content_hash = hash_of(content)
+        if is_known(content_hash):
+            return Known(item, content_hash)
         picture = read_picture(content, item.path, size=size)
         facts = facts_of(item.path, *item.state, content_hash, picture)
         return Decoded(facts, as_pixels(picture.image))
@@ -157,7 +135,7 @@ def read_photo(
         reason = str(error).removeprefix(f"cannot read image {one_line(item.path)}: ")
         return Unreadable(reason, is_damaged=True)
     except MemoryError:
-        return Unreadable(_NO_MEMORY, is_damaged=False)
+        return Unreadable("too large for the memory that is left", is_damaged=False)
 
 
 def _embed(
@@ -170,11 +148,10 @@ def _embed(
     ]
     pixels = [photo.pixels for photo in read if isinstance(photo, Decoded)]
     vectors = iter(encoder.photos(np.stack(pixels)).astype(np.float16) if pixels else ())
-    return [
-        (item, _new(photo.facts, next(vectors)) if isinstance(photo, Decoded) else photo)
-        for (item, _), photo in zip(batch, read, strict=True)
+    done: list[Embedded] = [
+        NewPhoto(*(getattr(photo.facts, name) for name in NAMES), vector=next(vectors))
+        if isinstance(photo, Decoded)
+        else photo
+        for photo in read
     ]
-
-
-def _new(facts: Facts, vector: Vector) -> NewPhoto:
-    return NewPhoto(*(getattr(facts, name) for name in NAMES), vector=vector)
+    return [(item, photo) for (item, _), photo in zip(batch, done, strict=True)]
