@@ -108,20 +108,16 @@ class NewPhoto(Facts):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A fact, as stores see it.
-
-    Those added after the first have numbers from 1, which raise the schema's, and a default for
-    photos that were put before.
-    """
+    """A fact, as stores see it."""
 
     name: str
     kind: type  # `Path` (stored as bytes), `int`, `str` or `float`
     arrow: str  # its type in Arrow, as `pyarrow.type_for_alias` knows it
-    default: Any
+    default: Any  # what photos have that were put before it was added
     least: int | None = None  # the smallest number that makes sense
     unique: bool = False  # no two photos share it
     shown: bool = False  # in JSON
-    added: int = 0
+    added: int = 0  # from 1, in the order of what was added later; it raises the schema's number
 
     @property
     def sql(self) -> str:
@@ -216,8 +212,7 @@ def is_place(stored: Any) -> bool:
 def row_of(photo: NewPhoto, dim: int) -> tuple[Any, ...]:
     """A photo as it is stored: its facts in the order of :data:`COLUMNS`, then the vector's bytes.
 
-    Raises:
-        ShapeError: the vector is not float16 ``(dim,)`` and finite.
+    Raises a ShapeError where the vector is not float16 ``(dim,)`` and finite.
     """
     vector = photo.vector
     if vector.shape != (dim,) or vector.dtype != np.float16:
@@ -279,10 +274,7 @@ def faults(rows: Sequence[Sequence[Any]], vectors: Sequence[Any], dim: int) -> d
 
 
 class Digest:
-    """One number for photos taken one after the other: ids, facts, and every bit of the vectors.
-
-    It also knows their count, and the last id, 0 before the first.
-    """
+    """One number for photos taken one after the other: ids, facts, and every bit of the vectors."""
 
     def __init__(self) -> None:
         self.count = self.last_id = 0

@@ -46,12 +46,6 @@ CREATE TABLE IF NOT EXISTS thumbnails (
 );
 CREATE INDEX IF NOT EXISTS thumbnails_by_use ON thumbnails (used, length(jpeg));
 """
-_MAKE_ROOM = """
-DELETE FROM thumbnails WHERE rowid IN (SELECT rowid FROM (
-    SELECT rowid, sum(length(jpeg)) OVER (ORDER BY used, rowid) - length(jpeg) AS older
-    FROM thumbnails
-) WHERE older < ?)
-"""
 _OBJECTS = {
     " ".join(words.replace("IF NOT EXISTS ", "").split())
     for words in _SCHEMA.split(";")
@@ -84,13 +78,10 @@ def thumbnail(photo: Photo, side: int = THUMBNAIL_SIDE) -> bytes:
 
 
 class ThumbnailCache:
-    """Thumbnails by content hash and side. Threads may share one."""
+    """Thumbnails by content hash and side, so many bytes at most. Threads may share one."""
 
     def __init__(self, path: Path, *, most_bytes: int = MOST_BYTES) -> None:
-        """Open a cache, or begin one; where neither works, nothing is kept.
-
-        It holds so many bytes of thumbnails at most; those not used for longest go first.
-        """
+        """Open a cache, or begin one; where neither works, nothing is kept."""
         self._path, self._most_bytes = path, most_bytes
         self._lock = Lock()
         self._connection = _open(path)
@@ -121,17 +112,15 @@ class ThumbnailCache:
         return self._tried(read)
 
     def put(self, content_hash: str, side: int, jpeg: bytes) -> None:
-        """Keep a thumbnail; the oldest go where there is no room."""
+        """Keep a thumbnail; those not used for longest go where there is no room."""
 
         def write(connection: sqlite3.Connection) -> None:
             row = (content_hash, side, int(time.time()), jpeg)
             connection.execute("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?, ?)", row)
             self._bytes += len(jpeg)
             if self._bytes > self._most_bytes:
-                # Counted anew, since another server may have written too.
-                too_many = self._total(connection) - round(_KEPT * self._most_bytes)
-                connection.execute(_MAKE_ROOM, [too_many])
-                self._bytes = self._total(connection)
+                self._bytes = self._total(connection)  # another server may have written too
+                self._make_room(connection)
 
         if len(jpeg) <= self._most_bytes:
             self._tried(write)
@@ -146,6 +135,16 @@ class ThumbnailCache:
     def _total(self, connection: sqlite3.Connection) -> int:
         select = "SELECT coalesce(sum(length(jpeg)), 0) FROM thumbnails"
         return int(connection.execute(select).fetchone()[0])
+
+    def _make_room(self, connection: sqlite3.Connection) -> None:
+        rows = connection.execute("SELECT rowid, length(jpeg) FROM thumbnails ORDER BY used, rowid")
+        going = []
+        for row, size in rows:
+            if self._bytes <= round(_KEPT * self._most_bytes):
+                break
+            going.append((row,))
+            self._bytes -= size
+        connection.executemany("DELETE FROM thumbnails WHERE rowid = ?", going)
 
     def _tried(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """What `work` returns, in one transaction; None where the file does not let it."""

@@ -37,18 +37,14 @@ class Told:
 
 @dataclass(frozen=True)
 class IndexState(Told):
-    """An index for approximate search, what it finds, and how old it is.
-
-    The recall is the share of the true first 20 photos that it found for so many queries when it
-    was built. It is behind by the photos put or removed since, which are searched exactly.
-    """
+    """An index for approximate search, what it finds, and how old it is."""
 
     kind: str
-    recall: float
+    recall: float  # share of the true first 20 photos that it found when it was built
     recall_wanted: float
-    queries: int
+    queries: int  # over which that was measured
     photos: int
-    behind: int
+    behind: int  # photos put or removed since; they are searched exactly
     seconds: float
     bytes_a_vector: float | None = None  # in memory, where that is known
     parameters: dict[str, Any] = field(default_factory=dict)
