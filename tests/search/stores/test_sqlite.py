@@ -276,7 +276,7 @@ def read_as_another(path):
         "import msedge.search.stores.sqlite.store\n"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
         "with open_store(Path(sys.argv[1])) as store:\n"
-        "    print(store.count(), store.version(), len(store.view().vectors.resident.ids))\n"
+        "    print(store.count(), store.version(), len(store.view().vectors.ids))\n"
     )
     return subprocess.run(
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60
@@ -361,8 +361,8 @@ class TestWhatTakesItsPlace:
         with open_store(gallery, writable=True) as store:
             with store.successor(MODEL) as new:
                 new.change(put=[photo(300)])
-            monkeypatch.setattr("msedge.search.stores.sqlite.store.write_model", None)
-            with pytest.raises(TypeError):
+            monkeypatch.setattr("msedge.search.stores.sqlite.store._SAID", "no such table")
+            with pytest.raises(DataError):
                 store.take_over(new.path)
             monkeypatch.undo()
             assert (held(gallery), new.path.exists()) == (before, True)

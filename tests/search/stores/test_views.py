@@ -107,7 +107,7 @@ class TestWhatHasChanged:
     def test_it_is_what_reading_everything_gives(self, file):
         before = file.view()
         file.change(put=[photo(800, photo(3).path), photo(801)], remove=[7, 40])
-        after, whole = file.view(before).vectors.resident, file.view().vectors.resident
+        after, whole = file.view(before).vectors, file.view().vectors
         assert after.version == whole.version > before.version
         np.testing.assert_array_equal(after.ids, whole.ids)
         np.testing.assert_array_equal(after.rows, whole.rows)
@@ -283,8 +283,8 @@ class TestWhatHasChangedSinceAnIndex:
             with open_store(indexed, exact=True) as exact:
                 true = exact.view()
             assert view.vectors.index is not None
-            assert sorted(hits(view, query(), PHOTOS)) == true.vectors.resident.ids.tolist()
-            for number in true.vectors.resident.ids[::37].tolist():
+            assert sorted(hits(view, query(), PHOTOS)) == true.vectors.ids.tolist()
+            for number in true.vectors.ids[::37].tolist():
                 np.testing.assert_array_equal(view.vector(number), true.vector(number))
 
     @settings(max_examples=25, deadline=None)

@@ -1,48 +1,41 @@
 """A gallery's SQLite file: its tables, and connections that open it as it and its folder allow.
 
-A gallery may come from a stranger. A database can hold views, triggers and tables that compute what
-they show: reading or writing one would run what he wrote, for as long as he likes. So a gallery
-holds what this package makes and nothing else, which is looked at before anything is read, and
-SQLite is told not to trust the file. Tested in ``tests/search/stores/test_sqlite.py`` and
-``tests/artefacts/test_gallery_files.py``.
+A gallery may come from a stranger. Views, triggers and computed columns run what he wrote when they
+are read or written to, so a gallery holds what this package makes and nothing else, which is looked
+at before anything is read, and SQLite is told not to trust the file. Tested in
+``tests/search/stores/test_sqlite.py`` and ``tests/artefacts/test_gallery_files.py``.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
 from msedge.quoting import plain, quoted
+from msedge.search.locations import whole
 from msedge.search.photo import ADDED, COLUMNS
 from msedge.search.stores.reports import Model
 from msedge.search.stores.store import WIDEST, MissingGalleryError, not_a_gallery
 
-APPLICATION_ID = 0x4D534547
-"""``MSEG``, in SQLite's header: what tells a gallery from any other database."""
+APPLICATION_ID = 0x4D534547  # `MSEG`, in the header: tells a gallery from any other database
 
-_CHANGES_KNOWN = 2
+# The second schema says of each photo at which version of the gallery it was put, and keeps the ids
+# of those that were removed, so that who has read the gallery before reads what has changed. Each
+# later one adds a column. A file of an earlier one is read as it is, and brought up to date when it
+# is next opened for writing; one of a newer one is refused.
+CHANGES_KNOWN = 2
+SCHEMA_VERSION = CHANGES_KNOWN + ADDED
 
-SCHEMA_VERSION = _CHANGES_KNOWN + ADDED
-"""In SQLite's header as ``user_version``; a file of a newer one is refused.
-
-The second says of each photo at which version of the gallery it was put, and keeps the ids of those
-that were removed, so that who has read the gallery before reads what has changed. Each later one
-adds a column. A file of an earlier one is read as it is, and brought up to date when it is next
-opened for writing.
-"""
-
+# The version that the gallery will have after the transaction
 VERSION_OF_NOW = "(SELECT value + 1 FROM main.meta WHERE key = 'version')"
-"""The version that the gallery will have after the transaction, as an SQL expression."""
-
 LOG = "-wal"
-"""What the name of the log beside a file ends in."""
 
 _FIRST = [f"{column.name} {column.sql}" for column in COLUMNS if not column.added]
 _LATER = {column.added: f"{column.name} {column.sql}" for column in COLUMNS if column.added}
@@ -68,12 +61,8 @@ _CHANGES = (
 )
 _IDENTITY = "INSERT INTO meta VALUES ('identity', lower(hex(randomblob(16))));"
 _OF_SQLITE = "sqlite_sequence name seq sqlite_stat1 sqlite_stat4 tbl idx stat neq nlt ndlt sample"
-_OF_TABLES = frozenset(
-    re.findall(
-        r"\w+",
-        f"{_TABLES} {_PARTS['removed']} DEFAULT 0 {_OF_SQLITE} {' '.join(_LATER.values())}",
-    )
-)
+_WORDS = f"{_TABLES} {_PARTS['removed']} DEFAULT 0 {_OF_SQLITE} {' '.join(_LATER.values())}"
+_OF_TABLES = frozenset(re.findall(r"\w+", _WORDS))
 _MOST_NAMED = 60  # characters
 
 _SECONDS_TO_WAIT = 10.0  # for another process in the midst of a commit
@@ -101,7 +90,8 @@ def write_schema(connection: sqlite3.Connection, model: Model) -> None:
         f"{_TABLES} {_PARTS[_BY_CONTENT]} INSERT INTO meta VALUES ('version', 0);"
         f"{' '.join(_steps(1))}"
     )
-    write_model(connection, model)
+    said = [("model", model.name), ("fingerprint", model.fingerprint), ("dim", model.dim)]
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", said)
     connection.execute("COMMIT")
     # Last, so that all of it lies in the file: what a full disk keeps in the log when the file is
     # closed would stay behind when the file is renamed.
@@ -112,17 +102,12 @@ def bring_up_to_date(connection: sqlite3.Connection) -> None:
     """Change the tables of an earlier release to those of this one, in one transaction."""
     if schema_of(connection) >= SCHEMA_VERSION:
         return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
         # Looked at again: another process may have done it while this one waited for its turn.
         for step in _steps(schema_of(connection)):
             connection.execute(step)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def schema_of(connection: sqlite3.Connection) -> int:
@@ -130,60 +115,49 @@ def schema_of(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def knows_changes(connection: sqlite3.Connection) -> bool:
-    """Whether the file says when a photo was put; of schema 1, not until it is written to."""
-    return schema_of(connection) >= _CHANGES_KNOWN
-
-
 def facts_in(connection: sqlite3.Connection) -> str:
     """The facts as a query lists them, with the default of those that the file does not have."""
-    there = max(schema_of(connection) - _CHANGES_KNOWN, 0)
+    there = max(schema_of(connection) - CHANGES_KNOWN, 0)
     return ", ".join(
         each.name if each.added <= there else f"{each.default_sql} AS {each.name}"
         for each in COLUMNS
     )
 
 
-def lacking_columns(connection: sqlite3.Connection) -> list[str]:
-    """Columns of photos that a file of its schema should have, and has not."""
+def lacking(connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
+    """Columns of photos, and parts beside these, that a file of its schema should have, and not."""
+    schema = schema_of(connection)
+    known = max(schema - CHANGES_KNOWN, 0)
+    columns = ["id", *(each.name for each in COLUMNS if each.added <= known), "vector"]
+    parts = _PARTS if schema >= CHANGES_KNOWN else [_BY_CONTENT]
     there = {row[1] for row in connection.execute("PRAGMA table_info(photos)")}
-    known = schema_of(connection) - _CHANGES_KNOWN
-    wanted = ["id", *(each.name for each in COLUMNS if each.added <= max(known, 0)), "vector"]
-    return [name for name in wanted if name not in there]
+    there_too = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+    return [n for n in columns if n not in there], [n for n in parts if n not in there_too]
 
 
-def missing_parts(connection: sqlite3.Connection) -> list[str]:
-    """The tables, indices and triggers beside the photos that a gallery should have, and has not.
-
-    Without them it can be read and written, but slowly, or changes go unnoticed.
-    """
-    there = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
-    wanted = _PARTS if knows_changes(connection) else [_BY_CONTENT]
-    return [name for name in wanted if name not in there]
-
-
-def make_parts(connection: sqlite3.Connection, names: Sequence[str]) -> None:
-    """Make what :func:`missing_parts` found, within a transaction.
+def make_parts(path: Path, names: Sequence[str]) -> None:
+    """Make what :func:`lacking` found.
 
     Which photos went meanwhile nobody has noted, so that the gallery becomes another one to all
     that remember what it held.
     """
-    for name in names:
-        connection.execute(_PARTS[name])
-    connection.execute(_IDENTITY.replace("INSERT", "INSERT OR REPLACE"))
+    with told(path), closing(open_to_write(path)) as connection, connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for name in names:
+            connection.execute(_PARTS[name])
+        connection.execute(_IDENTITY.replace("INSERT", "INSERT OR REPLACE"))
 
 
-def write_model(connection: sqlite3.Connection, model: Model) -> None:
-    """Say what makes the vectors, in place of what was said before."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-        [("model", model.name), ("fingerprint", model.fingerprint), ("dim", model.dim)],
-    )
+def read_meta(connection: sqlite3.Connection) -> tuple[Model, int, str | None]:
+    """What a gallery says of itself; see :func:`record_of`."""
+    return record_of(dict(connection.execute("SELECT key, value FROM meta")))
 
 
-def read_meta(connection: sqlite3.Connection) -> tuple[Model, int]:
-    """What made a gallery's vectors, and the gallery's version."""
-    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+def record_of(meta: dict[str, Any]) -> tuple[Model, int, str | None]:
+    """What made a gallery's vectors, its version, and what tells it from others of its name.
+
+    The last is None of a file that schema 1 is written in.
+    """
     try:
         model = Model(str(meta["model"]), str(meta["fingerprint"]), int(meta["dim"]))
         version = int(meta["version"])
@@ -191,41 +165,19 @@ def read_meta(connection: sqlite3.Connection) -> tuple[Model, int]:
         raise sqlite3.DatabaseError("it does not say what made it") from error
     if not 0 < model.dim <= WIDEST:
         raise sqlite3.DatabaseError(f"its vectors are of width {model.dim}")
-    return model, version
-
-
-def read_identity(connection: sqlite3.Connection) -> str | None:
-    """What tells a gallery from others of its name; None of a file that schema 1 is written in."""
-    row = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
-    return None if row is None else str(row[0])
+    identity = meta.get("identity")
+    return model, version, None if identity is None else str(identity)
 
 
 def _steps(schema: int) -> list[str]:
     """What makes the tables of a schema those of this one."""
-    first = [*_CHANGES, _IDENTITY] if schema < _CHANGES_KNOWN else []
-    known = max(schema - _CHANGES_KNOWN, 0)
-    return first + [
-        f"ALTER TABLE photos ADD COLUMN {_LATER[n]};" for n in sorted(_LATER) if n > known
-    ]
+    first = [*_CHANGES, _IDENTITY] if schema < CHANGES_KNOWN else []
+    later = [_LATER[n] for n in sorted(_LATER) if n > max(schema - CHANGES_KNOWN, 0)]
+    return first + [f"ALTER TABLE photos ADD COLUMN {column};" for column in later]
 
 
-def _check_header(connection: sqlite3.Connection, path: Path) -> None:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    version = schema_of(connection)
-    if application != APPLICATION_ID:
-        raise DataError(not_a_gallery(path))
-    if version > SCHEMA_VERSION:
-        raise DataError(
-            f"gallery {one_line(path)} is of schema {version}, and this release knows "
-            f"{SCHEMA_VERSION}: update msedge, or index into another file with --gallery"
-        )
-
-
-def check_objects(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a database with a view, a trigger, a computed column or a table that is not ours.
-
-    It reads the list of what there is, and nothing of it.
-    """
+def _check_objects(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database with a view, a trigger, a computed column or a table that is not ours."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
     for kind, name, sql in rows.fetchall():  # a query half read would keep the file open
         if not _is_ours(str(kind), str(name), str(sql)):
@@ -250,21 +202,20 @@ class Connections:
     """Connections for reading, as many as threads read at once; each serves one at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Take the gallery, whose path is absolute; nothing is opened yet."""
         self._path = path
-        self._idle: deque[sqlite3.Connection] = deque()
-        self._lock = threading.Lock()
+        self._idle: deque[sqlite3.Connection] = deque()  # which needs no lock
         self._closed = False
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection within one read transaction: everything read belongs to one commit.
-
-        Raises:
-            DataError: the file cannot be opened or read, or this has been closed.
-        """
+        """A connection within one read transaction: everything read belongs to one commit."""
+        if self._closed:
+            raise DataError(f"gallery {one_line(self._path)} has been closed: open it again")
         with told(self._path):
-            connection, lasting = self._take()
+            try:
+                connection, lasting = self._idle.pop(), True
+            except IndexError:
+                connection, lasting = open_to_read(self._path)
             try:
                 connection.execute("BEGIN")
                 yield connection
@@ -272,29 +223,19 @@ class Connections:
             except BaseException:
                 connection.close()
                 raise
-            self._give_back(connection, lasting)
+            if lasting:
+                self._idle.append(connection)
+            else:
+                connection.close()
+            if self._closed:  # meanwhile
+                self.close()
 
     def close(self) -> None:
         """Close what is idle now, and the others when they have been read from."""
-        with self._lock:
-            self._closed = True
-            while self._idle:
+        self._closed = True
+        with suppress(IndexError):
+            while True:
                 self._idle.pop().close()
-
-    def _take(self) -> tuple[sqlite3.Connection, bool]:
-        with self._lock:
-            if self._closed:
-                raise DataError(f"gallery {one_line(self._path)} has been closed: open it again")
-            if self._idle:
-                return self._idle.pop(), True
-        return open_to_read(self._path)
-
-    def _give_back(self, connection: sqlite3.Connection, lasting: bool) -> None:
-        with self._lock:
-            if lasting and not self._closed:
-                self._idle.append(connection)
-                return
-        connection.close()
 
 
 def open_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
@@ -302,24 +243,16 @@ def open_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
 
     Readers and a writer share two files beside the gallery, which even a reader has to make where
     they are missing. Where it cannot, as on a read-only file system or a full one, nobody writes
-    either, and the file is read by itself.
-
-    Returns:
-        The connection, and whether it may be kept: one that reads the file by itself would not
-        notice a writer that comes later.
-
-    Raises:
-        DataError: changes lie beside the file and cannot be read there.
+    either, and the file is read by itself. Such a connection may not be kept, which is said, too:
+    it would not notice a writer that comes later.
     """
     try:
         return _open(path, "mode=rw", "PRAGMA query_only = TRUE"), True
     except sqlite3.OperationalError as error:
-        if _primary_code(error) not in _NOT_TO_BE_WRITTEN:
+        code = primary_code(error)
+        if code not in _NOT_TO_BE_WRITTEN or (code == sqlite3.SQLITE_FULL and has_log(path)):
             raise
-        failed = error
     if has_log(path):
-        if _primary_code(failed) == sqlite3.SQLITE_FULL:
-            raise failed
         raise DataError(
             f"gallery {one_line(path)} was not closed and its folder may not be written to: open "
             "it once where it can be, or copy it together with its -wal file"
@@ -330,10 +263,8 @@ def open_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
 def open_to_check(path: Path) -> sqlite3.Connection:
     """Connect to read, so that what a killed writer left stays as it is when this is closed."""
     if has_log(path):
-        try:
+        with suppress(sqlite3.OperationalError):  # the next says why where it cannot either
             return _open(path, "mode=ro")
-        except sqlite3.OperationalError:
-            pass  # the next says why where it cannot either
     return open_to_read(path)[0]
 
 
@@ -346,7 +277,7 @@ def _open(path: Path, mode: str, setting: str = "") -> sqlite3.Connection:
     connection = connect(path, mode)
     try:
         connection.execute(setting)
-        check_objects(connection, path)  # the first that it reads
+        _check_objects(connection, path)  # the first that it reads
     except BaseException:
         connection.close()
         raise
@@ -369,12 +300,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def check_file(path: Path) -> None:
-    """Refuse a file that is missing or not a gallery, without touching it.
-
-    Raises:
-        MissingGalleryError: it is missing.
-        DataError: it is a folder, another program's, of a newer schema, or damaged.
-    """
+    """Refuse a file that is missing, not a gallery, newer or damaged, without touching it."""
     if not path.exists():
         raise MissingGalleryError(
             f"no gallery {one_line(path)}: make it with `msedge index PHOTOS --gallery FILE`"
@@ -388,7 +314,15 @@ def check_file(path: Path) -> None:
         # Its pages may be fewer than it says: the others are in the log beside it while a writer
         # moves them over, and for as long as a full disk keeps it from that.
         connection.execute("PRAGMA writable_schema = TRUE")
-        _check_header(connection, path)
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        version = schema_of(connection)
+    if application != APPLICATION_ID:
+        raise DataError(not_a_gallery(path))
+    if version > SCHEMA_VERSION:
+        raise DataError(
+            f"gallery {one_line(path)} is of schema {version}, and this release knows "
+            f"{SCHEMA_VERSION}: update msedge, or index into another file with --gallery"
+        )
 
 
 def beside(path: Path, ending: str) -> Path:
@@ -402,10 +336,30 @@ def has_log(path: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
+def files_of(path: Path) -> list[Path]:
+    """A file, and what SQLite keeps beside it."""
+    return [beside(path, ending) for ending in ("", LOG, "-shm", "-journal")]
+
+
 def remove_database(path: Path) -> None:
     """Remove a file that nobody has open, with what SQLite keeps beside it."""
-    for ending in ("", LOG, "-shm", "-journal"):
-        beside(path, ending).unlink(missing_ok=True)
+    for each in files_of(path):
+        each.unlink(missing_ok=True)
+
+
+@contextmanager
+def made_whole(target: Path, ending: str, advice: str) -> Iterator[Path]:
+    """Where to write a file until it is whole; nothing stays there, whatever happens."""
+    part = beside(whole(target), ending)
+    try:
+        try:
+            remove_database(part)  # what a kill left
+            yield part
+            put_in_place(part, target)
+        finally:
+            remove_database(part)
+    except OSError as error:
+        raise DataError(f"cannot write {one_line(target)} ({error.strerror}): {advice}") from error
 
 
 def put_in_place(part: Path, target: Path) -> None:
@@ -413,10 +367,6 @@ def put_in_place(part: Path, target: Path) -> None:
 
     A log that a full disk kept from being moved over holds commits that the file itself does not:
     it would stay behind under the old name.
-
-    Raises:
-        DataError: the disk is full, or another process has the file open.
-        OSError: it cannot be renamed.
     """
     with told(target), closing(open_to_write(part)) as connection:
         (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -433,16 +383,16 @@ def told(path: Path) -> Iterator[None]:
     except sqlite3.ProgrammingError:  # a defect of ours
         raise
     except sqlite3.Error as error:
-        code = _primary_code(error)
+        code = primary_code(error)
         if code == sqlite3.SQLITE_NOTADB:
             raise DataError(not_a_gallery(path)) from error
-        reason = _REASONS.get(
-            code, f"it is damaged ({one_line(error)}): move it away and index again"
-        )
+        damaged = f"it is damaged ({one_line(error)}): move it away and index again"
+        reason = _REASONS.get(code, damaged)
         raise DataError(f"gallery {one_line(path)}: {reason}") from error
 
 
-def _primary_code(error: Exception) -> int:
+def primary_code(error: Exception) -> int:
+    """SQLite's code for an error, without what it says more closely."""
     code = int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT))
     # A file that readers and writers share could not be given its size.
     return sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else code & 0xFF

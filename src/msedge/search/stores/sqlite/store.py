@@ -1,9 +1,7 @@
 """A gallery as one file of SQLite: the truth, beside which everything else is a cache.
 
 SQLite's write-ahead log lets any number of processes read while one writes, and leaves the last
-commit whole after a kill. Every photo that is put is marked with the version that the gallery will
-have after the commit; what is removed is noted by the tables themselves. Tested in
-``tests/search/stores/``.
+commit whole after a kill. Tested in ``tests/search/stores/``.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -40,32 +38,17 @@ from msedge.search.photo import (
 from msedge.search.stores.copying import PART, check_equal, passing, refuse_existing
 from msedge.search.stores.locks import sole_indexer
 from msedge.search.stores.reports import Compacted, IndexState, Model, Problem, Size, Watched
-from msedge.search.stores.sqlite import checks
-from msedge.search.stores.sqlite.file import (
-    LOG,
-    VERSION_OF_NOW,
-    Connections,
-    beside,
-    bring_up_to_date,
-    check_file,
-    facts_in,
-    open_to_write,
-    put_in_place,
-    read_identity,
-    read_meta,
-    remove_database,
-    told,
-    write_model,
-    write_schema,
-)
-from msedge.search.stores.sqlite.vectors import CurrentVectors, build_beside, decoded, folder_of
+from msedge.search.stores.sqlite import checks, file
+from msedge.search.stores.sqlite.vectors import CurrentVectors, decoded, folder_of
 from msedge.search.stores.store import APPROXIMATE_FROM, REBUILDING, Store, View
 
 _IDS_A_QUERY = 500
 _DUE = 0.1  # share of the photos that were put or removed since an index was built
 _PATIENCE = 500  # milliseconds for readers that are about to end
 _NOTE = "note."  # what the keys of notes begin with, among what else the file says of itself
+_SAID = f"meta WHERE key IN ('model', 'fingerprint', 'dim') OR key GLOB '{_NOTE}*'"
 
+_NOW = file.VERSION_OF_NOW
 _COLUMNS = ", ".join([*NAMES, "vector"])
 _MARKS = ", ".join("?" * (len(NAMES) + 1))
 _REPLACING = "ON CONFLICT (path) DO UPDATE SET " + ", ".join(
@@ -80,42 +63,29 @@ class SqliteStore(Store):
     is_shared = False
 
     def __init__(self, path: Path, *, writable: bool, exact: bool = False) -> None:
-        """Open a gallery; see :meth:`open`."""
         self.path = whole(path)
-        check_file(self.path)
-        self._connections = Connections(self.path)
+        file.check_file(self.path)
+        self._connections = file.Connections(self.path)
         self._writer: sqlite3.Connection | None = None
         self._writing = threading.RLock()
         with self._connections.reading() as connection:
-            self.model = read_meta(connection)[0]
+            self.model = file.read_meta(connection)[0]
         self._current = CurrentVectors(self.path, self._reading, exact=exact)
         if writable:
-            with told(self.path):
-                self._writer = open_to_write(self.path)
-                bring_up_to_date(self._writer)
+            with file.told(self.path):
+                self._writer = file.open_to_write(self.path)
+                file.bring_up_to_date(self._writer)
 
     @classmethod
     def create(cls, path: Path, model: Model) -> Self:
         """Make an empty gallery; its folder is made, too. One process at a time may make it."""
         if os.path.lexists(path):
             raise DataError(f"{one_line(path)} is there already: name another file to make")
-        new = beside(whole(path), "-new")  # what a kill left goes with the next try
-        try:
+        with file.made_whole(path, PART, "choose a folder that can be written to") as new:
             new.parent.mkdir(parents=True, exist_ok=True)
-            remove_database(new)
             new.touch(exist_ok=False)
-            try:
-                with told(path), closing(open_to_write(new)) as connection:
-                    write_schema(connection, model)
-                new.replace(path)
-            except BaseException:
-                remove_database(new)
-                raise
-        except OSError as error:
-            raise DataError(
-                f"cannot write {one_line(path)} ({error.strerror}); choose a folder that can be "
-                "written to"
-            ) from error
+            with file.told(path), closing(file.open_to_write(new)) as connection:
+                file.write_schema(connection, model)
         return cls(path, writable=True)
 
     @classmethod
@@ -133,13 +103,12 @@ class SqliteStore(Store):
 
     def count(self) -> int:
         """How many photos there are."""
-        with self._reading() as connection:
-            return int(connection.execute("SELECT count(*) FROM photos").fetchone()[0])
+        return int(self._rows("SELECT count(*) FROM photos")[0][0])
 
     def version(self) -> int:
         """A number that rises with every change of the photos, whichever process made it."""
         with self._reading() as connection:
-            return read_meta(connection)[1]
+            return file.read_meta(connection)[1]
 
     def view(self, last: View | None = None) -> View:
         """The gallery as it is now; the last view where nothing has changed since."""
@@ -153,7 +122,7 @@ class SqliteStore(Store):
     def photos(self, ids: Sequence[int] | None = None) -> list[Photo]:
         """Photos in the order asked for, without ids that are not there; None for all, by id."""
         with self._reading() as connection:
-            select = f"SELECT id, {facts_in(connection)} FROM photos"
+            select = f"SELECT id, {file.facts_in(connection)} FROM photos"
             if ids is None:
                 return [photo_of(row) for row in connection.execute(f"{select} ORDER BY id")]
             found: dict[int, Photo] = {}
@@ -161,28 +130,18 @@ class SqliteStore(Store):
             for start in range(0, len(possible), _IDS_A_QUERY):
                 some = possible[start : start + _IDS_A_QUERY]
                 marks = ", ".join("?" * len(some))
-                for row in connection.execute(f"{select} WHERE id IN ({marks})", some):
-                    found[row[0]] = photo_of(row)
+                rows = connection.execute(f"{select} WHERE id IN ({marks})", some)
+                found.update((row[0], photo_of(row)) for row in rows)
         return [found[number] for number in ids if number in found]
 
     def blocks(self, rows: int = 4096) -> Iterator[Block]:
         """All photos with their vectors, so many at a time, by rising id, of one commit."""
-        with self._reading() as connection:
-            cursor = connection.execute(
-                f"SELECT id, vector, {facts_in(connection)} FROM photos ORDER BY id"
-            )
-            while some := cursor.fetchmany(rows):
-                vectors = decoded([row[1] for row in some], self.model.dim).astype(np.float16)
-                photos = [new_photo_of(row[2:], vectors[at]) for at, row in enumerate(some)]
-                yield Block([row[0] for row in some], photos)
+        return self._blocks(rows, "ORDER BY id")
 
     def id_at(self, path: Path) -> int | None:
         """The id of the photo of an absolute path; None where there is none."""
-        with self._reading() as connection:
-            row = connection.execute(
-                "SELECT id FROM photos WHERE path = ?", (stored_path(path),)
-            ).fetchone()
-            return None if row is None else int(row[0])
+        rows = self._rows("SELECT id FROM photos WHERE path = ?", stored_path(path))
+        return int(rows[0][0]) if rows else None
 
     def places(self) -> dict[str, Place]:
         """What is known of every path (as text), to compare with the files that are there."""
@@ -194,15 +153,9 @@ class SqliteStore(Store):
 
     def with_content(self, content_hash: str) -> NewPhoto | None:
         """A photo of some content, with its vector: that of the lowest id; None without one."""
-        with self._reading() as connection:
-            row = connection.execute(
-                f"SELECT vector, {facts_in(connection)} FROM photos WHERE content_hash = ? "
-                "ORDER BY id",
-                (content_hash,),
-            ).fetchone()
-            if row is None:
-                return None
-            return new_photo_of(row[1:], decoded(row[:1], self.model.dim)[0].astype(np.float16))
+        which = "WHERE content_hash = ? ORDER BY id LIMIT 1"
+        found = list(self._blocks(1, which, content_hash))
+        return found[0].photos[0] if found else None
 
     def folders(self) -> list[tuple[Path, int]]:
         """The folders that photos lie in, sorted, and how many lie directly in each."""
@@ -213,9 +166,8 @@ class SqliteStore(Store):
 
     def notes(self) -> dict[str, str]:
         """All texts that were noted in the gallery, by their names."""
-        with self._reading() as connection:
-            rows = connection.execute("SELECT key, value FROM meta").fetchall()
-        return {key.removeprefix(_NOTE): str(text) for key, text in rows if key.startswith(_NOTE)}
+        rows = self._rows("SELECT key, value FROM meta WHERE key GLOB ?", f"{_NOTE}*")
+        return {key.removeprefix(_NOTE): str(text) for key, text in rows}
 
     def last_id(self) -> int:
         """The largest id that was ever given, 0 before the first."""
@@ -234,10 +186,9 @@ class SqliteStore(Store):
         """Change photos in one commit: put some, then move some, then remove some."""
         rows = [row_of(photo, self.model.dim) for photo in put]
         moves = [(number, stored_path(path), *state) for number, path, *state in move]
-        with self._changing() as connection:
+        with self._transaction(of_photos=True) as connection:
             connection.executemany(
-                f"INSERT INTO photos ({_COLUMNS}, version) VALUES ({_MARKS}, {VERSION_OF_NOW}) "
-                f"{_REPLACING}",
+                f"INSERT INTO photos ({_COLUMNS}, version) VALUES ({_MARKS}, {_NOW}) {_REPLACING}",
                 rows,
             )
             for number, place, size, mtime_ns in moves:
@@ -248,9 +199,8 @@ class SqliteStore(Store):
                     "ELSE taken END, path = ?2, size = ?3, mtime_ns = ?4 WHERE id = ?1",
                     (number, place, size, mtime_ns),
                 )
-            connection.executemany(
-                "DELETE FROM photos WHERE id = ?", [(int(number),) for number in remove]
-            )
+            ids = [(int(number),) for number in remove]
+            connection.executemany("DELETE FROM photos WHERE id = ?", ids)
 
     def put_with_ids(self, block: Block) -> None:
         """Put photos under ids of their own, in one commit; what has one's id or path goes."""
@@ -258,14 +208,12 @@ class SqliteStore(Store):
             (number, *row_of(photo, self.model.dim))
             for number, photo in zip(block.ids, block.photos, strict=True)
         ]
-        with self._changing() as connection:
-            connection.executemany(
-                "DELETE FROM photos WHERE id = ? OR path = ?", [row[:2] for row in rows]
-            )
+        with self._transaction(of_photos=True) as connection:
+            known = [row[:2] for row in rows]
+            connection.executemany("DELETE FROM photos WHERE id = ? OR path = ?", known)
             try:
                 connection.executemany(
-                    f"INSERT INTO photos (id, {_COLUMNS}, version) "
-                    f"VALUES (?, {_MARKS}, {VERSION_OF_NOW})",
+                    f"INSERT INTO photos (id, {_COLUMNS}, version) VALUES (?, {_MARKS}, {_NOW})",
                     rows,
                 )
             except sqlite3.IntegrityError as error:
@@ -293,47 +241,48 @@ class SqliteStore(Store):
 
     def successor(self, model: Model) -> Self:
         """The file beside this one that is to take its place: one that was left, or a new one."""
-        path = beside(self.path, REBUILDING)
+        path = file.beside(self.path, REBUILDING)
         if os.path.lexists(path):
             left = type(self).open(path, writable=True)
             if (left.model.fingerprint, left.model.dim) == (model.fingerprint, model.dim):
                 return left
             left.close()
-            remove_database(path)
+            file.remove_database(path)
         return type(self).create(path, model)
 
     def take_over(self, other: Path) -> None:
         """Become another gallery that nobody writes, in one commit; known paths keep their ids."""
-        with self._writing, told(self.path), SqliteStore.open(other, writable=True) as new:
+        with self._writing, file.told(self.path), self.open(other, writable=True) as new:
             writer = self._writable()
             writer.execute("ATTACH ? AS new", (f"{new.path.as_uri()}?mode=rw",))
             try:
-                with self._changing() as connection:
+                with self._transaction(of_photos=True) as connection:
                     connection.execute(
                         "DELETE FROM photos WHERE path NOT IN (SELECT path FROM new.photos)"
                     )
                     connection.execute(
-                        f"INSERT INTO photos ({_COLUMNS}, version) SELECT {_COLUMNS}, "
-                        f"{VERSION_OF_NOW} FROM new.photos WHERE TRUE ORDER BY id {_REPLACING}"
+                        f"INSERT INTO photos ({_COLUMNS}, version) SELECT {_COLUMNS}, {_NOW} "
+                        f"FROM new.photos WHERE TRUE ORDER BY id {_REPLACING}"
                     )
-                    write_model(connection, new.model)
-                    connection.execute(f"DELETE FROM meta WHERE key GLOB '{_NOTE}*'")
-                    connection.execute(
-                        f"INSERT INTO meta SELECT * FROM new.meta WHERE key GLOB '{_NOTE}*'"
-                    )
+                    connection.execute(f"DELETE FROM {_SAID}")
+                    connection.execute(f"INSERT INTO meta SELECT * FROM new.{_SAID}")
             finally:
                 writer.execute("DETACH new")
             self.model = new.model
-        remove_database(other)
+        file.remove_database(other)
 
     @classmethod
     def write_apart(cls, path: Path, dim: int, block: Block) -> list[str]:  # noqa: ARG003
         """Refuse: a file has one writer at a time."""
-        _refuse_cluster(path)
+        raise ConfigError(
+            "a cluster writes a Lance gallery, whose name ends in .lance, and not "
+            f"{one_line(location(path))}: give --gallery NAME.lance; `msedge gallery copy` brings "
+            "over what another holds"
+        )
 
     def commit(self, written: Sequence[str], *, remove: Sequence[int] = ()) -> None:  # noqa: ARG002
         """Refuse: a file has one writer at a time."""
-        _refuse_cluster(self.path)
+        self.write_apart(self.path, self.model.dim, Block([], []))
 
     # Upkeep
 
@@ -348,24 +297,19 @@ class SqliteStore(Store):
     def write_copy(cls, source: Store, target: Path, watched: Watched) -> Digest:
         """Make a gallery file of another's photos, whole and read again, or not at all."""
         refuse_existing(target)
-        part = beside(target, PART)
-        with sole_indexer(target):
+        room = f"make room for {one_line(target)}, or copy to another disk"
+        with sole_indexer(target), _if_full(target, room):
             refuse_existing(target)
-            try:
-                with _blamed_on(target):
-                    remove_database(part)  # what a kill left
-                    digest = Digest()
-                    with cls.create(part, source.model) as copy:
-                        for block in passing(source, digest, watched):
-                            copy.put_with_ids(block)
-                        copy.spare_ids(max(source.last_id(), digest.last_id))
-                        for name, text in source.notes().items():
-                            copy.write_note(name, text)
-                    with cls.open(part) as copy:
-                        check_equal(copy, digest, watched)
-                    put_in_place(part, target)
-            finally:
-                remove_database(part)
+            with file.made_whole(target, PART, "choose another place") as part:
+                digest = Digest()
+                with cls.create(part, source.model) as copy:
+                    for block in passing(source, digest, watched):
+                        copy.put_with_ids(block)
+                    copy.spare_ids(max(source.last_id(), digest.last_id))
+                    for name, text in source.notes().items():
+                        copy.write_note(name, text)
+                with cls.open(part) as copy:
+                    check_equal(copy, digest, watched)
         return digest
 
     def compact(self, watched: Watched) -> Compacted:
@@ -375,32 +319,27 @@ class SqliteStore(Store):
         with sole_indexer(self.path):
             before = self._bytes()
             watched.progress("writing the file anew")
-            try:
-                with told(self.path), closing(open_to_write(self.path)) as connection:
-                    with watched.interrupting(connection):
-                        connection.execute("VACUUM")
-                    connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
-                    is_read = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            except DataError as error:
-                if _is_of_full_disk(error):
-                    raise DataError(
-                        f"the disk is full: {one_line(self.path)} is as it was; make room, of "
-                        f"which compacting needs {before:,} bytes for a while"
-                    ) from error
-                raise
-            after = self._bytes()
-        done = ["wrote the file anew"]
-        if is_read:
-            done.append(
-                "others read the old one just now: it shrinks when the next writer closes it"
+            room = (
+                f"{one_line(self.path)} is as it was; make room, of which compacting needs "
+                f"{before:,} bytes for a while"
             )
-        return Compacted(before, after, tuple(done), time.monotonic() - begun)
+            with _if_full(self.path, room), closing(file.open_to_write(self.path)) as connection:
+                with watched.interrupting(connection):
+                    connection.execute("VACUUM")
+                connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
+                is_read = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            after = self._bytes()
+        late = "others read the old one just now: it shrinks when the next writer closes it"
+        done = ("wrote the file anew", late) if is_read else ("wrote the file anew",)
+        return Compacted(before, after, done, time.monotonic() - begun)
 
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
         """Build the index for approximate search beside the file."""
-        if self._identity() is None:  # made by an earlier release
+        with self._reading() as connection:
+            is_of_schema_1 = file.read_meta(connection)[2] is None
+        if is_of_schema_1:
             SqliteStore.open(self.path, writable=True).close()
-        build_beside(self, self._identity(), recall, kind, watched)
+        self._current.build(self, recall, kind, watched)
 
     def index_state(self) -> IndexState | None:
         """The index for approximate search; None where there is none that serves."""
@@ -408,8 +347,7 @@ class SqliteStore(Store):
 
     def is_index_due(self, least: int = APPROXIMATE_FROM) -> bool:
         """Whether the index is to be built, or built anew, without being asked."""
-        photos = self.count()
-        if photos < least:
+        if (photos := self.count()) < least:
             return False
         state = self.index_state()
         return state is None or state.behind > _DUE * photos
@@ -417,23 +355,31 @@ class SqliteStore(Store):
     def size(self) -> Size:
         """What the file takes, with its log, and the caches beside it."""
         caches = {
-            "approximate": folder_of(self.path),
-            "thumbnails": beside(self.path, checks.THUMBNAILS),
+            "approximate": _bytes_below(folder_of(self.path)),
+            "thumbnails": _bytes_below(file.beside(self.path, checks.THUMBNAILS)),
         }
-        sizes = {name: _bytes_below(cache) for name, cache in caches.items()}
-        return Size(self._bytes(), {name: size for name, size in sizes.items() if size})
+        return Size(self._bytes(), {name: size for name, size in caches.items() if size})
 
     def _bytes(self) -> int:
-        return _bytes_below(self.path) + _bytes_below(beside(self.path, LOG))
+        return _bytes_below(self.path) + _bytes_below(file.beside(self.path, file.LOG))
 
-    def _identity(self) -> str | None:
+    def _blocks(self, rows: int, which: str, *values: str) -> Iterator[Block]:
         with self._reading() as connection:
-            return read_identity(connection)
+            select = f"SELECT id, vector, {file.facts_in(connection)} FROM photos {which}"
+            cursor = connection.execute(select, values)
+            while some := cursor.fetchmany(rows):
+                vectors = decoded([row[1] for row in some], self.model.dim).astype(np.float16)
+                photos = [new_photo_of(row[2:], vectors[at]) for at, row in enumerate(some)]
+                yield Block([row[0] for row in some], photos)
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with self._reading() as connection:
+            return connection.execute(query, values).fetchall()
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._connections.reading() as connection:
-            self.check_not_rebuilt(read_meta(connection)[0])
+            self.check_not_rebuilt(file.read_meta(connection)[0])
             yield connection
 
     def _writable(self) -> sqlite3.Connection:
@@ -442,25 +388,13 @@ class SqliteStore(Store):
         return self._writer
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, of_photos: bool = False) -> Iterator[sqlite3.Connection]:
         """Let several changes become one commit; after an error none of them has happened."""
-        with self._writing, told(self.path):
-            writer = self._writable()
+        with self._writing, file.told(self.path), self._writable() as writer:
             writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield writer
-                writer.execute("COMMIT")
-            except BaseException:
-                if writer.in_transaction:
-                    writer.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that changes photos."""
-        with self._transaction() as connection:
-            yield connection
-            connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'version'")
+            yield writer
+            if of_photos:
+                writer.execute("UPDATE meta SET value = value + 1 WHERE key = 'version'")
 
 
 def _last_id(connection: sqlite3.Connection) -> int:
@@ -471,41 +405,21 @@ def _last_id(connection: sqlite3.Connection) -> int:
 
 
 def _spare(connection: sqlite3.Connection, last: int) -> None:
-    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'photos' AND seq < ?", (last,))
-    connection.execute(
-        "INSERT INTO sqlite_sequence (name, seq) SELECT 'photos', ? "
-        "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'photos')",
-        (last,),
-    )
-
-
-def _refuse_cluster(path: Path) -> NoReturn:
-    raise ConfigError(
-        "a cluster writes a Lance gallery, whose name ends in .lance, and not "
-        f"{one_line(location(path))}: give --gallery NAME.lance; `msedge gallery copy` brings over "
-        "what another holds"
-    )
+    last = max(last, _last_id(connection))
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'photos'")
+    connection.execute("INSERT INTO sqlite_sequence VALUES ('photos', ?)", (last,))
 
 
 @contextmanager
-def _blamed_on(target: Path) -> Iterator[None]:
-    """Say of a failure what was not made because of it."""
+def _if_full(path: Path, advice: str) -> Iterator[None]:
+    """Turn errors into a DataError; say of a full disk what helps."""
     try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"cannot write {one_line(target)} ({error.strerror}): choose another place"
-        ) from error
+        with file.told(path):
+            yield
     except DataError as error:
-        if _is_of_full_disk(error):
-            raise DataError(
-                f"the disk is full: make room for {one_line(target)}, or copy to another disk"
-            ) from error
+        if getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise DataError(f"the disk is full: {advice}") from error
         raise
-
-
-def _is_of_full_disk(error: DataError) -> bool:
-    return getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _bytes_below(path: Path) -> int:

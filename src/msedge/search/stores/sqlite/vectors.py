@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +23,14 @@ from msedge.search.filters import Filters, condition
 from msedge.search.photo import LARGEST_ID, STORED_VECTOR, Ids, check_finite
 from msedge.search.ranking import Candidates, Embeddings, unit_vectors
 from msedge.search.stores.reports import IndexState, StoppedError, Watched
-from msedge.search.stores.sqlite.file import beside, knows_changes, read_identity, read_meta
+from msedge.search.stores.sqlite.file import CHANGES_KNOWN, beside, read_meta, schema_of
 from msedge.search.stores.store import AUTO, Store, Vectors
 from msedge.search.stores.vectors import Kept, Mask, Resident, mask_of, rows_of
 
 if TYPE_CHECKING:
-    from msedge.search.approximate.index import ApproximateIndex
+    from msedge.search.approximate.index import About, ApproximateIndex
 
-SUFFIX = ".approximate"
-"""What the name of the folder beside a gallery ends in."""
+SUFFIX = ".approximate"  # of the folder beside a gallery
 
 _ROWS_A_FETCH = 4096
 _ROWS_A_BLOCK = 16_384
@@ -44,37 +43,22 @@ Reading = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Exact:
+class _Exact(Resident):
     """All vectors, in memory."""
 
-    resident: Resident
     _allowed: Kept
 
-    @property
-    def version(self) -> int:
-        return self.resident.version
-
-    def vector(self, photo: int) -> Embeddings | None:
-        return self.resident.vector(photo)
-
     def nearest(self, query: Embeddings, depth: int, filters: Filters | None) -> Candidates:
-        return self.resident.first(query, depth, self._allowed.get(filters))
+        return self.first(query, depth, self._allowed.get(filters))
 
 
 @dataclass(frozen=True, slots=True)
 class _Indexed:
-    """An index, and what has changed since it was built.
-
-    Attributes:
-        index: the index, memory-mapped.
-        stamp: of its folder.
-        current: which rows of the index are still so ``(N,)``; None where all are.
-        since: the photos that were put since.
-    """
+    """An index, and what has changed since it was built."""
 
     index: ApproximateIndex
     stamp: Stamp
-    current: Mask | None
+    current: Mask | None  # which of its rows are still so; None where all are
     since: Resident
     _allowed: Kept
 
@@ -101,59 +85,37 @@ class _Indexed:
 
 
 class CurrentVectors:
-    """The vectors of a gallery as it is now, by what is in it and beside it."""
+    """The vectors of a gallery as it is now, through the index beside it unless ``exact``."""
 
     def __init__(self, path: Path, reading: Reading, *, exact: bool) -> None:
-        """Take a gallery, how it is read, and whether its index is not to be used."""
         self._folder, self._reading, self._exact = folder_of(path), reading, exact
         self._refused: Stamp | None = None  # of an index that will not do
 
     def read(self, before: Vectors | None) -> Vectors:
-        """The vectors.
-
-        Args:
-            before: what this gave earlier; it comes back where nothing has changed since.
-        """
+        """The vectors; what this gave before where nothing has changed since."""
         if before is not None and self.is_still(before):
             return before
         stamp = self._stamp()
         if stamp is not None and stamp != self._refused:
             known = before.index if isinstance(before, _Indexed) and before.stamp == stamp else None
-            if vectors := self._through_index(known or self.index(), stamp):
+            index = known or self._index()
+            if index and (vectors := self._through_index(index, stamp)):
                 return vectors
             self._refused = stamp
-        resident = self._resident(before.resident if isinstance(before, _Exact) else None)
-        return _Exact(resident, Kept(lambda filters: resident.allowed(self._matching(filters))))
+        now = self._resident(before if isinstance(before, _Exact) else None)
+        allowed = Kept(lambda filters: now.allowed(self._matching(filters)))
+        return _Exact(now.version, now.ids, now.rows, allowed)
 
     def is_still(self, vectors: Vectors) -> bool:
         """Whether :meth:`read` would give these again."""
         with self._reading() as connection:
-            if vectors.version != read_meta(connection)[1]:
-                return False
-        stamp = self._stamp()
-        if isinstance(vectors, _Indexed):
-            return stamp == vectors.stamp
-        return stamp in (None, self._refused)
-
-    def index(self) -> ApproximateIndex | None:
-        """The index beside; None where there is none, or it is damaged or another's."""
-        if not self._folder.exists():
-            return None
-        try:
-            from msedge.search.approximate.index import ApproximateIndex
-
-            index = ApproximateIndex.open(self._folder)
-        except (DataError, ModuleNotFoundError):  # a cache: without it, everything goes on
-            return None
-        with self._reading() as connection:
-            model, identity = read_meta(connection)[0], read_identity(connection)
-        wanted = (identity, model.fingerprint, model.dim)
-        about = index.about
-        return index if (about.gallery, about.fingerprint, about.dim) == wanted else None
+            version = read_meta(connection)[1]
+        used = (vectors.stamp,) if isinstance(vectors, _Indexed) else (None, self._refused)
+        return vectors.version == version and self._stamp() in used
 
     def state(self) -> IndexState | None:
         """The index beside, and how far it is behind; None where there is none that serves."""
-        if (index := self.index()) is None:
+        if (index := self._index()) is None:
             return None
         about = index.about
         with self._reading() as connection:
@@ -170,6 +132,45 @@ class CurrentVectors:
             parameters=dict(about.parameters),
         )
 
+    def build(self, store: Store, recall: float, kind: str, watched: Watched) -> None:
+        """Build the index; see :meth:`~msedge.search.stores.store.Store.build_index`."""
+        from msedge.search.approximate.build import build
+
+        with self._reading() as connection:
+            # Read before the vectors: what is put meanwhile is then searched beside the index.
+            model, version, identity = read_meta(connection)
+        blocks = (
+            (np.array(block.ids, np.int64), np.stack([photo.vector for photo in block.photos]))
+            for block in store.blocks(_ROWS_A_BLOCK)
+        )
+        built = build(
+            self._folder,
+            blocks,
+            count=store.count(),
+            model=model,
+            version=version,
+            gallery=identity,
+            recall=recall,
+            kind=None if kind == AUTO else cast("Any", kind),
+            watcher=_Steps(watched),
+            stop=watched.stop,
+        )
+        if built is None:
+            raise StoppedError
+
+    def _index(self) -> ApproximateIndex | None:
+        """The index beside; None where there is none, or it is damaged or another's."""
+        if not self._folder.exists():
+            return None
+        try:
+            from msedge.search.approximate.index import ApproximateIndex
+
+            index = ApproximateIndex.open(self._folder)
+        except (DataError, ModuleNotFoundError):  # a cache: without it, everything goes on
+            return None
+        with self._reading() as connection:
+            return index if is_of(connection, index.about) else None
+
     def _stamp(self) -> Stamp | None:
         """What changes when the index is made anew; None where there is none to use."""
         if self._exact:
@@ -182,12 +183,11 @@ class CurrentVectors:
 
     def _resident(self, before: Resident | None) -> Resident:
         """All vectors; only what has changed is read where little has."""
-        with self._reading() as connection:
-            if before is None:
-                return _read_vectors(connection)
-            most = int(_MOST_CHANGED * len(before.ids))
-            changes = _read_changes(connection, before.version, most)
-            if changes is None:
+        changes = None
+        if before is not None:
+            changes = self._changes(before.version, _MOST_CHANGED * len(before.ids))
+        if before is None or changes is None:
+            with self._reading() as connection:
                 return _read_vectors(connection)
         gone, new = changes
         stays = ~np.isin(before.ids, gone)
@@ -198,14 +198,10 @@ class CurrentVectors:
             ids, rows = ids[order], rows[order]
         return Resident(new.version, ids, rows)
 
-    def _through_index(self, index: ApproximateIndex | None, stamp: Stamp) -> Vectors | None:
-        """An index brought up to date; None where it is none, or too far behind."""
-        if index is None:
-            return None
-        most = max(_LEAST_BEHIND, int(_MOST_BEHIND * len(index.ids)))
-        with self._reading() as connection:
-            changes = _read_changes(connection, index.about.version, most)
-        if changes is None:
+    def _through_index(self, index: ApproximateIndex, stamp: Stamp) -> Vectors | None:
+        """An index brought up to date; None where it is too far behind."""
+        most = max(_LEAST_BEHIND, _MOST_BEHIND * len(index.ids))
+        if (changes := self._changes(index.about.version, most)) is None:
             return None
         gone, since = changes
         stays = ~mask_of(index.ids, gone)
@@ -216,10 +212,22 @@ class CurrentVectors:
 
         return _Indexed(index, stamp, None if stays.all() else stays, since, Kept(allowed))
 
+    def _changes(self, since: int, most: float) -> tuple[Ids, Resident] | None:
+        """What is no longer as it was at a version, and what is new; None of too much."""
+        with self._reading() as connection:
+            count = count_changes(connection, since)
+            if count is None or count > most:
+                return None
+            query = "SELECT id FROM removed WHERE version > ?"
+            removed = [number for (number,) in connection.execute(query, (since,))]
+            new = _read_vectors(connection, since)
+        return np.concatenate([np.array(removed, np.int64), new.ids]), new
+
     def _matching(self, filters: Filters) -> Ids:
         where, values = condition(filters)
         with self._reading() as connection:
-            return _ids(connection.execute(f"SELECT id FROM photos WHERE {where}", values))
+            rows = connection.execute(f"SELECT id FROM photos WHERE {where}", values)
+            return np.fromiter((number for (number,) in rows), np.int64)
 
 
 def folder_of(gallery: Path) -> Path:
@@ -227,38 +235,11 @@ def folder_of(gallery: Path) -> Path:
     return beside(gallery, SUFFIX)
 
 
-def build_beside(
-    store: Store, identity: str | None, recall: float, kind: str, watched: Watched
-) -> None:
-    """Build the index of a gallery file; see :meth:`~msedge.search.stores.store.Store.build_index`.
-
-    Args:
-        store: the gallery.
-        identity: what tells it from others.
-        recall: the share that is to be found.
-        kind: of the index.
-        watched: told how far it is.
-    """
-    from msedge.search.approximate.build import build
-
-    built = build(
-        folder_of(store.path),
-        (
-            (np.array(block.ids, np.int64), np.stack([photo.vector for photo in block.photos]))
-            for block in store.blocks(_ROWS_A_BLOCK)
-        ),
-        count=store.count(),
-        model=store.model,
-        # Read before the vectors: what is put meanwhile is then searched beside the index.
-        version=store.version(),
-        gallery=identity,
-        recall=recall,
-        kind=None if kind == AUTO else cast("Any", kind),
-        watcher=_Steps(watched),
-        stop=watched.stop,
-    )
-    if built is None:
-        raise StoppedError
+def is_of(connection: sqlite3.Connection, about: About) -> bool:
+    """Whether an index is of a gallery, and of the model that made its vectors."""
+    model, _, identity = read_meta(connection)
+    wanted = (identity, model.fingerprint, model.dim)
+    return (about.gallery, about.fingerprint, about.dim) == wanted
 
 
 class _Steps:
@@ -275,24 +256,9 @@ class _Steps:
         self._watched.progress(self._step, done, total)
 
 
-def _read_changes(
-    connection: sqlite3.Connection, since: int, most: int
-) -> tuple[Ids, Resident] | None:
-    """What is no longer as it was at a version ``(M,)``, and what is new.
-
-    None where that is more than ``most`` photos, or not known.
-    """
-    count = count_changes(connection, since)
-    if count is None or count > most:
-        return None
-    removed = _ids(connection.execute("SELECT id FROM removed WHERE version > ?", (since,)))
-    new = _read_vectors(connection, since)
-    return np.concatenate([removed, new.ids]), new
-
-
 def count_changes(connection: sqlite3.Connection, since: int) -> int | None:
     """How many photos were put or removed after a version; None where that is not known."""
-    if not knows_changes(connection) or since > read_meta(connection)[1]:
+    if schema_of(connection) < CHANGES_KNOWN or since > read_meta(connection)[1]:
         return None
     (count,) = connection.execute(
         "SELECT (SELECT count(*) FROM photos WHERE version > ?1)"
@@ -304,7 +270,7 @@ def count_changes(connection: sqlite3.Connection, since: int) -> int | None:
 
 def _read_vectors(connection: sqlite3.Connection, since: int | None = None) -> Resident:
     """All vectors, or those that were put after a version."""
-    model, version = read_meta(connection)
+    model, version, _ = read_meta(connection)
     where = "" if since is None else f"WHERE version > {since:d}"
     (count,) = connection.execute(f"SELECT count(*) FROM photos {where}").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -324,19 +290,10 @@ def _read_vectors(connection: sqlite3.Connection, since: int | None = None) -> R
 
 
 def decoded(blobs: Sequence[Any], dim: int) -> npt.NDArray[Any]:
-    """Vectors ``(n, dim)`` as they lie in the file.
-
-    Raises:
-        sqlite3.DatabaseError: one is something else.
-    """
+    """Vectors ``(n, dim)`` as they lie in the file."""
     if not all(isinstance(blob, bytes) for blob in blobs):
         raise sqlite3.DatabaseError("a vector is something else")
     content = b"".join(blobs)
     if len(content) != len(blobs) * dim * STORED_VECTOR.itemsize:
         raise sqlite3.DatabaseError("a vector is cut short")
     return np.frombuffer(content, STORED_VECTOR).reshape(len(blobs), dim)
-
-
-def _ids(rows: Iterator[tuple[int]]) -> Ids:
-    """Ids ``(n,)``, rising."""
-    return np.sort(np.fromiter((row[0] for row in rows), np.int64))
