@@ -49,27 +49,27 @@ class TestRefusals:
         assert "--gallery photos.lance" in told
         assert "msedge gallery copy" in told
 
-    def test_a_lance_dataset_with_the_engine_local(self, root):
-        told = refused(root, "--gallery", "g.lance")
-        assert "--engine ray" in told
-        assert "msedge gallery copy" in told
+    @pytest.mark.parametrize("engine", [(), ("--engine", "ray")])
+    def test_rebuilding_a_dataset(self, root, engine):
+        told = refused(root, *engine, "--gallery", "g.lance", "--rebuild")
+        assert "--gallery OTHER.lance" in told
+        assert list(root.parent.iterdir()) == [root]
 
-    def test_rebuilding_a_dataset(self, root):
-        assert "--gallery OTHER.lance" in refused(
-            root, "--engine", "ray", "--gallery", "g.lance", "--rebuild"
-        )
+    @pytest.mark.parametrize("engine", [(), ("--engine", "ray")])
+    def test_an_index_beside_a_dataset(self, root, engine):
+        told = refused(root, *engine, "--gallery", "g.lance", "--recall", "0.9")
+        assert "msedge gallery approximate" in told
 
     @pytest.mark.parametrize(
         "option",
-        [("--address", "h:1"), ("--workers", "2"), ("--gpus-per-worker", "1"),
-         ("--image-column", "x")],
-    )  # fmt: skip
+        [("--address", "h:1"), ("--workers", "2"), ("--gpus-per-worker", "1")],
+    )
     def test_options_of_the_engine_ray_alone(self, root, option):
         assert "--engine ray" in refused(root, *option)
 
-    def test_a_url_with_the_engine_local(self, root):
-        assert "s3://bucket/photos is a URL" in refused("s3://bucket/photos")
-        assert list(root.parent.iterdir()) == [root]
+    def test_a_url_of_an_unknown_protocol(self, root):
+        assert "cannot reach none://bucket/photos" in refused("none://bucket/photos")
+        assert [path for path in root.parent.iterdir() if path.suffix == ".msedge"] == []
 
     def test_a_gpu_where_there_is_none(self, root, tmp_path):
         done = msedge(
@@ -86,6 +86,21 @@ class TestRefusals:
         )
         assert isinstance(done.exception, DataError)
         assert not Path("g.lance").exists()
+
+
+class TestOneMachine:
+    """What only this engine could read and write once, the local one does as well."""
+
+    @pytest.mark.parametrize("gallery", ["g.msedge", "g.lance"])
+    def test_folders_and_tars_into_a_gallery_of_either_kind(self, root, tmp_path, gallery):
+        write_tar(root / "s.tar", {"x.png": photo_bytes(7), "bad.png": b"no photo"})
+        done = msedge(root, "--gallery", gallery, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert (found["new"], found["photos"]) == (4, 4)
+        assert [skip["path"] for skip in found["skipped"]] == [f"{root}/s.tar/bad.png"]
+        done = msedge(root / "s.tar", "--gallery", gallery, cwd=tmp_path)
+        assert done.stdout.splitlines()[-1] == f"{gallery} holds 4 photos"
 
 
 class TestIndex:

@@ -43,8 +43,9 @@ def _unexpected(stderr: bytes) -> list[str]:
 def _vectors(gallery: Path) -> dict[bytes, bytes]:
     with open_store(gallery) as file:
         return {
-            os.fsencode(photo.path): vector.tobytes()
-            for photo, vector in zip(file.photos(), file.vectors()[1], strict=True)
+            os.fsencode(photo.path): photo.vector.tobytes()
+            for block in file.blocks()
+            for photo in block.photos
         }
 
 

@@ -2,7 +2,7 @@
 
 An archive is never unpacked to the disk, and what says of itself that it unpacks to many times its
 size is refused. :mod:`msedge.data.features` makes sense of what is read here. Tested in
-``tests/data/test_feature_files.py`` and ``tests/artefacts/test_features.py``.
+``tests/data/test_feature_files.py``.
 """
 
 from __future__ import annotations
