@@ -200,7 +200,8 @@ def _markers() -> tuple[bytes, ...]:
 def _approximate() -> tuple[bytes, ...]:
     about = {
         "gallery": None, "version": 1, "fingerprint": "f", "dim": 4, "count": 1, "kind": "hnsw",
-        "parameters": {"lists": 0, "width": 32, "depth": 40}, "recall_wanted": 0.9, "recall_measured": 0.95, "sample": 5,
+        "parameters": {"lists": 0, "width": 32, "depth": 40}, "recall_wanted": 0.9,
+        "recall_measured": 0.95, "sample": 5,
         "seconds": 1.0, "bytes": 8, "faiss": "1.12",
     }  # fmt: skip
     files = {"ids": {"name": "ids", "bytes": 8, "checksum": 2598427311}}
