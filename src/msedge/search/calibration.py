@@ -25,17 +25,14 @@ LEAST, MOST = 32, 256
 _HELD_OUT = 64  # photos at most, and no more than a quarter of those there are
 _TOGETHER = 4  # photos in a batch, with as many edge views
 
-Progress = Callable[[int, int], None]
-
 
 class ViewedPhotos(Sequence[npt.NDArray[np.float32]]):
-    """Batches of photos and their edge views, made when they are asked for.
+    """Batches of photos ``(N, 3, S, S)`` and their edge views, made when they are asked for.
 
     Each is ``(B, 3, S, S)`` float32 in [0, 1], half photos, half their edges.
     """
 
     def __init__(self, pixels: Pixels) -> None:
-        """Take photos, ``(N, 3, S, S)``."""
         self.pixels = pixels
 
     def __len__(self) -> int:
@@ -58,21 +55,19 @@ class ViewedPhotos(Sequence[npt.NDArray[np.float32]]):
 
 @dataclass(frozen=True, slots=True)
 class CalibrationPhotos:
-    """What was chosen.
-
-    Attributes:
-        calibration: to fit to.
-        held_out: to judge by; no photo of the others is among them.
-        unreadable: files that were chosen and could not be read; others took their places.
-    """
+    """What was chosen; no photo is in both."""
 
     calibration: ViewedPhotos
     held_out: ViewedPhotos
-    unreadable: int
+    unreadable: int  # files that were chosen; others took their places
 
 
 def choose_photos(
-    paths: Sequence[Path], size: int, *, seed: int = 0, progress: Progress | None = None
+    paths: Sequence[Path],
+    size: int,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> CalibrationPhotos:
     """Draw photos at random, always the same ones for a seed, and read them.
 

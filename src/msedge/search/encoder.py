@@ -7,6 +7,9 @@ in ``tests/search/test_encoder.py``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -63,29 +66,24 @@ class Encoder(Protocol):
         """Unit vectors ``(B, dim)`` of drawings ``(B, 3, S, S)``, RGB, 0 to 255, framed."""
 
 
+@dataclass(eq=False)
 class OnnxEncoder:
     """A network as ONNX Runtime runs it, with its card. Threads may share one."""
 
-    def __init__(
-        self, name: str, fingerprint: str, card: Card, session: onnxruntime.InferenceSession
-    ) -> None:
-        self._name, self._fingerprint, self._card = name, fingerprint, card
-        self._session = session
+    name: str  # a shipped model's, else its file's absolute path: what `load` takes to have it
+    fingerprint: str  # SHA-256 over all that decides its vectors, as hexadecimal digits
+    card: Card  # what the model says of itself
+    _session: onnxruntime.InferenceSession
 
     @classmethod
     def load(
-        cls,
-        model: str | Path | None = None,
-        *,
-        threads: int | None = None,
-        device: str = "cpu",
+        cls, model: str | Path | None = None, *, threads: int | None = None, device: str = "cpu"
     ) -> Self:
         """Make a model ready to be asked.
 
         Args:
             model: a shipped model's name, None for ``msedge-lite``; a ``.safetensors`` checkpoint
-                with its ``.onnx`` file beside it; or an ``.onnx`` file that ``msedge export``
-                wrote.
+                with its ``.onnx`` file beside it; or an ``.onnx`` file of ``msedge export``.
             threads: how many work on an image; None for the CPUs that this process may use.
             device: ``cpu``, or ``cuda`` for the first GPU that this process sees. Vectors of the
                 two agree but for rounding.
@@ -112,29 +110,14 @@ class OnnxEncoder:
         return cls(name, decides, card, session)
 
     @property
-    def name(self) -> str:
-        """A shipped model's name, else its file's absolute path: what `load` takes to have it."""
-        return self._name
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over everything that decides its vectors, as hexadecimal digits."""
-        return self._fingerprint
-
-    @property
-    def card(self) -> Card:
-        """What the model says of itself."""
-        return self._card
-
-    @property
     def dim(self) -> int:
         """Width of the vectors."""
-        return self._card.dim
+        return self.card.dim
 
     @property
     def image_size(self) -> int:
         """Pixels on a side of what it reads."""
-        return self._card.image_size
+        return self.card.image_size
 
     def photos(self, pixels: Pixels) -> Embeddings:
         """Unit vectors of photos; of any number, in bounded memory.
@@ -142,35 +125,23 @@ class OnnxEncoder:
         Where the card says so, a share of the vector of the photo's edges is added to its own.
 
         Args:
-            pixels: ``(B, 3, S, S)`` uint8, RGB, 0 to 255, S the ``image_size``.
+            pixels: ``(B, 3, S, S)`` uint8, RGB, 0 to 255, S the ``image_size``; anything else is a
+                :class:`~msedge.errors.ShapeError`.
 
         Returns:
             ``(B, dim)`` float32, each row of length 1.
-
-        Raises:
-            ShapeError: ``pixels`` is anything else.
         """
-        return self._embed(pixels, self._card.gallery_edges)
+        return self._embed(pixels, self.card.gallery_edges)
 
     def sketches(self, pixels: Pixels) -> Embeddings:
-        """Unit vectors of drawings, framed and dark on white; else as :meth:`photos`.
-
-        Args:
-            pixels: ``(B, 3, S, S)`` uint8, RGB, 0 to 255, S the ``image_size``.
-
-        Returns:
-            ``(B, dim)`` float32, each row of length 1.
-
-        Raises:
-            ShapeError: ``pixels`` is anything else.
-        """
+        """Unit vectors of drawings, framed and dark on white; shapes as of :meth:`photos`."""
         return self._embed(pixels, 0.0)
 
     def _embed(self, pixels: Pixels, edge_weight: float) -> Embeddings:
         size = self.image_size
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (3, size, size):
             raise ShapeError(
-                f"{self._name} reads uint8 pixels of shape (B, 3, {size}, {size}), got "
+                f"{self.name} reads uint8 pixels of shape (B, 3, {size}, {size}), got "
                 f"{pixels.dtype} {pixels.shape}"
             )
         vectors = np.empty((len(pixels), self.dim), np.float32)
@@ -178,7 +149,9 @@ class OnnxEncoder:
             chunk = pixels[start : start + _CHUNK]
             own = self._run(chunk.astype(np.float32) / np.float32(255))
             if edge_weight:
-                own = _unit(own + np.float32(edge_weight) * self._run(edge_view(chunk)))
+                own = own + np.float32(edge_weight) * self._run(edge_view(chunk))
+                lengths = np.linalg.norm(own, axis=1, keepdims=True)
+                own = own / np.maximum(lengths, np.float32(1e-12))
             vectors[start : start + _CHUNK] = own
         return vectors
 
@@ -186,29 +159,18 @@ class OnnxEncoder:
         """What the network says of images ``(B, 3, S, S)`` in [0, 1]."""
         from msedge.models.onnx_file import INPUT, OUTPUT
 
-        try:
+        with _errors_told(plain(self.name)):
             (vectors,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
-        except Exception as error:  # ONNX Runtime's errors have no class of their own in common
-            if (full := as_out_of_memory(error)) is not None:
-                raise full from error
-            raise WeightsError(
-                f"{plain(self._name)} cannot be run by ONNX Runtime ({_words(error)}); write it "
-                "anew with msedge export"
-            ) from error
         if vectors.shape != (len(images), self.dim) or not np.isfinite(vectors).all():
             raise WeightsError(
-                f"{plain(self._name)} gives no vectors of {self.dim} finite numbers; its weights "
+                f"{plain(self.name)} gives no vectors of {self.dim} finite numbers; its weights "
                 "are damaged, or of a run that failed: write it anew with msedge export"
             )
         return vectors  # type: ignore[no-any-return]
 
 
 def providers_of(device: str) -> list[str]:
-    """What ONNX Runtime calls a device, with what it falls back to for single steps.
-
-    Raises:
-        ConfigError: there is no such device, or this ONNX Runtime knows none.
-    """
+    """What ONNX Runtime calls a device that it has, and what it falls back to for single steps."""
     import onnxruntime
 
     if device == "cpu":
@@ -243,7 +205,17 @@ def edge_view(pixels: Pixels) -> npt.NDArray[np.float32]:
         )
     drawn = np.empty((len(pixels), 1, *pixels.shape[2:]), np.float32)
     for photo, into in zip(pixels, drawn, strict=True):  # one alone stays in the processor's cache
-        into[0] = _drawn(photo)
+        # Sobel's slopes along both axes; the outermost pixels are repeated.
+        framed = np.pad(photo, ((0, 0), (1, 1), (1, 1)), mode="edge").astype(np.int16)
+        down = framed[:, :-2] + framed[:, 2:] + 2 * framed[:, 1:-1]
+        across = framed[..., :-2] + framed[..., 2:] + 2 * framed[..., 1:-1]
+        x = (down[..., 2:] - down[..., :-2]).astype(np.int32)
+        y = (across[:, 2:] - across[:, :-2]).astype(np.int32)
+        slopes = (x * x + y * y).max(axis=0) / np.float32(_UNIT**2)
+        magnitude = np.sqrt(slopes + np.float32(_EPSILON), dtype=np.float32)
+        magnitude = np.maximum(magnitude - np.float32(_EPSILON**0.5), 0)
+        strongest = np.maximum(magnitude.max(), np.float32(_FAINTEST))
+        into[0] = 1 - np.minimum(magnitude * (np.float32(_STROKE_GAIN) / strongest), 1)
     return np.broadcast_to(drawn, pixels.shape)
 
 
@@ -273,15 +245,8 @@ def _session(path: Path, threads: int, providers: list[str]) -> onnxruntime.Infe
     # A thread that spins while it waits takes the core from whatever else the search does.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised as well; no need to print it too
-    try:
+    with _errors_told(named(path)):
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # ONNX Runtime's errors have no class of their own in common
-        if (full := as_out_of_memory(error)) is not None:
-            raise full from error
-        raise WeightsError(
-            f"{named(path)} cannot be run by ONNX Runtime ({_words(error)}); write it anew with "
-            "msedge export"
-        ) from error
     if providers[0] not in session.get_providers():  # it goes on with the CPU without a word
         raise ConfigError(_NO_GPU.format("cannot use the GPU of this machine"))
     return session
@@ -291,14 +256,15 @@ def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> Non
     """Hold the graph against its card."""
     from msedge.models.onnx_file import INPUT, MOST_PIXELS, OUTPUT
 
-    size, taken, given = card.image_size, session.get_inputs(), session.get_outputs()
+    size = card.image_size
     if size > MOST_PIXELS:
         raise WeightsError(
             f"{named(path)} reads {size:,} pixels on a side; no model reads more than "
             f"{MOST_PIXELS:,}"
         )
     wanted = [(INPUT, _FLOAT, [3, size, size])], [(OUTPUT, _FLOAT, [card.dim])]
-    found = [[(x.name, x.type, x.shape[1:]) for x in values] for values in (taken, given)]
+    values = session.get_inputs(), session.get_outputs()
+    found = [[(each.name, each.type, each.shape[1:]) for each in some] for some in values]
     if found != list(wanted):
         raise WeightsError(
             f"{named(path)} does not take and give what its card says: expected {wanted}, found "
@@ -306,29 +272,14 @@ def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> Non
         )
 
 
-def _words(error: Exception) -> str:
-    return plain(" ".join(str(error).split()))
-
-
-def _unit(vectors: Embeddings) -> Embeddings:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, np.float32(1e-12))  # type: ignore[no-any-return]
-
-
-def _drawn(photo: Pixels) -> npt.NDArray[np.float32]:
-    steepest = _squared_slopes(photo).max(axis=0)
-    magnitude = np.sqrt(steepest / np.float32(_UNIT**2) + np.float32(_EPSILON), dtype=np.float32)
-    magnitude = np.maximum(magnitude - np.float32(_EPSILON**0.5), 0)
-    strongest = np.maximum(magnitude.max(), np.float32(_FAINTEST))
-    strokes = np.minimum(magnitude * (np.float32(_STROKE_GAIN) / strongest), 1)
-    return 1 - strokes  # type: ignore[no-any-return]
-
-
-def _squared_slopes(photo: Pixels) -> npt.NDArray[np.int32]:
-    """Sobel's slopes along both axes, squared and added; the outermost pixels are repeated."""
-    framed = np.pad(photo, ((0, 0), (1, 1), (1, 1)), mode="edge").astype(np.int16)
-    down = framed[:, :-2] + framed[:, 2:] + 2 * framed[:, 1:-1]
-    across = framed[..., :-2] + framed[..., 2:] + 2 * framed[..., 1:-1]
-    x = (down[..., 2:] - down[..., :-2]).astype(np.int32)
-    y = (across[:, 2:] - across[:, :-2]).astype(np.int32)
-    return x * x + y * y
+@contextmanager
+def _errors_told(model: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime's errors have no class of their own in common
+        if (full := as_out_of_memory(error)) is not None:
+            raise full from error
+        words = plain(" ".join(str(error).split()))
+        raise WeightsError(
+            f"{model} cannot be run by ONNX Runtime ({words}); write it anew with msedge export"
+        ) from error
