@@ -124,17 +124,15 @@ def index(
     at keeps its id and its vector. What cannot be read is passed over and tried again next time.
 
     Args:
-        folders: where the photos lie, each with everything below it; photos, tars, Parquet files
-            and URLs as well.
+        folders: with all that lies below; photos, tars, Parquet files and URLs as well.
         gallery: of either kind; made when it is missing.
         encoder: what makes the vectors; its ``photos`` is called from several threads.
-        exclude: patterns of files and folders to leave out
-            (:class:`~msedge.search.sources.Choice`); photos of theirs that the gallery holds are
-            removed.
+        exclude: patterns to leave out (:class:`~msedge.search.sources.Choice`), also of what the
+            gallery holds.
         hidden: whether names that begin with a dot count.
         allow_empty: whether a folder without photos is believed where the gallery has some.
-        rebuild: embed everything anew with this encoder, the gallery's photos elsewhere
-            included, into a gallery beside it that takes its place at the end.
+        rebuild: embed everything anew, the gallery's photos elsewhere included, into a gallery
+            beside it that takes its place at the end.
         watcher: told how it goes.
         batch_size: photos that a thread reads and embeds together.
         workers: threads; ``None`` for the CPUs that this process may use.

@@ -1,8 +1,7 @@
 """Photos become vectors: read, hashed, decoded and embedded, on as many threads as are given.
 
-Each thread takes a batch of photos and puts it through the network: Pillow, hashing and ONNX
-Runtime all let other threads of Python run, so that threads do as well as processes, and none waits
-for another. One machine and each worker of a cluster read by this, so that both have the same
+Pillow, hashing and ONNX Runtime all let other threads of Python run, so that threads do as well as
+processes. One machine and each worker of a cluster read by this, so that both have the same
 vectors. Tested in ``tests/search/test_reading.py``.
 """
 
@@ -112,8 +111,7 @@ def read_photo(
         item: which one.
         content: its bytes; None for a file of this machine, which is read now.
         size: side of the square of pixels that the encoder reads.
-        is_known: whether there is a vector for a content hash already, so that the photo need not
-            be decoded.
+        is_known: whether a content hash has a vector, so that the photo need not be decoded.
     """
     try:
         if content is None:

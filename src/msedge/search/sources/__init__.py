@@ -81,12 +81,7 @@ def find(
     """Find photos, and shards of photos, in all that was named and below; no shard is opened.
 
     Links to folders are followed, each folder is entered once, and a file that can be reached both
-    ways is found by its path without links.
-
-    Args:
-        sources: folders, photos, tars and Parquet files, of this machine or as URLs.
-        choice: which count; None for all.
-        without: a gallery, whose own files do not count.
+    ways is found by its path without links. A gallery's own files do not count.
 
     Raises:
         DataError: one is missing, cannot be read, or is a file of another kind.

@@ -99,11 +99,8 @@ def with_shards_listed(
         found: what was found.
         places: the photos that are known, by path.
         choice: which photos count.
-        noted: the note about shards that the gallery holds.
+        noted: the note about shards that the gallery holds; the next one is given back.
         list_shards: lists those that may hold something new, in any order.
-
-    Returns:
-        What was found, with no shards; and the note that is to be held from now on.
     """
     before = _read(noted)
     known: dict[str, list[str]] = {shard.path: [] for shard in found.shards}

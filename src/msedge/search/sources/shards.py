@@ -36,10 +36,7 @@ class Listing:
 
 
 def list_shard(shard: Item, column: str | None = None) -> Listing:
-    """Name the photos of a shard, and say where they lie; none is read.
-
-    The column is that of a Parquet file's photos; None to find it.
-    """
+    """Name a shard's photos and where they lie, in the column asked for of a Parquet file."""
     found = ""
     try:
         if kind_of(shard.path) == TAR:
@@ -92,12 +89,7 @@ def rows_and_column(path: str, column: str | None) -> tuple[int, str]:
 
 
 def cells(path: str, column: str, rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
-    """What stands in some rows of a Parquet file, a few rows in memory at a time.
-
-    Args:
-        path: of the file.
-        column: of the photos.
-        rows: rising.
+    """What stands in some rows, rising, of a Parquet file; a few are in memory at a time.
 
     Yields:
         The row, and its bytes, text, ``{"bytes": ..., "path": ...}`` or None.
@@ -139,20 +131,18 @@ def _opened(path: str) -> Iterator[ParquetFile]:
 def _column(schema: pyarrow.Schema, asked: str | None) -> str:
     pictures = [field.name for field in schema if _holds_bytes(field.type)]
     texts = [f.name for f in schema if str(f.type) in ("string", "large_string")]
+    names: Sequence[str] = _PICTURES if pictures else _NAMES
+    among = pictures or texts
     if asked is not None:
-        if asked in pictures + texts:
-            return asked
-        raise DataError(
-            f"no column {asked!r} of images, URLs or paths: it has {', '.join(schema.names)}"
-        )
-    if len(pictures) == 1:
+        names, among = (asked,), pictures + texts
+    elif len(pictures) == 1:
         return str(pictures[0])
-    names, among = (_PICTURES, pictures) if pictures else (_NAMES, texts)
     if known := [name for name in names if name in among]:
-        return str(known[0])
-    raise DataError(
-        f"which column holds the images? Name one with --image-column: {', '.join(schema.names)}"
-    )
+        return known[0]
+    there = ", ".join(schema.names)
+    if asked is not None:
+        raise DataError(f"no column {asked!r} of images, URLs or paths: it has {there}")
+    raise DataError(f"which column holds the images? Name one with --image-column: {there}")
 
 
 def _holds_bytes(kind: pyarrow.DataType) -> bool:
