@@ -193,7 +193,7 @@ class _Run:
     put: list[NewPhoto | Known] = field(default_factory=list)  # known: copied from another photo
     move: list[tuple[int, Path, int, int]] = field(default_factory=list)
     remove: list[int] = field(default_factory=list)
-    committed: float = field(default_factory=time.monotonic)
+    committed: float = field(init=False)
 
     def update(self, found: Found, gallery: Path) -> Found:
         """Bring a gallery up to date; gives what was found, shards listed."""
@@ -244,8 +244,9 @@ class _Run:
             pool.shutdown(cancel_futures=True)
 
     def _do(self, plan: Plan, store: Store, places: Mapping[str, Place]) -> None:
-        self.store, self.places, summary = store, places, self.summary
-        self.gone, summary.unchanged = plan.gone, plan.unchanged
+        self.store, self.places, self.committed = store, places, time.monotonic()
+        self.gone, summary = plan.gone, self.summary
+        summary.unchanged = plan.unchanged
         items, known = plan.to_read, {place.content_hash for place in places.values()}
         summary.left = total = len(items)
         self._tell_progress(total)
