@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -105,10 +104,11 @@ def with_shards_listed(
     before = _read(noted)
     known: dict[str, list[str]] = {shard.path: [] for shard in found.shards}
     for path in places if known else ():
-        for slash in re.finditer("/", path):
-            if (inside := known.get(path[: slash.start()])) is not None:
-                inside.append(path)
-                break
+        at = path.find("/", 1)
+        while at >= 0 and path[:at] not in known:
+            at = path.find("/", at + 1)
+        if at >= 0:
+            known[path[:at]].append(path)
     files, unread, to_list = list(found.files), dict(found.unread), []
     after: _Notes = {}
     for shard in found.shards:
