@@ -20,10 +20,20 @@ import msedge
 
 PACKAGE = Path(msedge.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-FOUNDATIONS = {"blas_threads", "errors", "memory", "quoting", "storage", "system", "written_files"}
+FOUNDATIONS = {
+    "blas_threads",
+    "errors",
+    "locks",
+    "memory",
+    "quoting",
+    "storage",
+    "system",
+    "written_files",
+}
 MAY_IMPORT = {
     "blas_threads": set(),
     "errors": set(),
+    "locks": {"errors", "quoting"},
     "memory": {"errors"},
     "quoting": set(),
     "storage": {"errors"},

@@ -20,8 +20,8 @@ import pytest
 
 from made_photos import held, ids, make, names, photo, photos
 from msedge.errors import DataError
+from msedge.locks import sole_indexer
 from msedge.search.stores import check_gallery, open_store
-from msedge.search.stores.locks import sole_indexer
 from msedge.search.stores.reports import StoppedError
 from msedge.search.thumbnails import ThumbnailCache
 

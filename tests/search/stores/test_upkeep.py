@@ -14,9 +14,9 @@ import pytest
 
 from made_photos import MODEL, held, ids, make, names, photo, photos
 from msedge.errors import ConfigError, DataError
+from msedge.locks import sole_indexer
 from msedge.search.approximate.build import sole_builder
 from msedge.search.stores import build_approximate, check_gallery, open_store
-from msedge.search.stores.locks import sole_indexer
 from msedge.search.stores.reports import Finding, Problem, StoppedError, Watched, examples
 from msedge.search.thumbnails import ThumbnailCache
 

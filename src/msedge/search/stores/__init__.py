@@ -17,8 +17,8 @@ from pathlib import Path
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError
+from msedge.locks import sole_indexer
 from msedge.search.locations import is_remote, location, whole
-from msedge.search.stores.locks import sole_indexer
 from msedge.search.stores.reports import Finding, IndexState, Model, Told, Watched, Watcher
 from msedge.search.stores.store import APPROXIMATE_FROM, AUTO, RECALL, MissingGalleryError, Store
 

@@ -26,6 +26,7 @@ from lance.fragment import FragmentMetadata
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError, DataError
+from msedge.locks import sole_indexer
 from msedge.search.locations import is_remote, location, whole
 from msedge.search.photo import Block, Digest, NewPhoto, Photo, Place, row_of, stored_path
 from msedge.search.stores.copying import PART, check_equal, is_there, refuse_existing
@@ -33,7 +34,6 @@ from msedge.search.stores.lance import dataset as stored
 from msedge.search.stores.lance.checks import problems_of
 from msedge.search.stores.lance.dataset import NEXT_ID, WHOLE, literal, matching, table_of, told
 from msedge.search.stores.lance.moment import InMemory, Moment, Scanned, index_vectors, tune
-from msedge.search.stores.locks import sole_indexer
 from msedge.search.stores.reports import Compacted, IndexState, Model, Problem, Size, Watched
 from msedge.search.stores.store import APPROXIMATE_FROM, AUTO, Store, View
 

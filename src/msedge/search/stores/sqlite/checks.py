@@ -25,9 +25,9 @@ import numpy as np
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
+from msedge.locks import is_held, is_indexed_into
 from msedge.search.photo import BAD_FACT, BAD_PATH, BAD_VECTOR, COLUMNS, NAMES, Ids, faults
 from msedge.search.stores.copying import PART
-from msedge.search.stores.locks import is_held, is_indexed_into
 from msedge.search.stores.reports import Model, Problem, Watched, examples
 from msedge.search.stores.sqlite import file
 from msedge.search.stores.sqlite.vectors import count_changes, folder_of, is_of

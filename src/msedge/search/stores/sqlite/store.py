@@ -20,6 +20,7 @@ import numpy as np
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError, DataError
+from msedge.locks import sole_indexer
 from msedge.search.locations import location, whole
 from msedge.search.photo import (
     LARGEST_ID,
@@ -36,7 +37,6 @@ from msedge.search.photo import (
     stored_path,
 )
 from msedge.search.stores.copying import PART, check_equal, passing, refuse_existing
-from msedge.search.stores.locks import sole_indexer
 from msedge.search.stores.reports import Compacted, IndexState, Model, Problem, Size, Watched
 from msedge.search.stores.sqlite import checks, file
 from msedge.search.stores.sqlite.vectors import CurrentVectors, decoded, folder_of

@@ -1,6 +1,6 @@
 """Locks beside galleries, of which the system lets go when their holder ends, however it ends.
 
-Tested in ``tests/search/stores/test_locks.py``.
+Tested in ``tests/test_locks.py``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from msedge.data.images import one_line
 from msedge.errors import DataError
+from msedge.quoting import named
 
 if sys.platform != "win32":
     import fcntl
@@ -69,7 +69,7 @@ def _take(lock: Path, gallery: Path) -> int:
             descriptor = os.open(lock, flags, 0o666)
         except OSError as error:
             raise DataError(
-                f"cannot write to the folder of {one_line(gallery)} ({error.strerror}): choose "
+                f"cannot write to the folder of {named(gallery)} ({error.strerror}): choose "
                 "another place with --gallery"
             ) from error
         if sys.platform == "win32":
@@ -85,11 +85,11 @@ def _take(lock: Path, gallery: Path) -> int:
         os.close(descriptor)
         if isinstance(failure, BlockingIOError):
             raise DataError(
-                f"another process is indexing into {one_line(gallery)}: wait for it, or index into "
+                f"another process is indexing into {named(gallery)}: wait for it, or index into "
                 "another file with --gallery"
             ) from failure
         if failure and not isinstance(failure, FileNotFoundError):
             raise DataError(
-                f"cannot lock {one_line(gallery)} ({failure.strerror}): keep the gallery on a "
+                f"cannot lock {named(gallery)} ({failure.strerror}): keep the gallery on a "
                 "local file system"
             ) from failure

@@ -7,7 +7,7 @@ import pytest
 
 from made_photos import names
 from msedge.errors import DataError
-from msedge.search.stores.locks import is_held, is_indexed_into, sole_indexer
+from msedge.locks import is_held, is_indexed_into, sole_indexer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
 
@@ -34,7 +34,7 @@ def test_one_at_a_time_and_nothing_is_left_behind(gallery):
 def test_a_killed_holder_lets_go(gallery):
     program = (
         "import os, sys; from pathlib import Path\n"
-        "from msedge.search.stores.locks import sole_indexer\n"
+        "from msedge.locks import sole_indexer\n"
         "with sole_indexer(Path(sys.argv[1])): os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(gallery)], timeout=60)
