@@ -48,7 +48,7 @@ def built(folder: Path, vectors: Half, *, recall: float = 0.95, **options: Any) 
 
 def index_of(folder: Path, vectors: Half, **options: Any) -> ApproximateIndex:
     """Build an index of vectors and open it."""
-    assert built(folder, vectors, **options) is not None
+    built(folder, vectors, **options)
     return ApproximateIndex.open(folder)
 
 

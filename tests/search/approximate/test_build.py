@@ -21,7 +21,7 @@ from approximate_galleries import blocks, built, clustered, drawn, exactly, ids_
 from msedge.errors import ConfigError, DataError, ShapeError
 from msedge.search.approximate.build import build, plan_for, remove_index, sole_builder
 from msedge.search.approximate.index import ApproximateIndex
-from msedge.search.stores.reports import Model
+from msedge.search.stores.reports import Model, StoppedError, Watched
 
 KINDS = ("hnsw", "ivf-sq", "ivf-pq")
 WHOLE = ["about.json", "ids", "lock", "structure", "vectors"]
@@ -36,13 +36,16 @@ class Watcher:
         self._stop, self._at, self._progressed = stop, at, progressed
 
     def say(self, message):
-        self.said.append(message)
-        if message == self._at and not self._progressed:
-            self._stop.set()
+        raise AssertionError(message)
 
-    def progress(self, done, total):
-        self.heard.append((self.said[-1], done, total))
-        if self.said[-1] == self._at:
+    def progress(self, what, done, total):
+        if not self.said or self.said[-1] != what:
+            self.said.append(what)
+            has_begun = True
+        else:
+            self.heard.append((what, done, total))
+            has_begun = False
+        if what == self._at and has_begun != self._progressed:
             self._stop.set()
 
 
@@ -102,7 +105,7 @@ class TestSmoke:
     def test_the_watcher_hears_of_every_step(self, tmp_path):
         watcher = Watcher()
         options = {"kind": "ivf-pq", "count": 4000, "recall": 0.99}
-        built(tmp_path / "index", clustered(5000, 8), watcher=watcher, **options)
+        built(tmp_path / "index", clustered(5000, 8), watched=Watched(watcher), **options)
         steps = ["writing vectors", "training", "filling", "measuring"]
         assert watcher.said == [steps[0], "ivf-pq: asked for", *steps[1:]]
         assert all(0 <= done <= total for _, done, total in watcher.heard)
@@ -150,7 +153,7 @@ class TestRecall:
         monkeypatch.setattr("msedge.search.approximate.build._ROUNDING", -1.0)  # nothing is right
         # Without clusters, four bits for every two numbers tell too few apart.
         watcher, vectors = Watcher(), clustered(12_000, 64, kinds=1, spread=50.0)
-        options = {"kind": kind, "watcher": watcher, "queries": drawn(4, 64)}
+        options = {"kind": kind, "watched": Watched(watcher), "queries": drawn(4, 64)}
         about = built(tmp_path / "index", vectors, recall=0.999, **options)
         assert about.recall_measured < about.recall_wanted == 0.999
         assert about.parameters["width"] == width
@@ -274,8 +277,9 @@ class TestStop:
         built(tmp_path / "index", clustered(300, 8))
         stop = threading.Event()
         watcher = Watcher(stop, step, progressed)
-        options = {"version": 2, "watcher": watcher, "stop": stop, "kind": "ivf-sq"}
-        assert built(tmp_path / "index", clustered(6000, 8), **options) is None
+        options = {"version": 2, "watched": Watched(watcher, stop), "kind": "ivf-sq"}
+        with pytest.raises(StoppedError):
+            built(tmp_path / "index", clustered(6000, 8), **options)
         assert watcher.said[-1] == step
         assert len([done for name, done, _ in watcher.heard if name == step]) == progressed
         assert names(tmp_path / "index") == WHOLE

@@ -28,13 +28,12 @@ import os
 import re
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import faiss as typed_faiss
 import numpy as np
@@ -62,7 +61,7 @@ from msedge.search.approximate.index import (
 from msedge.search.encoder import Embeddings
 from msedge.search.photo import STORED_VECTOR, Ids
 from msedge.search.ranking import aim_for, blends, unit_vectors
-from msedge.search.stores.reports import Model, StoppedError
+from msedge.search.stores.reports import Model, Watched
 
 if sys.platform != "win32":
     import fcntl
@@ -91,16 +90,6 @@ _OURS = re.compile(r"(ids|vectors|structure)-[0-9a-f]{8}|\.about-[0-9a-f]{8}\.js
 Told = Callable[[int, int], None]  # what is done and what there is in all; raises StoppedError
 
 
-class BuildWatcher(Protocol):
-    """Someone who is told how building goes."""
-
-    def say(self, message: str) -> None:
-        """Hear a line of news."""
-
-    def progress(self, done: int, total: int) -> None:
-        """Hear how far the step that was said last is."""
-
-
 def build(
     folder: Path,
     blocks: Iterable[tuple[Ids, Vectors]],
@@ -111,45 +100,44 @@ def build(
     recall: float,
     gallery: str | None = None,
     kind: Kind | None = None,
-    watcher: BuildWatcher | None = None,
-    stop: threading.Event | None = None,
+    watched: Watched | None = None,
     queries: Embeddings | None = None,
-) -> About | None:
+) -> About:
     """Build the index of a gallery in place of the one in ``folder``, which stays until the end.
 
     Args:
         folder: where it lies; made where it is missing.
         blocks: ids ``(n,)`` that rise through all blocks, and vectors ``(n, dim)``, float16.
-        count: about how many there are, for the watcher.
+        count: about how many there are, to tell how far it is.
         model: that made them.
         version: of the gallery, read before them.
         recall: share of the true first 20 photos that a search is to find, in (0, 1). Where it
-            cannot be had, the best there is stands in what comes back, and the watcher is told.
+            cannot be had, the best there is stands in what comes back, and is told.
         gallery: its identity.
         kind: the structure; None to choose by size.
-        watcher: told how far it is.
-        stop: set it to make an end soon; then None comes back.
+        watched: told how far it is.
         queries: unit vectors ``(Q, dim)`` as people will ask; None for blends of photos.
 
     Raises:
         DataError: the folder cannot be written, another process builds into it, or ids fall.
         ShapeError: vectors are not float16 ``(n, dim)`` and finite.
         ConfigError: no such kind or recall.
+        StoppedError: it was asked to stop.
     """
     plan_for(count, model.dim, recall=recall, kind=kind)  # what is wrong is said before the work
     begun = time.monotonic()
     token = secrets.token_hex(4)
     files = {what: folder / f"{what}-{token}" for what in ("ids", "vectors", "structure")}
-    steps = _Steps(watcher, stop)
+    watched = watched or Watched()
     with sole_builder(folder):
         try:
             sweep(folder)
-            told = steps.begin("writing vectors", count)
+            told = _begun(watched, "writing vectors", count)
             rows = _write_vectors(files["ids"], files["vectors"], blocks, model.dim, told)
             kind, lists, why = plan_for(rows, model.dim, recall=recall, kind=kind)
-            steps.say(f"{kind}: {why}")
+            watched.progress(f"{kind}: {why}")
             vectors = mapped(files["vectors"], STORED_VECTOR, (rows, model.dim))
-            structure = _written(files["structure"], _filled(kind, lists, vectors, steps))
+            structure = _written(files["structure"], _filled(kind, lists, vectors, watched))
             about = About(
                 gallery=gallery,
                 version=version,
@@ -167,12 +155,10 @@ def build(
             )
             ids = mapped(files["ids"], STORED_ID, (rows,))
             index = ApproximateIndex(about, ids, vectors, structure)
-            about = _tuned(index, queries, steps.begin("measuring"))
-            steps.check()
+            about = _tuned(index, queries, _begun(watched, "measuring"))
+            watched.progress("measuring", rows, rows)
             about = replace(about, seconds=round(time.monotonic() - begun, 3))
             write_about(folder, about, files)
-        except StoppedError:
-            return None
         except OSError as error:
             raise DataError(
                 f"cannot write the approximate index {one_line(folder)} "
@@ -181,7 +167,7 @@ def build(
         finally:
             sweep(folder)
     if about.recall_measured < recall:
-        steps.say(f"recall {about.recall_measured:.4f} is less than the {recall:g} wanted")
+        watched.progress(f"recall {about.recall_measured:.4f} is less than the {recall:g} wanted")
     return about
 
 
@@ -260,28 +246,9 @@ def remove_index(folder: Path) -> None:
         folder.rmdir()
 
 
-class _Steps:
-    def __init__(self, watcher: BuildWatcher | None, stop: threading.Event | None) -> None:
-        self._watcher, self._stop = watcher, stop
-
-    def say(self, message: str) -> None:
-        if self._watcher is not None:
-            self._watcher.say(message)
-
-    def check(self) -> None:
-        if self._stop is not None and self._stop.is_set():
-            raise StoppedError
-
-    def begin(self, name: str, total: int | None = None) -> Told:
-        self.say(name)
-        self.check()
-
-        def told(done: int, of: int) -> None:
-            self.check()
-            if self._watcher is not None:
-                self._watcher.progress(done, max(done, of if total is None else total))
-
-        return told
+def _begun(watched: Watched, step: str, total: int = 0) -> Told:
+    watched.progress(step)
+    return lambda done, of: watched.progress(step, done, max(done, total or of))
 
 
 def _write_vectors(
@@ -322,14 +289,14 @@ def _written(path: Path, structure: Any) -> Any:
         raise OSError(None, "the disk took less than was written") from error
 
 
-def _filled(kind: Kind, lists: int, vectors: Vectors, steps: _Steps) -> Any:
+def _filled(kind: Kind, lists: int, vectors: Vectors, watched: Watched) -> Any:
     """A structure that is trained on a sample, with all vectors in it."""
-    told = steps.begin("training")
+    told = _begun(watched, "training")
     rng, count = np.random.default_rng(len(vectors)), len(vectors)
     training = min(count, _ROWS_A_LIST * lists or _ROWS_OF_A_GRAPH)
     chosen = np.sort(rng.choice(count, training, replace=False, shuffle=False))
     structure = _trained(kind, lists, widened(unit_vectors(vectors[chosen])), told)
-    for block in _blocks(vectors, steps.begin("filling")):
+    for block in _blocks(vectors, _begun(watched, "filling")):
         structure.add(widened(block))
     return structure
 

@@ -22,7 +22,7 @@ from msedge.errors import DataError
 from msedge.search.filters import Filters, condition
 from msedge.search.photo import LARGEST_ID, STORED_VECTOR, Ids, check_finite
 from msedge.search.ranking import Candidates, Embeddings, unit_vectors
-from msedge.search.stores.reports import IndexState, StoppedError, Watched
+from msedge.search.stores.reports import IndexState, Watched
 from msedge.search.stores.sqlite.file import CHANGES_KNOWN, beside, read_meta, schema_of
 from msedge.search.stores.store import AUTO, Store, Vectors
 from msedge.search.stores.vectors import Kept, Mask, Resident, mask_of, rows_of
@@ -143,7 +143,7 @@ class CurrentVectors:
             (np.array(block.ids, np.int64), np.stack([photo.vector for photo in block.photos]))
             for block in store.blocks(_ROWS_A_BLOCK)
         )
-        built = build(
+        build(
             self._folder,
             blocks,
             count=store.count(),
@@ -152,11 +152,8 @@ class CurrentVectors:
             gallery=identity,
             recall=recall,
             kind=None if kind == AUTO else cast("Any", kind),
-            watcher=_Steps(watched),
-            stop=watched.stop,
+            watched=watched,
         )
-        if built is None:
-            raise StoppedError
 
     def _index(self) -> ApproximateIndex | None:
         """The index beside; None where there is none, or it is damaged or another's."""
@@ -240,20 +237,6 @@ def is_of(connection: sqlite3.Connection, about: About) -> bool:
     model, _, identity = read_meta(connection)
     wanted = (identity, model.fingerprint, model.dim)
     return (about.gallery, about.fingerprint, about.dim) == wanted
-
-
-class _Steps:
-    """Hears the name of each step, then how far it is."""
-
-    def __init__(self, watched: Watched) -> None:
-        self._watched, self._step = watched, ""
-
-    def say(self, message: str) -> None:
-        self._step = message
-        self._watched.progress(message)
-
-    def progress(self, done: int, total: int) -> None:
-        self._watched.progress(self._step, done, total)
 
 
 def count_changes(connection: sqlite3.Connection, since: int) -> int | None:
