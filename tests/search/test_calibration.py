@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from msedge.errors import DataError
+from msedge.models.photo_edges import edge_view
 from msedge.search import calibration
 from msedge.search.calibration import ViewedPhotos, choose_photos
-from msedge.search.encoder import edge_view
 
 
 @pytest.fixture

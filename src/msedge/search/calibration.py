@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from msedge.data.images import read_pixels
 from msedge.errors import DataError
-from msedge.search.encoder import edge_view
+from msedge.models.photo_edges import edge_view
 from msedge.search.ranking import Pixels
 
 LEAST, MOST = 32, 256
