@@ -232,7 +232,7 @@ def test_a_photo_that_cannot_be_shown(own_client, own_gallery, own_photos):
     own_photos[4].write_bytes(b"II*\x00 and then nothing of a TIFF")
     status = own_photos[4].stat()
     with open_store(own_gallery.path, writable=True) as file:
-        file.change(move=[(5, own_photos[4], status.st_mtime_ns)])
+        file.change(move=[(5, own_photos[4], status.st_size, status.st_mtime_ns)])
     os.truncate(own_photos[4], file_size := own_gallery.photo(5).size)
     os.utime(own_photos[4], ns=(0, own_gallery.photo(5).mtime_ns))
     assert file_size > 0
