@@ -233,7 +233,8 @@ def own_bytes(folder: Path) -> int:
         "index = ApproximateIndex.open(Path(sys.argv[1]));"
         "index.nearest(np.asarray(index.vectors[0], np.float32), 20); print(anonymous() - before)"
     )
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run(
         [sys.executable, "-c", code, folder], check=True, capture_output=True, text=True, env=here
     )

@@ -55,7 +55,7 @@ def mutants_of(root: Path, sources: list[str], changed: Path, only: list[str]) -
         path = root / source
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             relative = file.relative_to(root / "src")
-            module = ".".join(relative.with_suffix("").parts)
+            module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
             if not any(each in module for each in only):
                 continue
             mutated = mutate_file_contents(str(relative), file.read_text())
