@@ -147,6 +147,12 @@ class TestOpening:
             with pytest.raises(DataError, match=r"cannot read .*: no such file"):
                 open_location(tmp_path / name)
 
+    def test_a_row_that_names_a_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.jpg")
+        table = write_parquet(tmp_path / "p.parquet", {"path": ["pipe.jpg"]})
+        with pytest.raises(DataError, match="not a regular file"):
+            open_location(table / "0")
+
     def test_objects_and_what_lies_in_them(self, memory, tmp_path):
         write_tar(tmp_path / "s.tar", {"x/a.png": b"one", "b.png": b"two"})
         write_parquet(tmp_path / "p.parquet", {"image": [b"three", b"four"]})

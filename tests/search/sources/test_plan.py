@@ -162,6 +162,13 @@ class TestEmptied:
         check_not_emptied(found_of(("/p/b", 1, 1)), places)
         check_not_emptied(found_of(roots=["/q"]), places)
 
+    @pytest.mark.parametrize("unread", ["/p", "/p/b.tar"])
+    def test_what_cannot_be_read_is_not_empty(self, unread):
+        places = {"/p/b.tar/a": Place(1, 1, 1, "x")}
+        check_not_emptied(found_of(unread={unread: "damaged"}), places)
+        with pytest.raises(DataError, match="no photos in /p"):
+            check_not_emptied(found_of(unread={"/q/b.tar": "damaged"}), places)
+
 
 class TestElsewhere:
     def test_photos_elsewhere_are_found_where_they_are(self, tmp_path, memory):

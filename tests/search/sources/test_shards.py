@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import tarfile
 
@@ -130,3 +131,29 @@ class TestParquet:
         write_parquet(path, {"image": pa.array(contents, pa.binary())}, row_group_size=group)
         rows = sorted(data.draw(st.sets(st.integers(0, count - 1))) if count else ())
         assert list(cells(str(path), "image", rows)) == [(row, contents[row]) for row in rows]
+
+
+class TestDamagedHeaders:
+    """A tar whose later header is damaged or cut, as half a download is, is not whole."""
+
+    @pytest.fixture
+    def tar(self, tmp_path):
+        return write_tar(tmp_path / "a.tar", {f"{n}.jpg": photo_bytes(n) for n in range(4)})
+
+    def second_header(self, tar):
+        start, length = listed(tar).photos[0].spot
+        return start + -(-length // 512) * 512
+
+    def test_a_bit_of_a_header(self, tar):
+        content = bytearray(tar.read_bytes())
+        content[self.second_header(tar) + 150] ^= 1
+        tar.write_bytes(content)
+        assert listed(tar).unread.startswith("no plain tar, or damaged")
+
+    def test_cut_within_a_header(self, tar):
+        os.truncate(tar, self.second_header(tar) + 100)
+        assert listed(tar).unread.startswith("no plain tar, or damaged")
+
+    def test_without_an_end_mark_it_is_whole(self, tar):
+        os.truncate(tar, self.second_header(tar))
+        assert [item.path for item in listed(tar).photos] == [f"{tar}/0.jpg"]

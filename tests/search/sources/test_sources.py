@@ -175,7 +175,7 @@ class TestWhatCannotBeRead:
         root = make("a.txt")
         os.mkfifo(root / "b.jpg")
         for name in ("a.txt", "b.jpg"):
-            with pytest.raises(DataError, match="not a folder, nor a photo by its name"):
+            with pytest.raises(DataError, match="not a folder, nor a file of photos by its name"):
                 check_sources([root / name])
 
     def test_nothing_named(self):

@@ -25,7 +25,7 @@ from lance.fragment import write_fragments
 from made_photos import photo, unit
 from msedge.errors import ConfigError, DataError, ShapeError, WeightsError
 from msedge.search.filters import Filters
-from msedge.search.photo import NAMES, Block, Photo
+from msedge.search.photo import ADDED, NAMES, Block, Photo
 from msedge.search.ranking import nearest, unit_vectors
 from msedge.search.stores import check_gallery
 from msedge.search.stores.lance import dataset as lance_dataset
@@ -126,7 +126,7 @@ class TestTheDataset:
         wanted = pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields])
         assert schema.remove_metadata() == wanted
         assert schema.metadata == {
-            b"msedge.schema": b"1",
+            b"msedge.schema": str(1 + ADDED).encode(),
             b"msedge.model": MODEL.name.encode(),
             b"msedge.fingerprint": MODEL.fingerprint.encode(),
             b"msedge.dim": str(DIM).encode(),
@@ -159,7 +159,10 @@ class TestTheDataset:
     @pytest.mark.parametrize(
         ("changed", "message"),
         [
-            ({b"msedge.schema": b"2"}, "is of schema 2, and this release knows 1: update msedge"),
+            (
+                {b"msedge.schema": str(2 + ADDED).encode()},
+                f"is of schema {2 + ADDED}, and this release knows {1 + ADDED}: update",
+            ),
             ({b"msedge.schema": b"x"}, "is not a gallery"),
             ({b"msedge.fingerprint": None}, "is not a gallery"),
             ({b"msedge.dim": b"0"}, "is not a gallery"),
@@ -193,8 +196,8 @@ spec = importlib.util.find_spec("msedge.search.photo")
 source = Path(spec.origin).read_text()
 last = '    taken: float = _fact("float64", shown=True)\\n'
 assert source.count(last) == 1
-new = '''    stars: int = _fact("int32", least=0, added=1, default=3)
-    label: str = _fact("string", added=2, default="it's")
+new = '''    stars: int = _fact("int32", least=0, added=FIRST, default=3)
+    label: str = _fact("string", added=SECOND, default="it's")
 '''
 module = importlib.util.module_from_spec(spec)
 sys.modules["msedge.search.photo"] = module
@@ -230,9 +233,10 @@ with LanceStore.create(path.with_name("new.lance"), store.model) as made:
 
 def test_a_column_that_a_release_adds_is_read_as_its_default_and_added_when_written(store):
     version = str(store.version())
-    run = [sys.executable, "-c", LATER, store.path, version]
+    program = LATER.replace("FIRST", str(ADDED + 1)).replace("SECOND", str(ADDED + 2))
+    run = [sys.executable, "-c", program, store.path, version]
     subprocess.run(run, check=True, timeout=60)
-    with pytest.raises(DataError, match="is of schema 3, and this release knows 1: update"):
+    with pytest.raises(DataError, match=f"schema {3 + ADDED}, and this release knows {1 + ADDED}:"):
         LanceStore.open(store.path)
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from made_photos import MODEL, held, ids, make, names, photo, photos
 from msedge.errors import ConfigError, DataError
+from msedge.search.photo import COLUMNS
 from msedge.search.stores import check_gallery, open_store
 from msedge.search.stores.sqlite.file import SCHEMA_VERSION, put_in_place
 from msedge.search.stores.sqlite.store import SqliteStore
@@ -30,7 +31,9 @@ ALTER TABLE photos DROP COLUMN version;
 DROP TABLE removed;
 DELETE FROM meta WHERE key = 'identity';
 PRAGMA user_version = 1;
-"""
+""" + "".join(
+    f"ALTER TABLE photos DROP COLUMN {column.name};\n" for column in COLUMNS if column.added
+)
 
 
 @pytest.fixture

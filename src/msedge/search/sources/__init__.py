@@ -21,7 +21,16 @@ from pathlib import Path
 from msedge.data.images import PHOTO_SUFFIXES, one_line
 from msedge.errors import ConfigError, DataError
 from msedge.search.locations import is_remote, whole
-from msedge.search.sources.objects import PHOTO, Item, kind_of, local_or_remote, objects_at, why
+from msedge.search.sources.objects import (
+    PARQUET,
+    PHOTO,
+    TAR,
+    Item,
+    kind_of,
+    local_or_remote,
+    objects_at,
+    why,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +130,8 @@ def check_sources(sources: Sequence[Path | str]) -> tuple[str, ...]:
             raise _unreadable(root, error) from error
         if not stat.S_ISDIR(mode) and not (stat.S_ISREG(mode) and kind_of(root)):
             raise DataError(
-                f"{one_line(root)} is not a folder, nor a photo by its name: expected one of "
-                f"{' '.join(sorted(PHOTO_SUFFIXES))}"
+                f"{one_line(root)} is not a folder, nor a file of photos by its name: expected one "
+                f"of {' '.join(sorted([*PHOTO_SUFFIXES, TAR, PARQUET]))}"
             )
     return tuple(roots)
 

@@ -5,14 +5,16 @@ plug-ins (``s3fs``, ``gcsfs``, ``adlfs``, ``aiohttp``) bring the protocols. Test
 ``tests/search/sources/test_objects.py``.
 """
 
-# ruff: noqa: PTH116, PTH122, PTH123  (a folder may hold millions: paths are text here)
+# ruff: noqa: PTH116, PTH122  (a folder may hold millions: paths are text here)
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -37,6 +39,7 @@ _TIMES = "mtime", "LastModified", "last_modified", "updated", "modified", "Last-
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "checksum")
 _ASKED_AT_ONCE = 16
 _ODD_NAME = "its name holds // or /./, which paths do not: give it another"
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +158,14 @@ def objects_at(root: str, counts: Callable[[str], bool]) -> tuple[list[Item], di
 
 
 def open_binary(path: str) -> BinaryIO:
-    """Open a file or an object to be read in any order."""
+    """Open a file or an object to be read in any order; an OSError for a pipe or a device."""
     if not is_remote(path):
-        return open(path, "rb")
+        # Without waiting: opening a pipe would wait for who writes to it.
+        descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file")
     system, name = _filesystem(path)
     return cast(BinaryIO, system.open(name, "rb"))
 
@@ -165,7 +173,7 @@ def open_binary(path: str) -> BinaryIO:
 def read_range(path: str, start: int, length: int) -> bytes:
     """So many bytes from somewhere in a file or an object; fewer where it ends before."""
     if not is_remote(path):
-        with open(path, "rb") as stream:
+        with open_binary(path) as stream:
             stream.seek(start)
             return stream.read(length)
     system, name = _filesystem(path)

@@ -22,7 +22,7 @@ from msedge.data.images import one_line
 from msedge.errors import DataError
 from msedge.search.locations import is_remote, location
 from msedge.search.photo import Place
-from msedge.search.sources import Choice, Found
+from msedge.search.sources import Choice, Found, is_below
 from msedge.search.sources.objects import Item, found_at, shard_of, why
 from msedge.search.sources.shards import Listing, list_shard
 
@@ -70,14 +70,15 @@ def plan(found: Found, places: Mapping[str, Place], *, everything: bool = False)
 def check_not_emptied(found: Found, places: Mapping[str, Place]) -> None:
     """Refuse a source without photos where the gallery has some: its disk may be missing.
 
-    The folder that a disk is mounted on is there without the disk, too. No shards are left to list.
+    The folder that a disk is mounted on is there without the disk, too. A source of which something
+    cannot be read is not empty, as far as anyone knows. No shards are left to list.
 
     Raises:
         DataError: there is such a source.
     """
     for root in found.empty_roots():
         count = sum(path.startswith(root.rstrip(os.sep) + os.sep) for path in places)
-        if count:
+        if count and not any(is_below(path, (root,)) for path in found.unread):
             raise DataError(
                 f"no photos in {one_line(location(root))}, and the gallery holds {count:,} from "
                 "there: is its disk missing? If they are gone for good, give --allow-empty; "

@@ -67,10 +67,15 @@ def members(path: str) -> dict[str, tuple[int, int]]:
         with open_binary(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
                 name = posixpath.normpath(member.name).lstrip("/")
+                # A name that climbs out of the tar stands for no path below it.
                 usable = member.isreg() and not member.issparse() and ".." not in name.split("/")
                 if usable and kind_of(name) == PHOTO:
                     found[name] = (member.offset_data, member.size)
                 tar.members = []  # type: ignore[attr-defined]  # it would keep every header
+            # A header that is damaged or cut ends the walk without a word.
+            stream.seek(tar.offset)
+            if any(rest := stream.read(tarfile.BLOCKSIZE)) or len(rest) % tarfile.BLOCKSIZE:
+                raise tarfile.ReadError("a header makes no sense, or is cut short")
     except (tarfile.TarError, EOFError) as error:
         raise DataError(f"no plain tar, or damaged ({one_line(error)})") from error
     return found
