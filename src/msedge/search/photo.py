@@ -16,7 +16,6 @@ gives back whatever was put into its files, so rows are checked before they are 
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 import re
 import struct
@@ -185,6 +184,8 @@ def facts_of(path: str, size: int, mtime_ns: int, content_hash: str, picture: Pi
 
 def hash_of(content: bytes) -> str:
     """What stands for a file's bytes: BLAKE2b, 64 hexadecimal digits."""
+    import hashlib  # late, as below: a search hashes nothing
+
     return hashlib.blake2b(content, digest_size=32).hexdigest()
 
 
@@ -278,6 +279,8 @@ class Digest:
     """One number for photos taken one after the other: ids, facts, and every bit of the vectors."""
 
     def __init__(self) -> None:
+        import hashlib
+
         self.count = self.last_id = 0
         self._hash = hashlib.sha256()
         self._wholes = [column.name for column in COLUMNS if column.kind is int]

@@ -10,7 +10,6 @@ plug-ins (``s3fs``, ``gcsfs``, ``adlfs``, ``aiohttp``) bring the protocols. Test
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import posixpath
 import re
@@ -20,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -120,6 +118,8 @@ def found_of(path: str, info: Mapping[str, Any]) -> Item:
     time = next((time for time in times if time is not None), 0)
     tag = next((str(info[key]) for key in _TAGS if info.get(key)), None)
     if tag is not None and time % _SECOND == 0:
+        import hashlib
+
         digest = hashlib.blake2b(tag.encode(), digest_size=8).digest()
         time += int.from_bytes(digest, "big") % _SECOND
     return Item(path, int(info.get("size") or 0), time)
@@ -239,6 +239,8 @@ def _identified(listed: tuple[str, Mapping[str, Any]]) -> Item | str:
 
 
 def _nanoseconds(value: object) -> int | None:
+    from email.utils import parsedate_to_datetime
+
     for parsed in (datetime.fromisoformat, parsedate_to_datetime):
         if isinstance(value, str):
             with suppress(ValueError):

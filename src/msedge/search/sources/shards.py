@@ -6,7 +6,6 @@ Tested in ``tests/search/sources/test_shards.py``.
 from __future__ import annotations
 
 import posixpath
-import tarfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +61,8 @@ def members(path: str) -> dict[str, tuple[int, int]]:
         DataError: it is no plain tar, or damaged.
         OSError: it cannot be read; or whatever its file system raises.
     """
+    import tarfile  # with its compressions, late: a search needs none of it
+
     found: dict[str, tuple[int, int]] = {}
     try:
         with open_binary(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
