@@ -23,7 +23,6 @@ from msedge.search.filters import Filters
 from msedge.search.locations import location
 from msedge.search.photo import STORED_VECTOR, Block, Digest, NewPhoto, Photo, Place
 from msedge.search.ranking import Candidates, Embeddings, Found, found
-from msedge.search.sources.contents import is_within
 from msedge.search.stores.reports import (
     Compacted,
     IndexState,
@@ -397,6 +396,8 @@ def problems_of_files(store: Store, watched: Watched) -> Iterator[Problem]:
 
     Photos in an object store, or within a tar or Parquet file, are not looked at.
     """
+    from msedge.search.sources.contents import is_within  # late: a search needs no sources
+
     missing: list[Path] = []
     changed: list[Path] = []
     elsewhere = done = 0
