@@ -1,6 +1,6 @@
 """Checks of galleries and what lies beside them, and the mending of what they find.
 
-What only a dataset of Lance can lack is in ``test_lance.py``.
+What only a dataset of Lance can lack is in ``test_lance_upkeep.py``.
 """
 
 from __future__ import annotations

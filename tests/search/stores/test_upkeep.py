@@ -1,6 +1,6 @@
 """Galleries counted, made small, and given an index for approximate search.
 
-What only a dataset of Lance has of these is in ``test_lance.py``.
+What only a dataset of Lance has of these is in ``test_lance_upkeep.py``.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class TestCompacting:
 
 
 class TestIndexes:
-    """Those beside a file; a dataset's own are in ``test_lance.py``."""
+    """Those beside a file; a dataset's own are in ``test_lance_upkeep.py``."""
 
     @pytest.fixture
     def file(self, tmp_path):

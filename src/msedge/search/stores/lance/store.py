@@ -1,7 +1,7 @@
 """A gallery as a Lance dataset, which any number of processes on any machines read and change.
 
 Each change of photos is one version of the dataset: whoever reads sees it whole or not at all, and
-goes on reading the version it began with. Tested in ``tests/search/stores/test_lance.py`` and,
+goes on reading the version it began with. Tested in ``tests/search/stores/test_lance*.py`` and,
 beside SQLite, in the other files of that folder.
 """
 
