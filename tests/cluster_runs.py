@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-import tarfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,6 @@ from msedge.search.sources.objects import Item
 from msedge.search.sources.shards import Listing, list_shard
 from msedge.search.stores import open_store
 from msedge.search.stores.reports import StoppedError
-from photo_files import picture
 
 TESTS = str(Path(__file__).parent)
 
@@ -155,22 +152,3 @@ def assert_same_galleries(first: Path, second: Path) -> None:
         for name in NAMES:
             assert getattr(photo, name) == getattr(other, name)
         np.testing.assert_array_equal(photo.vector, other.vector)
-
-
-def photo_bytes(content: int, kind: str = "PNG") -> bytes:
-    """A small photo as a file's bytes."""
-    stream = io.BytesIO()
-    picture(content).save(stream, kind)
-    return stream.getvalue()
-
-
-def write_tar(path: Path, members: Mapping[str, bytes] | Sequence[tuple[str, bytes]]) -> Path:
-    """A plain tar."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pairs = members.items() if isinstance(members, Mapping) else members
-    with tarfile.open(path, "w") as tar:
-        for name, content in pairs:
-            header = tarfile.TarInfo(name)
-            header.size = len(content)
-            tar.addfile(header, io.BytesIO(content))
-    return path

@@ -12,10 +12,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cluster_runs import photo_bytes, rows_of, write_tar
+from cluster_runs import rows_of
 from msedge.cli.index import index_command
 from msedge.errors import ConfigError, DataError
 from photo_files import write_photo
+from shard_files import photo_bytes, write_tar
 
 APP = typer.Typer()
 APP.command("index")(index_command)

@@ -22,9 +22,7 @@ from cluster_runs import (
     dies_once,
     hangs,
     other_on_workers,
-    photo_bytes,
     rows_of,
-    write_tar,
 )
 from encoders import ColourEncoder
 from msedge.errors import ConfigError, DataError
@@ -32,6 +30,7 @@ from msedge.search.cluster.indexing import Cluster, index_on_ray
 from msedge.search.encoder import OnnxEncoder
 from msedge.search.indexing import index
 from photo_files import write_photo
+from shard_files import photo_bytes, write_tar
 
 TWO = Cluster(workers=2)
 

@@ -15,9 +15,7 @@ from cluster_runs import (
     assert_same_galleries,
     ids_of,
     index_here,
-    photo_bytes,
     rows_of,
-    write_tar,
 )
 from encoders import ColourEncoder
 from msedge.errors import ConfigError, DataError, WeightsError
@@ -28,6 +26,7 @@ from msedge.search.sources.plan import SHARDS
 from msedge.search.stores import open_store, store_class
 from msedge.search.stores.reports import Model
 from photo_files import touch, write_photo
+from shard_files import photo_bytes, write_tar
 
 
 @pytest.fixture

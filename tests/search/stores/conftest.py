@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from made_photos import make, photos
 
-_LANCE = pytest.mark.skipif(
-    find_spec("lance") is None or find_spec("msedge.search.stores.lance.store") is None,
-    reason="there is no store of Lance",
-)
 
-
-@pytest.fixture(params=[".msedge", pytest.param(".lance", marks=_LANCE)], ids=["sqlite", "lance"])
+@pytest.fixture(params=[".msedge", ".lance"], ids=["sqlite", "lance"])
 def suffix(request: pytest.FixtureRequest) -> str:
     """What the names of galleries end in."""
     return str(request.param)
