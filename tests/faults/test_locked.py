@@ -55,7 +55,7 @@ def gallery(tmp_path):
 @pytest.fixture
 def patience(monkeypatch):
     """Half a second in place of ten."""
-    monkeypatch.setattr("msedge.search.stores.sqlite.file._SECONDS_TO_WAIT", 0.5)
+    monkeypatch.setattr("msedge.search.stores.sqlite.file.SECONDS_TO_WAIT", 0.5)
 
 
 class TestAWriterThatDoesNotEnd:

@@ -211,6 +211,7 @@ class TestBeside:
             "from made_photos import photo\n"
             "from msedge.search.stores import open_store\n"
             "store = open_store(Path(sys.argv[1]), writable=True)\n"
+            "reader = store.blocks(10); next(reader)  # keeps the log from being moved\n"
             "store.change(put=[photo(n) for n in range(500, 600)])\n"
             f"os.kill(os.getpid(), {int(signal.SIGKILL)})\n"
         )

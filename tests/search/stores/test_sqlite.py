@@ -19,7 +19,8 @@ from made_photos import MODEL, held, ids, make, names, photo, photos
 from msedge.errors import ConfigError, DataError
 from msedge.search.photo import COLUMNS
 from msedge.search.stores import check_gallery, open_store
-from msedge.search.stores.sqlite.file import SCHEMA_VERSION, put_in_place
+from msedge.search.stores.sqlite.connections import put_in_place
+from msedge.search.stores.sqlite.file import SCHEMA_VERSION
 from msedge.search.stores.sqlite.store import SqliteStore
 
 TESTS = Path(__file__).parent.parent.parent
@@ -101,7 +102,7 @@ class TestTheFile:
                 "removed VALUES (old.id, (SELECT value + 1 FROM meta WHERE key = 'version')); END"
             ),
         }
-        known = {"model", "fingerprint", "dim", "version", "identity"}
+        known = {"model", "fingerprint", "dim", "version", "identity", "states"}
         assert {row[0] for row in asked(gallery, "SELECT key FROM meta")} == known
 
     def test_vectors_lie_in_it_as_little_endian_halves(self, gallery):
@@ -337,7 +338,7 @@ class TestTheLog:
     def test_that_another_reads_keeps_a_file_from_being_renamed(
         self, gallery, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr("msedge.search.stores.sqlite.file._SECONDS_TO_WAIT", 0.1)
+        monkeypatch.setattr("msedge.search.stores.sqlite.file.SECONDS_TO_WAIT", 0.1)
         with open_store(gallery) as reader, open_store(gallery, writable=True) as store:
             blocks = reader.blocks(10)
             next(blocks)

@@ -134,7 +134,7 @@ class TestWhatHasChanged:
 
 class TestResident:
     def made(self, ids, rows):
-        return Resident(1, np.array(ids, np.int64), np.asarray(rows, np.float32).reshape(-1, 2))
+        return Resident(1, np.array(ids, np.int64), np.asarray(rows, np.float32).reshape(-1, 2), "")
 
     def test_it_cannot_be_changed(self):
         resident = self.made([1], [[1, 0]])

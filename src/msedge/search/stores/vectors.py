@@ -46,6 +46,7 @@ class Resident:
     version: int
     ids: Ids
     rows: Embeddings
+    state: str  # what the store calls it, where numbers of versions may repeat; else empty
 
     def __post_init__(self) -> None:
         self.ids.flags.writeable = self.rows.flags.writeable = False

@@ -177,7 +177,7 @@ class InMemory:
                 ids.append(numbers)
         every = np.concatenate(ids)
         order = np.argsort(every, kind="stable")
-        resident = Resident(moment.version, every[order], np.concatenate(vectors)[order])
+        resident = Resident(moment.version, every[order], np.concatenate(vectors)[order], "")
         self._resident: Resident = resident
         self.version, self.vector = resident.version, resident.vector
         self._allowed = Kept(lambda filters: resident.allowed(moment.ids(filters)))

@@ -29,7 +29,7 @@ from msedge.locks import is_held, is_indexed_into
 from msedge.search.photo import BAD_FACT, BAD_PATH, BAD_VECTOR, COLUMNS, NAMES, Ids, faults
 from msedge.search.stores.copying import PART
 from msedge.search.stores.reports import Model, Problem, Watched, examples
-from msedge.search.stores.sqlite import file
+from msedge.search.stores.sqlite import connections, file
 from msedge.search.stores.sqlite.vectors import count_changes, folder_of, is_of
 from msedge.search.stores.store import EMBEDS_AGAIN, REBUILDING, Store, problems_of_files
 
@@ -37,6 +37,8 @@ THUMBNAILS = ".thumbnails"
 
 _SALVAGED, _SALVAGING = "-salvaged", "-salvaging"
 _BUSY = "another process is writing the gallery; what a killed one left is not looked for"
+_ANOTHERS_LOG = "the log beside the file is of another gallery, which was here before"
+_PUT_ASIDE = "renames it", "renamed, to be put beside its own gallery or removed"
 _BUILD_ANEW = "`msedge gallery approximate` builds it anew"
 _BUILDING = "lock"  # within the folder of an index while it is built
 
@@ -68,11 +70,15 @@ def problems(
     kind: type[Store], path: Path, watched: Watched, *, alone: bool, photos: bool
 ) -> Iterator[Problem]:
     """What is wrong; see :meth:`~msedge.search.stores.store.Store.problems`."""
+    if path.is_file() and connections.has_anothers_log(path):
+        yield _mendable("log", _ANOTHERS_LOG, 1, *_PUT_ASIDE, connections.put_log_aside, path)
+        if not alone:  # no more can be told while it lies there
+            return
     with ExitStack() as held:
         if not alone and file.has_log(path):
             # Whoever closes a file last takes in what a killed writer left, which is to stay.
             with suppress(sqlite3.Error, DataError):
-                held.enter_context(closing(file.open_to_check(path)))
+                held.enter_context(connections.reading_once(path))
         is_readable = True
         for problem in _of_file(kind, path, watched):
             is_readable &= problem.finding.name not in ("damage", "meta", "schema")
@@ -98,10 +104,10 @@ def _of_file(kind: type[Store], path: Path, watched: Watched) -> Iterator[Proble
         with file.told(path):
             file.check_file(path)
             is_gallery = True
-            with closing(file.open_to_check(path)) as connection, watched.interrupting(connection):
-                connection.text_factory = _text
-                connection.execute("BEGIN")
-                found = list(_within(connection, kind, path, watched))
+            with connections.reading_once(path) as reader, watched.interrupting(reader):
+                reader.text_factory = _text
+                reader.execute("BEGIN")
+                found = list(_within(reader, kind, path, watched))
     except DataError as error:
         why = error.__cause__
         if not isinstance(why, sqlite3.DatabaseError) or file.primary_code(why) not in _DAMAGE:
@@ -140,7 +146,7 @@ def _within(
     if parts:
         what, count = f"no SQL table, index or trigger {examples(parts)}", len(parts)
         advice = "makes it; without it, changes are slow or go unnoticed"
-        yield _mendable("sql-parts", what, count, advice, "made", file.make_parts, path, parts)
+        yield _mendable("sql-parts", what, count, advice, "made", _make_parts, path, parts)
     yield from _of_rows(connection, kind, path, dim, watched)
 
 
@@ -166,6 +172,13 @@ def _of_rows(
         yield _mendable(fault, what, len(ids), advice, mended, _remove, kind, path, ids)
 
 
+def _make_parts(path: Path, names: Sequence[str]) -> None:
+    with file.told(path), closing(connections.open_to_write(path)) as connection, connection:
+        connection.execute("BEGIN IMMEDIATE")
+        file.make_parts(connection, names)
+        connections.note_state(connection, path)
+
+
 def _remove(kind: type[Store], path: Path, ids: Sequence[int]) -> None:
     with kind.open(path, writable=True) as store:  # which takes in its log
         if ids:
@@ -173,7 +186,7 @@ def _remove(kind: type[Store], path: Path, ids: Sequence[int]) -> None:
 
 
 def _mendable(
-    name: str, what: str, count: int, advice: str, done: str, work: Callable[..., None], *of: Any
+    name: str, what: str, count: int, advice: str, done: str, work: Callable[..., object], *of: Any
 ) -> Problem:
     """A problem that some work mends, and what is said then."""
 
@@ -205,10 +218,10 @@ def _leftovers(kind: type[Store], path: Path, is_readable: bool) -> Iterator[Pro
             rest = "; or go on with it by `msedge index --rebuild`" * (ending == REBUILDING)
             work, count = file.remove_database, len(files)
             yield _mendable("leftovers", what, count, f"removes it{rest}", "removed", work, half)
-    if is_readable and file.has_log(path):
+    if is_readable and not connections.is_whole(path):
         log = file.beside(path, file.LOG)
         size = log.stat().st_size
-        what = f"{size:,} bytes of commits that a killed process left in {one_line(log.name)}"
+        what = f"commits that only {one_line(log.name)} holds, {size:,} bytes of it"
         advice = "puts them into the gallery's file"
         yield _mendable("log", what, size, advice, "done", _remove, kind, path, ())
 
@@ -252,7 +265,7 @@ def _of_index(path: Path) -> Iterator[Problem]:
     except DataError as error:
         wrong = str(error)
     if not wrong:
-        with file.told(path), closing(file.open_to_check(path)) as connection:
+        with file.told(path), connections.reading_once(path) as connection:
             changed = count_changes(connection, about.version)
             if not is_of(connection, about):
                 wrong = "the approximate index is of another gallery"
@@ -287,7 +300,7 @@ def _salvage(kind: type[Store], path: Path) -> str:
     if target.exists():
         raise DataError(f"{one_line(target)} is there already: move it away, and try again")
     advice = f"copy {one_line(path)} to another place, and check it there"
-    with file.made_whole(target, _SALVAGING, advice) as part:
+    with connections.made_whole(target, _SALVAGING, advice) as part:
         count = _rescue(kind, path, part)
     return (
         f"{count:,} photos are in {one_line(target)}: put it in the place of this one, and "
@@ -303,7 +316,7 @@ def _rescue(kind: type[Store], path: Path, into: Path | None = None) -> int | No
             return None
         new = into or folder / "new"
         kind.create(new, model).close()
-        with file.told(new), closing(file.open_to_write(new)) as connection:
+        with file.told(new), closing(connections.open_to_write(new)) as connection:
             connection.execute("CREATE TEMP TABLE gone (id INTEGER PRIMARY KEY, version INTEGER)")
             tables = _laid_over(copy, pages, "photos")
             rows = chain.from_iterable(_rows_of(copy, table) for table in tables)

@@ -1,4 +1,4 @@
-"""A gallery's SQLite file: its tables, and connections that open it as it and its folder allow.
+"""A gallery's SQLite file: its tables, what it says of itself, and whether it may be trusted.
 
 A gallery may come from a stranger. Views, triggers and computed columns run what he wrote when they
 are read or written to, so a gallery holds what this package makes and nothing else, which is looked
@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
 from msedge.quoting import plain, quoted
-from msedge.search.locations import whole
 from msedge.search.photo import ADDED, COLUMNS
 from msedge.search.stores.reports import Model
 from msedge.search.stores.store import WIDEST, MissingGalleryError, not_a_gallery
@@ -65,7 +63,7 @@ _WORDS = f"{_TABLES} {_PARTS['removed']} DEFAULT 0 {_OF_SQLITE} {' '.join(_LATER
 _OF_TABLES = frozenset(re.findall(r"\w+", _WORDS))
 _MOST_NAMED = 60  # characters
 
-_SECONDS_TO_WAIT = 10.0  # for another process in the midst of a commit
+SECONDS_TO_WAIT = 10.0  # for another process in the midst of a commit
 _LONGEST_VALUE = 2**24  # bytes; the widest vector has 2**17, a path 2**12
 _REASONS = {
     sqlite3.SQLITE_BUSY: "another program is writing it: try again when that has ended",
@@ -75,7 +73,6 @@ _REASONS = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check its permissions and those of its folder",
     sqlite3.SQLITE_IOERR: "the disk fails to read or write it: copy it to another disk",
 }
-_NOT_TO_BE_WRITTEN = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL)
 
 
 # The tables
@@ -99,15 +96,10 @@ def write_schema(connection: sqlite3.Connection, model: Model) -> None:
 
 
 def bring_up_to_date(connection: sqlite3.Connection) -> None:
-    """Change the tables of an earlier release to those of this one, in one transaction."""
-    if schema_of(connection) >= SCHEMA_VERSION:
-        return
-    with connection:
-        connection.execute("BEGIN IMMEDIATE")
-        # Looked at again: another process may have done it while this one waited for its turn.
-        for step in _steps(schema_of(connection)):
-            connection.execute(step)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    """Change the tables of an earlier release to those of this one, within a transaction."""
+    for step in _steps(schema_of(connection)):
+        connection.execute(step)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def schema_of(connection: sqlite3.Connection) -> int:
@@ -135,17 +127,15 @@ def lacking(connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
     return [n for n in columns if n not in there], [n for n in parts if n not in there_too]
 
 
-def make_parts(path: Path, names: Sequence[str]) -> None:
-    """Make what :func:`lacking` found.
+def make_parts(connection: sqlite3.Connection, names: Sequence[str]) -> None:
+    """Make what :func:`lacking` found, within a transaction.
 
     Which photos went meanwhile nobody has noted, so that the gallery becomes another one to all
     that remember what it held.
     """
-    with told(path), closing(open_to_write(path)) as connection, connection:
-        connection.execute("BEGIN IMMEDIATE")
-        for name in names:
-            connection.execute(_PARTS[name])
-        connection.execute(_IDENTITY.replace("INSERT", "INSERT OR REPLACE"))
+    for name in names:
+        connection.execute(_PARTS[name])
+    connection.execute(_IDENTITY.replace("INSERT", "INSERT OR REPLACE"))
 
 
 def read_meta(connection: sqlite3.Connection) -> tuple[Model, int, str | None]:
@@ -176,7 +166,7 @@ def _steps(schema: int) -> list[str]:
     return first + [f"ALTER TABLE photos ADD COLUMN {column};" for column in later]
 
 
-def _check_objects(connection: sqlite3.Connection, path: Path) -> None:
+def check_objects(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse a database with a view, a trigger, a computed column or a table that is not ours."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
     for kind, name, sql in rows.fetchall():  # a query half read would keep the file open
@@ -195,93 +185,7 @@ def _is_ours(kind: str, name: str, sql: str) -> bool:
     return kind in ("index", "trigger") and sql.rstrip(" ;").split() == part.split()
 
 
-# Connections
-
-
-class Connections:
-    """Connections for reading, as many as threads read at once; each serves one at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._idle: deque[sqlite3.Connection] = deque()  # which needs no lock
-        self._closed = False
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection within one read transaction: everything read belongs to one commit."""
-        if self._closed:
-            raise DataError(f"gallery {one_line(self._path)} has been closed: open it again")
-        with told(self._path):
-            try:
-                connection, lasting = self._idle.pop(), True
-            except IndexError:
-                connection, lasting = open_to_read(self._path)
-            try:
-                connection.execute("BEGIN")
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.close()
-                raise
-            if lasting:
-                self._idle.append(connection)
-            else:
-                connection.close()
-            if self._closed:  # meanwhile
-                self.close()
-
-    def close(self) -> None:
-        """Close what is idle now, and the others when they have been read from."""
-        self._closed = True
-        with suppress(IndexError):
-            while True:
-                self._idle.pop().close()
-
-
-def open_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """Connect to a gallery without changing what it says.
-
-    Readers and a writer share two files beside the gallery, which even a reader has to make where
-    they are missing. Where it cannot, as on a read-only file system or a full one, nobody writes
-    either, and the file is read by itself. Such a connection may not be kept, which is said, too:
-    it would not notice a writer that comes later.
-    """
-    try:
-        return _open(path, "mode=rw", "PRAGMA query_only = TRUE"), True
-    except sqlite3.OperationalError as error:
-        code = primary_code(error)
-        if code not in _NOT_TO_BE_WRITTEN or (code == sqlite3.SQLITE_FULL and has_log(path)):
-            raise
-    if has_log(path):
-        raise DataError(
-            f"gallery {one_line(path)} was not closed and its folder may not be written to: open "
-            "it once where it can be, or copy it together with its -wal file"
-        )
-    return _open(path, "mode=ro&immutable=1"), False
-
-
-def open_to_check(path: Path) -> sqlite3.Connection:
-    """Connect to read, so that what a killed writer left stays as it is when this is closed."""
-    if has_log(path):
-        with suppress(sqlite3.OperationalError):  # the next says why where it cannot either
-            return _open(path, "mode=ro")
-    return open_to_read(path)[0]
-
-
-def open_to_write(path: Path) -> sqlite3.Connection:
-    """Connect to a gallery, or to an empty file, so that it can be changed."""
-    return _open(path, "mode=rw", "PRAGMA synchronous = FULL")  # a commit outlives a power cut
-
-
-def _open(path: Path, mode: str, setting: str = "") -> sqlite3.Connection:
-    connection = connect(path, mode)
-    try:
-        connection.execute(setting)
-        _check_objects(connection, path)  # the first that it reads
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+# Opening
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -289,7 +193,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.as_uri()}?{mode}",
         uri=True,
-        timeout=_SECONDS_TO_WAIT,
+        timeout=SECONDS_TO_WAIT,
         isolation_level=None,  # transactions are begun where the code says so
         check_same_thread=False,  # a connection serves one thread at a time
     )
@@ -302,9 +206,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 def check_file(path: Path) -> None:
     """Refuse a file that is missing, not a gallery, newer or damaged, without touching it."""
     if not path.exists():
-        raise MissingGalleryError(
-            f"no gallery {one_line(path)}: make it with `msedge index PHOTOS --gallery FILE`"
-        )
+        raise no_gallery(path)
     if not path.is_file():
         raise DataError(not_a_gallery(path))
     # Through SQLite, not through open(): closing a file takes away the locks that the process
@@ -315,9 +217,21 @@ def check_file(path: Path) -> None:
         # moves them over, and for as long as a full disk keeps it from that.
         connection.execute("PRAGMA writable_schema = TRUE")
         (application,) = connection.execute("PRAGMA application_id").fetchone()
-        version = schema_of(connection)
-    if application != APPLICATION_ID:
-        raise DataError(not_a_gallery(path))
+        if application != APPLICATION_ID:
+            raise DataError(not_a_gallery(path))
+        check_schema(connection, path)
+
+
+def no_gallery(path: Path) -> MissingGalleryError:
+    """What is said where there is none."""
+    return MissingGalleryError(
+        f"no gallery {one_line(path)}: make it with `msedge index PHOTOS --gallery FILE`"
+    )
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a gallery that a newer release has brought up to date, if only in its log."""
+    version = schema_of(connection)
     if version > SCHEMA_VERSION:
         raise DataError(
             f"gallery {one_line(path)} is of schema {version}, and this release knows "
@@ -345,34 +259,6 @@ def remove_database(path: Path) -> None:
     """Remove a file that nobody has open, with what SQLite keeps beside it."""
     for each in files_of(path):
         each.unlink(missing_ok=True)
-
-
-@contextmanager
-def made_whole(target: Path, ending: str, advice: str) -> Iterator[Path]:
-    """Where to write a file until it is whole; nothing stays there, whatever happens."""
-    part = beside(whole(target), ending)
-    try:
-        try:
-            remove_database(part)  # what a kill left
-            yield part
-            put_in_place(part, target)
-        finally:
-            remove_database(part)
-    except OSError as error:
-        raise DataError(f"cannot write {one_line(target)} ({error.strerror}): {advice}") from error
-
-
-def put_in_place(part: Path, target: Path) -> None:
-    """Give a file that nobody has open its name.
-
-    A log that a full disk kept from being moved over holds commits that the file itself does not:
-    it would stay behind under the old name.
-    """
-    with told(target), closing(open_to_write(part)) as connection:
-        (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if is_busy:
-        raise DataError(f"another program reads {one_line(part)}: try again when that has ended")
-    part.rename(target)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,7 +38,7 @@ from msedge.search.photo import (
 )
 from msedge.search.stores.copying import PART, check_equal, passing, refuse_existing
 from msedge.search.stores.reports import Compacted, IndexState, Model, Problem, Size, Watched
-from msedge.search.stores.sqlite import checks, file
+from msedge.search.stores.sqlite import checks, connections, file
 from msedge.search.stores.sqlite.vectors import CurrentVectors, decoded, folder_of
 from msedge.search.stores.store import APPROXIMATE_FROM, REBUILDING, Store, View
 
@@ -65,26 +65,31 @@ class SqliteStore(Store):
     def __init__(self, path: Path, *, writable: bool, exact: bool = False) -> None:
         self.path = whole(path)
         file.check_file(self.path)
-        self._connections = file.Connections(self.path)
+        self._connections = connections.Connections(self.path)
         self._writer: sqlite3.Connection | None = None
+        self._file: tuple[int, ...] = ()  # that is written to
         self._writing = threading.RLock()
         with self._connections.reading() as connection:
             self.model = file.read_meta(connection)[0]
         self._current = CurrentVectors(self.path, self._reading, exact=exact)
         if writable:
             with file.told(self.path):
-                self._writer = file.open_to_write(self.path)
-                file.bring_up_to_date(self._writer)
+                self._file = connections.stamp_of(self.path)[:2]
+                self._writer = connections.open_to_write(self.path)
+                self._writer.execute("PRAGMA wal_autocheckpoint = 0")  # see :meth:`_empty_log`
+                if file.schema_of(self._writer) < file.SCHEMA_VERSION:
+                    with self._transaction() as writer:
+                        file.bring_up_to_date(writer)
 
     @classmethod
     def create(cls, path: Path, model: Model) -> Self:
         """Make an empty gallery; its folder is made, too. One process at a time may make it."""
         if os.path.lexists(path):
             raise DataError(f"{one_line(path)} is there already: name another file to make")
-        with file.made_whole(path, PART, "choose a folder that can be written to") as new:
+        with connections.made_whole(path, PART, "choose a folder that can be written to") as new:
             new.parent.mkdir(parents=True, exist_ok=True)
             new.touch(exist_ok=False)
-            with file.told(path), closing(file.open_to_write(new)) as connection:
+            with file.told(path), closing(connections.open_to_write(new)) as connection:
                 file.write_schema(connection, model)
         return cls(path, writable=True)
 
@@ -95,9 +100,9 @@ class SqliteStore(Store):
 
     def close(self) -> None:
         """Close the file; what was committed stays, and nothing else."""
-        self._connections.close()
         if self._writer is not None:
-            self._writer.close()
+            self._close(self._writer)
+        self._connections.close()
 
     # Reading
 
@@ -300,7 +305,7 @@ class SqliteStore(Store):
         room = f"make room for {one_line(target)}, or copy to another disk"
         with sole_indexer(target), _if_full(target, room):
             refuse_existing(target)
-            with file.made_whole(target, PART, "choose another place") as part:
+            with connections.made_whole(target, PART, "choose another place") as part:
                 digest = Digest()
                 with cls.create(part, source.model) as copy:
                     for block in passing(source, digest, watched):
@@ -323,11 +328,11 @@ class SqliteStore(Store):
                 f"{one_line(self.path)} is as it was; make room, of which compacting needs "
                 f"{before:,} bytes for a while"
             )
-            with _if_full(self.path, room), closing(file.open_to_write(self.path)) as connection:
-                with watched.interrupting(connection):
-                    connection.execute("VACUUM")
-                connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
-                is_read = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            with _if_full(self.path, room), closing(connections.open_to_write(self.path)) as writer:
+                with watched.interrupting(writer):
+                    writer.execute("VACUUM")
+                writer.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
+                is_read = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             after = self._bytes()
         late = "others read the old one just now: it shrinks when the next writer closes it"
         done = ("wrote the file anew", late) if is_read else ("wrote the file anew",)
@@ -390,11 +395,42 @@ class SqliteStore(Store):
     @contextmanager
     def _transaction(self, *, of_photos: bool = False) -> Iterator[sqlite3.Connection]:
         """Let several changes become one commit; after an error none of them has happened."""
-        with self._writing, file.told(self.path), self._writable() as writer:
-            writer.execute("BEGIN IMMEDIATE")
-            yield writer
-            if of_photos:
-                writer.execute("UPDATE meta SET value = value + 1 WHERE key = 'version'")
+        with self._writing, file.told(self.path):
+            with self._writable() as writer:
+                writer.execute("BEGIN IMMEDIATE")
+                file.check_schema(writer, self.path)  # a newer release may have been here meanwhile
+                if not self._is_in_place():
+                    raise connections.replaced(self.path)
+                yield writer
+                if of_photos:
+                    writer.execute("UPDATE meta SET value = value + 1 WHERE key = 'version'")
+                connections.note_state(writer, self.path)
+            self._empty_log(writer, _PATIENCE)
+
+    def _empty_log(self, writer: sqlite3.Connection, milliseconds: int) -> None:
+        """Move the log into the file, unless readers stay in the way for so long.
+
+        So the file is whole by itself but for moments, and can be moved or copied as a file.
+        """
+        if self._is_in_place():
+            writer.execute(f"PRAGMA busy_timeout = {milliseconds}")
+            with suppress(sqlite3.Error):  # what was committed is safe in the log
+                writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            writer.execute(f"PRAGMA busy_timeout = {file.SECONDS_TO_WAIT * 1000:.0f}")
+
+    def _is_in_place(self) -> bool:
+        """Whether the file that is written to is the one of the gallery's name."""
+        try:
+            return connections.stamp_of(self.path)[:2] == self._file
+        except DataError:
+            return False
+
+    def _close(self, writer: sqlite3.Connection) -> None:
+        """Close what writes; the log goes into the file only where it is known to be its own."""
+        with ExitStack() as held:
+            with suppress(DataError):  # the last to be closed would move it without a look
+                held.enter_context(self._connections.reading())
+            writer.close()
 
 
 def _last_id(connection: sqlite3.Connection) -> int:

@@ -23,6 +23,7 @@ from msedge.search.filters import Filters, condition
 from msedge.search.photo import LARGEST_ID, STORED_VECTOR, Ids, check_finite
 from msedge.search.ranking import Candidates, Embeddings, unit_vectors
 from msedge.search.stores.reports import IndexState, Watched
+from msedge.search.stores.sqlite.connections import comes_from, newest_state
 from msedge.search.stores.sqlite.file import CHANGES_KNOWN, beside, read_meta, schema_of
 from msedge.search.stores.store import AUTO, Store, Vectors
 from msedge.search.stores.vectors import Kept, Mask, Resident, mask_of, rows_of
@@ -104,14 +105,15 @@ class CurrentVectors:
             self._refused = stamp
         now = self._resident(before if isinstance(before, _Exact) else None)
         allowed = Kept(lambda filters: now.allowed(self._matching(filters)))
-        return _Exact(now.version, now.ids, now.rows, allowed)
+        return _Exact(now.version, now.ids, now.rows, now.state, allowed)
 
     def is_still(self, vectors: Vectors) -> bool:
         """Whether :meth:`read` would give these again."""
         with self._reading() as connection:
-            version = read_meta(connection)[1]
+            now = read_meta(connection)[1], newest_state(connection)
+        resident = vectors.since if isinstance(vectors, _Indexed) else cast(_Exact, vectors)
         used = (vectors.stamp,) if isinstance(vectors, _Indexed) else (None, self._refused)
-        return vectors.version == version and self._stamp() in used
+        return (resident.version, resident.state) == now and self._stamp() in used
 
     def state(self) -> IndexState | None:
         """The index beside, and how far it is behind; None where there is none that serves."""
@@ -182,7 +184,8 @@ class CurrentVectors:
         """All vectors; only what has changed is read where little has."""
         changes = None
         if before is not None:
-            changes = self._changes(before.version, _MOST_CHANGED * len(before.ids))
+            most = _MOST_CHANGED * len(before.ids)
+            changes = self._changes(before.version, most, before.state)
         if before is None or changes is None:
             with self._reading() as connection:
                 return _read_vectors(connection)
@@ -193,7 +196,7 @@ class CurrentVectors:
         order = np.argsort(ids, kind="stable")
         if not np.array_equal(order, np.arange(len(ids))):  # new ids are the last, changed ones not
             ids, rows = ids[order], rows[order]
-        return Resident(new.version, ids, rows)
+        return Resident(new.version, ids, rows, new.state)
 
     def _through_index(self, index: ApproximateIndex, stamp: Stamp) -> Vectors | None:
         """An index brought up to date; None where it is too far behind."""
@@ -209,11 +212,14 @@ class CurrentVectors:
 
         return _Indexed(index, stamp, None if stays.all() else stays, since, Kept(allowed))
 
-    def _changes(self, since: int, most: float) -> tuple[Ids, Resident] | None:
-        """What is no longer as it was at a version, and what is new; None of too much."""
+    def _changes(self, since: int, most: float, state: str = "") -> tuple[Ids, Resident] | None:
+        """What is no longer as it was at a version, and what is new; None of too much.
+
+        None, too, where the gallery never was in that state: one of before was put back.
+        """
         with self._reading() as connection:
             count = count_changes(connection, since)
-            if count is None or count > most:
+            if count is None or count > most or (state and not comes_from(connection, state)):
                 return None
             query = "SELECT id FROM removed WHERE version > ?"
             removed = [number for (number,) in connection.execute(query, (since,))]
@@ -262,14 +268,15 @@ def _read_vectors(connection: sqlite3.Connection, since: int | None = None) -> R
         raise sqlite3.DatabaseError("a vector is cut short")
     ids = np.empty(count, np.int64)
     vectors = np.empty((count, model.dim), STORED_VECTOR)
-    rows = connection.execute(f"SELECT id, vector FROM photos {where} ORDER BY id")
+    found = connection.execute(f"SELECT id, vector FROM photos {where} ORDER BY id")
     for start in range(0, count, _ROWS_A_FETCH):
-        numbers, blobs = zip(*rows.fetchmany(_ROWS_A_FETCH), strict=True)
+        numbers, blobs = zip(*found.fetchmany(_ROWS_A_FETCH), strict=True)
         block = slice(start, start + len(numbers))
         ids[block] = numbers
         vectors[block] = decoded(blobs, model.dim)
         check_finite(vectors[block], numbers)
-    return Resident(version, ids, unit_vectors(vectors.astype(np.float16, copy=False)))
+    rows = unit_vectors(vectors.astype(np.float16, copy=False))
+    return Resident(version, ids, rows, newest_state(connection))
 
 
 def decoded(blobs: Sequence[Any], dim: int) -> npt.NDArray[Any]:

@@ -1,0 +1,287 @@
+"""A gallery file that is moved, restored, replaced or made anew while others have it open.
+
+SQLite's log belongs to a file by its name: each of these acts once gave a gallery another's log.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from made_photos import held, ids, make, names, photo, photos
+from msedge.errors import DataError
+from msedge.search.stores import check_gallery, copy_gallery, open_store
+from msedge.search.stores.sqlite.connections import ANOTHERS, is_whole
+from msedge.search.stores.sqlite.file import SCHEMA_VERSION
+from msedge.search.stores.store import MissingGalleryError
+
+TESTS = Path(__file__).parent.parent.parent
+WRITER = """
+import os, sys; sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from made_photos import photo
+from msedge.search.stores import open_store
+store = open_store(Path(sys.argv[1]), writable=True)
+reader = store.blocks(10); next(reader)  # keeps the log from being moved into the file
+store.change(put=[photo(n) for n in range(500, 520)], remove=[1, 2])
+"""
+KILLED = WRITER + f"os.kill(os.getpid(), {int(signal.SIGKILL)})\n"
+READER = """
+import sys
+from pathlib import Path
+from msedge.search.stores import open_store
+store = open_store(Path(sys.argv[1]))
+view = store.view()
+if sys.argv[3] == "in the midst":
+    blocks = store.blocks(10); next(blocks)
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be renamed")
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    return make(tmp_path / "g.msedge", photos(100))
+
+
+@pytest.fixture
+def backup(gallery, tmp_path):
+    copy_gallery(gallery, tmp_path / "backup.msedge")
+    return tmp_path / "backup.msedge"
+
+
+@pytest.fixture
+def plain_backup(gallery, tmp_path):
+    return Path(shutil.copy(gallery, tmp_path / "plain.msedge"))
+
+
+def run(program, path):
+    return subprocess.run([sys.executable, "-c", program, path, TESTS], check=False).returncode
+
+
+@contextmanager
+def opened(path, how="idle"):
+    """Another process has it open."""
+    command = [sys.executable, "-c", READER, path, TESTS, how]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == "open\n"
+        yield process
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+def index_more(path):
+    with open_store(path, writable=True) as store:
+        store.change(put=[photo(number) for number in range(500, 520)], remove=[1, 2])
+
+
+def contents(folder):
+    return {each: each.read_bytes() for each in folder.iterdir() if not each.name.endswith("-shm")}
+
+
+def set_aside(folder):
+    return [each for each in folder.iterdir() if ANOTHERS in each.name]
+
+
+def is_sound(path):
+    with closing(sqlite3.connect(path)) as connection:
+        sqlite_says = connection.execute("PRAGMA integrity_check").fetchall()
+    return sqlite_says == [("ok",)] and not check_gallery(path)
+
+
+class TestTheFileByItself:
+    def test_is_whole_after_each_commit_though_others_have_it_open(self, gallery, tmp_path):
+        with opened(gallery), open_store(gallery, writable=True) as store:
+            for number in range(3):
+                store.change(put=[photo(500 + number)])
+                shutil.copy(gallery, tmp_path / "plain.msedge")
+                assert held(tmp_path / "plain.msedge") == held(gallery)
+                assert is_whole(gallery)
+
+    def test_is_not_while_a_reader_stays_in_the_way_and_that_can_be_asked(self, gallery):
+        with opened(gallery, "in the midst"):
+            index_more(gallery)
+            assert not is_whole(gallery)
+            assert len(ids(gallery)) == 118
+        assert len(ids(gallery)) == 118
+        assert is_whole(gallery)
+        assert names(gallery.parent) == {gallery.name}
+
+    def test_check_gives_no_alarm_beside_readers(self, gallery):
+        with opened(gallery):
+            assert check_gallery(gallery) == []
+            index_more(gallery)
+            assert check_gallery(gallery) == []
+
+
+class TestRestoring:
+    @pytest.mark.parametrize("kind", ["backup", "plain_backup"])
+    @pytest.mark.parametrize("put", [os.replace, shutil.copy], ids=["mv", "cp"])
+    def test_over_one_whose_writer_was_killed(self, gallery, kind, put, request):
+        path = request.getfixturevalue(kind)
+        with open_store(gallery, writable=True) as store:
+            store.change(remove=[50])
+        wanted = held(path)
+        assert run(KILLED, gallery) == -signal.SIGKILL
+        put(path, gallery)
+        assert held(gallery) == wanted
+        assert is_sound(gallery)
+        assert len(set_aside(gallery.parent)) == 1
+        index_more(gallery)
+        assert is_sound(gallery)
+
+    @pytest.mark.parametrize("how", ["idle", "in the midst"])
+    @pytest.mark.parametrize("put", [os.replace, shutil.copy], ids=["mv", "cp"])
+    def test_over_one_that_others_read(self, gallery, backup, put, how):
+        wanted = held(backup)
+        with opened(gallery, how):
+            index_more(gallery)
+            put(backup, gallery)
+            assert held(gallery) == wanted
+            assert is_sound(gallery)
+            index_more(gallery)
+            after = held(gallery)
+            assert is_sound(gallery)
+        assert held(gallery) == after
+        assert is_sound(gallery)
+
+    def test_a_log_put_aside_goes_with_its_own_gallery_and_no_other(self, gallery, backup):
+        assert run(KILLED, gallery) == -signal.SIGKILL
+        moved = gallery.with_name("moved.msedge")
+        gallery.rename(moved)
+        backup.rename(gallery)
+        assert len(ids(gallery)) == 100
+        (log,) = set_aside(gallery.parent)
+        log.rename(f"{moved}-wal")
+        assert len(ids(moved)) == 118
+        assert is_sound(moved)
+        assert is_sound(gallery)
+
+    def test_check_tells_of_anothers_log_and_changes_nothing(self, gallery, backup):
+        assert run(KILLED, gallery) == -signal.SIGKILL
+        backup.replace(gallery)
+        before = contents(gallery.parent)
+        (finding,) = check_gallery(gallery)
+        assert (finding.name, finding.can_mend) == ("log", True)
+        assert contents(gallery.parent) == before
+        (finding,) = check_gallery(gallery, repair=True)
+        assert finding.is_mended
+        assert is_sound(gallery)
+
+    def test_an_open_store_goes_on_with_what_is_there_now(self, gallery, plain_backup):
+        """The same gallery as it was before: a copy made by `cp` says so of itself."""
+        with open_store(gallery) as store:
+            index_more(gallery)
+            view = store.view()
+            assert view.vector(1) is None
+            plain_backup.replace(gallery)
+            now = store.view(view)
+            assert (store.count(), now.vector(1) is None) == (100, False)
+            with open_store(gallery, writable=True) as writer:
+                writer.change(remove=[3])
+                writer.change(put=[photo(900)])
+            later = store.view(now)
+            assert (later.vector(3), len(later.vectors.ids)) == (None, 100)
+
+    def test_the_same_version_of_another_past_is_told_apart(self, gallery, plain_backup):
+        with open_store(gallery) as store:
+            with open_store(gallery, writable=True) as writer:
+                writer.change(remove=[1])
+            view = store.view()
+            plain_backup.replace(gallery)
+            with open_store(gallery, writable=True) as writer:
+                writer.change(remove=[2])
+            now = store.view(view)
+            assert now.version == view.version
+            assert (now.vector(1) is None, now.vector(2) is None) == (False, True)
+
+
+class TestAnewWhereOneWas:
+    @pytest.mark.parametrize("left", [KILLED, WRITER], ids=["killed", "ended"])
+    @pytest.mark.parametrize("moved", [True, False])
+    def test_made(self, gallery, tmp_path, left, moved):
+        run(left, gallery)
+        away = gallery.rename(tmp_path / "moved.msedge")
+        log = Path(f"{gallery}-wal")
+        if moved and log.exists():
+            (tmp_path / "kept").write_bytes(log.read_bytes())
+        make(gallery, photos(7))
+        assert len(ids(gallery)) == 7
+        assert is_sound(gallery)
+        if left == WRITER:
+            assert len(ids(away)) == 118
+        elif moved:
+            shutil.copy(tmp_path / "kept", f"{away}-wal")
+            assert len(ids(away)) == 118
+        assert is_sound(away)
+
+    def test_copied_to(self, gallery, backup):
+        run(KILLED, gallery)
+        gallery.unlink()
+        assert copy_gallery(backup, gallery).photos == 100
+        assert held(gallery) == held(backup)
+        assert check_gallery(gallery, repair=True) == []
+        assert held(gallery) == held(backup)
+
+    @pytest.mark.parametrize("how", ["idle", "in the midst"])
+    def test_while_others_have_the_old_one_open(self, gallery, how):
+        with opened(gallery, how):
+            index_more(gallery)
+            gallery.unlink()
+            make(gallery, photos(7))
+            index_more(gallery)
+            assert is_sound(gallery)
+        assert is_sound(gallery)
+        assert len(ids(gallery)) == 25
+
+    def test_an_open_store_says_that_it_has_gone(self, gallery):
+        with open_store(gallery) as store:
+            gallery.unlink()
+            with pytest.raises(MissingGalleryError, match="no gallery"):
+                store.count()
+
+
+class TestWriting:
+    def test_stops_when_the_file_was_moved(self, gallery, tmp_path):
+        with open_store(gallery, writable=True) as store:
+            store.change(remove=[1])
+            gallery.rename(tmp_path / "moved.msedge")
+            with pytest.raises(DataError, match="was moved, or another file took its place"):
+                store.change(remove=[2])
+        assert len(ids(tmp_path / "moved.msedge")) == 99
+        assert is_sound(tmp_path / "moved.msedge")
+
+    @pytest.mark.parametrize("put", [os.replace, shutil.copy], ids=["mv", "cp"])
+    @pytest.mark.parametrize("kind", ["backup", "plain_backup"])
+    def test_stops_when_another_took_its_place(self, gallery, kind, put, request):
+        path = request.getfixturevalue(kind)
+        wanted = held(path)
+        with open_store(gallery, writable=True) as store:
+            store.change(remove=[1])
+            put(path, gallery)
+            with pytest.raises(DataError, match="took its place"):
+                store.change(remove=[2])
+        assert held(gallery) == wanted
+        assert is_sound(gallery)
+
+    def test_stops_when_a_newer_release_was_there_meanwhile(self, gallery):
+        newer = f"PRAGMA user_version = {SCHEMA_VERSION + 1}"
+        with open_store(gallery, writable=True) as store, opened(gallery, "in the midst"):
+            with closing(sqlite3.connect(gallery)) as connection:
+                connection.execute(newer)
+            with pytest.raises(DataError, match="update msedge"):
+                store.change(remove=[2])
+            for writable in (False, True):  # its file by itself says nothing of it yet
+                with pytest.raises(DataError, match="update msedge"):
+                    open_store(gallery, writable=writable)
