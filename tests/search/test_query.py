@@ -228,7 +228,8 @@ class TestOwnEncoder:
 
         class Slow:
             @staticmethod
-            def load(model):
+            def load(model, threads):
+                assert threads is None
                 loaded.append(model)
                 return ColourEncoder()
 

@@ -10,11 +10,11 @@ Tested in ``tests/search/test_gallery.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Self
+from typing import Self, TypeVar
 
 from msedge.errors import ConfigError
 from msedge.search.encoder import Encoder
@@ -32,9 +32,12 @@ from msedge.search.query import (
 )
 from msedge.search.stores import open_store
 from msedge.search.stores.reports import Model
-from msedge.search.stores.store import Store, View
+from msedge.search.stores.store import ReplacedError, Store, View
 
-_TRIES = 3  # at a search whose hits are removed from the gallery while it runs
+T = TypeVar("T")
+ModelOf = Callable[[Store], OwnEncoder]
+
+_TRIES = 3  # at a search whose hits are removed, or whose gallery is replaced, while it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +53,38 @@ class Hit:
     copies: tuple[Photo, ...] = ()
 
 
-class Gallery:
-    """Photos that can be searched. Any number of threads may share one."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What lies at the gallery's place, as it was last looked at."""
 
-    def __init__(self, store: Store, model: str | Path | Encoder | None = None) -> None:
-        self._store = store
-        self._encoder = OwnEncoder(store, model)
+    store: Store
+    encoder: OwnEncoder
+    view: View
+
+
+class Gallery:
+    """Photos that can be searched. Any number of threads may share one.
+
+    It is what lies at its path: where another gallery takes that place (a backup that is put back,
+    a rebuilt or moved one), the next call opens that one, with the model that it names.
+    """
+
+    def __init__(self, open_it: Callable[[], Store], model: ModelOf) -> None:
+        """Take what opens the store, again as well, and what gives its encoder."""
+        self._open_it, self._model_of = open_it, model
         self._reading = Lock()
-        self._view: View = store.view()
+        self._opened = self._open()
+        self.reopened = 0
+        """How often another gallery was found in the place."""
 
     @classmethod
     def open(
-        cls, path: str | Path, *, model: str | Path | Encoder | None = None, exact: bool = False
+        cls,
+        path: str | Path,
+        *,
+        model: str | Path | Encoder | None = None,
+        exact: bool = False,
+        threads: int | None = None,
     ) -> Self:
         """Open what ``msedge index`` wrote.
 
@@ -72,60 +95,102 @@ class Gallery:
                 for the gallery's own. It is loaded when first needed, and must be the one that the
                 gallery was made with.
             exact: whether to search exactly, whatever index there is.
+            threads: how many work on one drawing; None for the CPUs that this process may use.
 
         Raises:
             DataError: there is no such file, or it is no gallery.
             WeightsError: later, where the model cannot be loaded or is another.
         """
-        store = open_store(Path(path), exact=exact)
-        try:
-            return cls(store, model)
-        except BaseException:
-            store.close()
-            raise
+        whole_path = whole(Path(path))
+        return cls(
+            lambda: open_store(whole_path, exact=exact),
+            lambda store: OwnEncoder(store, model, threads=threads),
+        )
 
     @property
     def path(self) -> Path:
         """The gallery's file."""
-        return self._store.path
+        return self._opened.store.path
 
     @property
     def model(self) -> Model:
         """What its vectors were made with."""
-        return self._store.model
+        return self._now().store.model
 
     @property
     def photos(self) -> int:
         """How many photos it holds now."""
-        return self._store.count()
+        return self._ask(lambda store: store.count())
 
     @property
     def version(self) -> int:
         """Rises with every change of its photos."""
-        return self._store.version()
+        return self._ask(lambda store: store.version())
 
     @property
     def encoder(self) -> Encoder:
         """What turns pixels into vectors, loaded when first asked for; see :meth:`open`."""
-        return self._encoder.get()
+        return self._now().encoder.get()
 
     def folders(self) -> list[tuple[Path, int]]:
         """Its folders, and how many photos lie directly in each."""
-        return self._store.folders()
+        return self._ask(lambda store: store.folders())
 
     def photo(self, photo: int) -> Photo:
         """A photo by its id; raises a DataError where there is none."""
-        for found in self._store.photos([photo]):
+        for found in self._ask(lambda store: store.photos([photo])):
             return found
         raise unknown_photo(photo, self.path)
 
     def refresh(self) -> bool:
-        """Read the photos again, and say whether they changed; :meth:`search` does so by itself."""
-        if self._store.is_current(self._view):
-            return False
-        with self._reading:  # else several threads would read the same
-            self._view = self._store.view(self._view)
-        return True
+        """Read the photos again, and say whether they changed; :meth:`search` does so by itself.
+
+        Raises:
+            DataError: the gallery has gone, or can no longer be read; it is looked for again the
+                next time.
+        """
+        before = self._opened
+        return self._now() is not before
+
+    def reload(self) -> None:
+        """Open what lies at the path afresh, whether or not it looks the same."""
+        with self._reading:
+            self._opened = self._open()
+
+    def _now(self) -> _Opened:
+        """What lies at the path now; what was known of it where nothing has changed."""
+        opened = self._opened
+        try:
+            if opened.store.is_current(opened.view):
+                return opened
+            with self._reading:  # else several threads would read the same
+                if self._opened is opened:
+                    view = opened.store.view(opened.view)
+                    self._opened = replace(opened, view=view)
+        except ReplacedError:
+            with self._reading:
+                if self._opened is opened:
+                    self._opened = self._open()
+                    self.reopened += 1
+        return self._opened
+
+    def _open(self) -> _Opened:
+        store = self._open_it()
+        try:
+            return _Opened(store, self._model_of(store), store.view())
+        except BaseException:
+            store.close()
+            raise
+
+    def _ask(self, question: Callable[[Store], T]) -> T:
+        """Ask the store, or the one that has taken its place meanwhile."""
+        for _ in range(_TRIES):
+            opened = self._now()
+            try:
+                return question(opened.store)
+            except ReplacedError as error:
+                last = error
+        raise last
 
     def search(
         self,
@@ -160,8 +225,13 @@ class Gallery:
             WeightsError: the model cannot be loaded, or is not what the gallery was made with.
         """
         _check_k(k)
-        query = self.query(sketch, like=like, unlike=unlike, not_sketch=not_sketch)
-        return self.find(query, k=k, filters=filters, collapse=collapse)
+        for _ in range(_TRIES):
+            query = self.query(sketch, like=like, unlike=unlike, not_sketch=not_sketch)
+            try:
+                return self.find(query, k=k, filters=filters, collapse=collapse)
+            except ReplacedError as error:
+                last = error
+        raise last
 
     def similar(
         self,
@@ -188,29 +258,42 @@ class Gallery:
         not_sketch: Drawing | Sequence[Drawing] = (),
     ) -> Query:
         """The first half of :meth:`search`, which embeds what is asked; same arguments."""
-        self.refresh()
+        opened = self._now()
         drawn, not_drawn = drawings_of(sketch), drawings_of(not_sketch)
         return make_query(
-            self._view, self._encoder, drawn, like=like, unlike=unlike, not_drawings=not_drawn
+            opened.view, opened.encoder, drawn, like=like, unlike=unlike, not_drawings=not_drawn
         )
 
     def find(
         self, query: Query, *, k: int = 20, filters: Filters | None = None, collapse: bool = True
     ) -> list[Hit]:
-        """The second half of :meth:`search`, which ranks; same arguments."""
+        """The second half of :meth:`search`, which ranks; same arguments.
+
+        Raises:
+            ReplacedError: the gallery was made anew by another model since the query was made.
+        """
         _check_k(k)
         if filters is not None and filters.folder is not None:
             filters = replace(filters, folder=whole(filters.folder))
+        last: ReplacedError | None = None
         for _ in range(_TRIES):
-            self.refresh()
-            view = self._view
-            found = view.search(
-                query.vector, k, filters=filters, without=query.without, together=collapse
-            )
-            ids = [photo for each in found for photo in (each.id, *each.copies)]
-            photos = {photo.id: photo for photo in view.photos(ids)}
+            opened = self._now()
+            if query.model not in ("", opened.store.model.fingerprint):
+                raise opened.store.replaced_by(opened.store.model)
+            try:
+                found = opened.view.search(
+                    query.vector, k, filters=filters, without=query.without, together=collapse
+                )
+                ids = [photo for each in found for photo in (each.id, *each.copies)]
+                photos = {photo.id: photo for photo in opened.view.photos(ids)}
+            except ReplacedError as error:
+                last = error
+                continue
             if len(photos) == len(ids):
                 break
+        else:
+            if last is not None:
+                raise last
         hits: list[Hit] = []
         for each in found:
             if each.id in photos:
@@ -220,7 +303,7 @@ class Gallery:
 
     def close(self) -> None:
         """Let go of the files; nothing can be searched afterwards."""
-        self._store.close()
+        self._opened.store.close()
 
     def __enter__(self) -> Self:
         return self

@@ -43,10 +43,14 @@ Photograph: TypeAlias = int | str | Path
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to look for: a unit vector ``(dim,)``, float32, and ids that no hit is to show."""
+    """What to look for: a unit vector ``(dim,)``, float32, and ids that no hit is to show.
+
+    The model is the fingerprint of what made the vector; empty where nobody says.
+    """
 
     vector: Embeddings
     without: tuple[int, ...] = ()
+    model: str = ""
 
 
 class OwnEncoder:
@@ -55,9 +59,15 @@ class OwnEncoder:
     It is loaded when it is needed: to search for what a photo of the gallery looks like needs none.
     """
 
-    def __init__(self, store: Store, model: str | Path | Encoder | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        model: str | Path | Encoder | None = None,
+        *,
+        threads: int | None = None,
+    ) -> None:
         """Take the gallery, and its model's name or file, or an encoder; None for its own name."""
-        self.store = store
+        self.store, self._threads = store, threads
         self._model = store.model.name if model is None else model
         self._encoder: Encoder | None = None
         self._lock = Lock()
@@ -67,7 +77,9 @@ class OwnEncoder:
         with self._lock:
             if self._encoder is None:
                 named = self._model
-                encoder = OnnxEncoder.load(named) if isinstance(named, str | Path) else named
+                encoder = named
+                if isinstance(encoder, str | Path):
+                    encoder = OnnxEncoder.load(encoder, threads=self._threads)
                 self.store.check_model(encoder)
                 self._encoder = encoder
             return self._encoder
@@ -97,7 +109,7 @@ def make_query(
     wanted = [*drawn[: len(drawings)], *liked]
     unwanted = [*drawn[len(drawings) :], *(vector for _, vector in shunned)]
     without = tuple(known for known, _ in shunned if known is not None)
-    return Query(combine(wanted, unwanted), without)
+    return Query(combine(wanted, unwanted), without, own.store.model.fingerprint)
 
 
 def drawings_of(given: Drawing | Sequence[Drawing]) -> list[Drawing]:

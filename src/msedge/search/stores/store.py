@@ -55,6 +55,10 @@ class MissingGalleryError(DataError):
     """There is no gallery of that name."""
 
 
+class ReplacedError(WeightsError):
+    """Another gallery lies in the place of the one that was opened, or other vectors in it."""
+
+
 def not_a_gallery(path: Path) -> str:
     """The message for something else that has the name."""
     return (
@@ -128,7 +132,8 @@ class Store(ABC):
 
     Raises:
         DataError: by every method, where the store cannot be read or written.
-        WeightsError: by those that read, when another model has made the vectors meanwhile.
+        ReplacedError: by those that read, where another gallery lies in its place meanwhile, or
+            another model has made the vectors.
         ConfigError: by those that this kind of store cannot do; the message says what to do then.
         StoppedError: by those that take a :class:`~.reports.Watched`, where that was asked to stop;
             everything is as it was before, or as it was to be.
@@ -139,6 +144,7 @@ class Store(ABC):
     is_shared: ClassVar[bool]
     path: Path
     model: Model
+    identity: str | None  # what tells it from others of its name, where it says so
 
     @classmethod
     @abstractmethod
@@ -346,13 +352,22 @@ class Store(ABC):
                 "with `msedge index --rebuild`"
             )
 
-    def check_not_rebuilt(self, now: Model) -> None:
-        """Raise a WeightsError where another model has made the vectors meanwhile."""
-        if (now.fingerprint, now.dim) != (self.model.fingerprint, self.model.dim):
-            raise WeightsError(
-                f"gallery {one_line(location(self.path))} has been rebuilt with other weights "
-                f"({one_line(now.name)}) while it was open: open it again"
-            )
+    def check_same(self, now: Model, identity: str | None) -> None:
+        """Raise a ReplacedError where another gallery lies here, or other vectors, than before."""
+        same_model = (now.fingerprint, now.dim) == (self.model.fingerprint, self.model.dim)
+        # Galleries of early releases get theirs when they are first written to.
+        self.identity = self.identity or identity
+        if not same_model or identity not in (None, self.identity):
+            raise self.replaced_by(now)
+
+    def replaced_by(self, now: Model) -> ReplacedError:
+        """What is said where another gallery lies in the place of this one."""
+        what = "another gallery was put in its place"
+        if now.fingerprint != self.model.fingerprint:
+            what = f"it has been rebuilt with other weights ({one_line(now.name)})"
+        return ReplacedError(
+            f"gallery {one_line(location(self.path))}: {what} while it was open: open it again"
+        )
 
     def statistics(self, watched: Watched) -> Statistics:
         """Count what the gallery holds, and what lies beside it."""

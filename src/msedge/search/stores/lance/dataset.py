@@ -12,8 +12,10 @@ building an index and compacting (which leaves the anchor out) go on beside it.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +48,7 @@ NEXT_ID = "msedge.next_id"  # in the dataset's configuration: ids from here on w
 
 _SCHEMA_VERSION = 1 + ADDED  # in the schema's metadata; a dataset of a newer one is refused
 _PREFIX = "msedge."
+_IDENTITY = _PREFIX + "identity"
 _SAID = ("schema", "model", "fingerprint", "dim")
 _WRAPPING = re.compile(r"^(External error: |LanceError\(\w+\): |Generic \S+ error: )+")
 _SOURCE_LINE = re.compile(r", /\S+\.rs:\d+:\d+.*", re.DOTALL)  # where in Lance it was raised
@@ -128,6 +131,7 @@ def schema_of(model: Model) -> pa.Schema:
     """The columns of a gallery, and what made its vectors."""
     values = (_SCHEMA_VERSION, model.name, model.fingerprint, model.dim)
     said = {_PREFIX + key: str(value) for key, value in zip(_SAID, values, strict=True)}
+    said[_IDENTITY] = secrets.token_hex(16)  # a dataset of its own each time
     return _columns(model.dim).with_metadata(said)
 
 
@@ -154,6 +158,26 @@ def read_model(schema: pa.Schema, path: Path) -> Model:
             "is whole with `msedge gallery copy`, or index again"
         )
     return model
+
+
+def identity_of(schema: pa.Schema) -> str | None:
+    """What tells a dataset from others of its name; None of one of an earlier release."""
+    said = (schema.metadata or {}).get(_IDENTITY.encode())
+    return None if said is None else said.decode(errors="replace")
+
+
+def is_before(dataset: LanceDataset, other: LanceDataset) -> bool:
+    """Whether a dataset is not what another version of it became: an older one was put back."""
+    if dataset.version != other.version:
+        return bool(dataset.version < other.version)
+    return _fragments(dataset) != _fragments(other)
+
+
+def _fragments(dataset: LanceDataset) -> tuple[int, list[str]]:
+    """How many there are, and the oldest and the newest of them."""
+    found = sorted(dataset.get_fragments(), key=lambda each: int(each.fragment_id))
+    ends = [json.dumps(each.metadata.to_json()) for each in (*found[:1], *found[-1:])]
+    return len(found), ends
 
 
 def bring_up_to_date(dataset: LanceDataset) -> None:

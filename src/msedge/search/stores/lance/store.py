@@ -74,6 +74,7 @@ class LanceStore(Store):
         """Take an open dataset; see :meth:`open`."""
         self.path, self._name = path, f"gallery {one_line(location(path))}"
         self.model = stored.read_model(dataset.schema, path)
+        self.identity = stored.identity_of(dataset.schema)
         self._dataset: LanceDataset | None = dataset
         self._looked, self._looking = time.monotonic(), threading.Lock()
         self._writable, self._exact, self._memory = writable, exact, memory
@@ -123,15 +124,24 @@ class LanceStore(Store):
             if self._dataset is None:
                 raise DataError(f"{self._name} has been closed: open it again")
             if afresh or time.monotonic() - self._looked >= SECONDS_BETWEEN_LOOKS:
-                with told(self.path):
-                    latest = self._dataset.latest_version
-                    if latest != self._dataset.version:
-                        self._adopt(self._dataset.checkout_version(latest))
+                # Afresh, since what an open dataset remembers may be of one that lay here before.
+                latest = stored.open_dataset(self.path)
+                self._check_same(latest)
+                if latest.version != self._dataset.version:
+                    with told(self.path):
+                        self._adopt(self._dataset.checkout_version(latest.version))
                 self._looked = time.monotonic()
             return Moment(self.path, self._dataset, self.model.dim)
 
+    def _check_same(self, latest: LanceDataset) -> None:
+        """Raise a ReplacedError where a dataset is not a later version of the one that is open."""
+        model, before = stored.read_model(latest.schema, self.path), self._dataset
+        self.check_same(model, stored.identity_of(latest.schema))
+        if before is not None and stored.is_before(latest, before):
+            raise self.replaced_by(model)
+
     def _adopt(self, dataset: LanceDataset) -> None:
-        self.check_not_rebuilt(stored.read_model(dataset.schema, self.path))
+        self._check_same(dataset)
         self._dataset = dataset
 
     def count(self) -> int:

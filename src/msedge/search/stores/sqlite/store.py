@@ -70,7 +70,7 @@ class SqliteStore(Store):
         self._file: tuple[int, ...] = ()  # that is written to
         self._writing = threading.RLock()
         with self._connections.reading() as connection:
-            self.model = file.read_meta(connection)[0]
+            self.model, _, self.identity = file.read_meta(connection)
         self._current = CurrentVectors(self.path, self._reading, exact=exact)
         if writable:
             with file.told(self.path):
@@ -384,7 +384,8 @@ class SqliteStore(Store):
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._connections.reading() as connection:
-            self.check_not_rebuilt(file.read_meta(connection)[0])
+            model, _, identity = file.read_meta(connection)
+            self.check_same(model, identity)
             yield connection
 
     def _writable(self) -> sqlite3.Connection:
