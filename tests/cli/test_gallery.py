@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +20,7 @@ from msedge.cli.app import main
 from msedge.cli.signals import stopped_by_signals
 from msedge.search import stores
 from msedge.search.stores import open_store
+from photo_files import write_photo
 
 TESTS = Path(__file__).parent.parent
 
@@ -241,3 +244,90 @@ def test_help_loads_nothing_heavy():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+class TestFolders:
+    @pytest.fixture
+    def indexed(self, type_in, tmp_path, monkeypatch):
+        """Sixty photos, indexed in ``old`` by the shipped model, which is ``new`` now."""
+        monkeypatch.chdir(tmp_path)
+        for number in range(60):
+            write_photo(tmp_path / f"old/{number % 3}/{number}.jpg", number)
+        assert type_in(main, "index", "old").code == 0
+        before = held(Path("photos.msedge"))
+        (tmp_path / "old").rename(tmp_path / "new")
+        return before
+
+    def test_index_proposes_what_keeps_the_ids(self, type_in, tmp_path, indexed):
+        old, new = tmp_path / "old", tmp_path / "new"
+        told = type_in(main, "index", "new").out.splitlines()
+        assert told[-3].startswith("60 new, 0 changed, 0 moved")
+        assert told[-2:] == [
+            "photos.msedge holds 120 photos",
+            f"60 of these photos are in the gallery under {old}, which is not there any more: "
+            f"`msedge gallery reroot {old} {new}` or `msedge gallery forget {old}`",
+        ]
+        command = shlex.split(re.findall("`msedge (.+?)`", told[-1])[0])
+        answer = type_in(main, *command)
+        assert (answer.code, answer.err) == (0, "")
+        assert answer.out.splitlines() == [
+            f"60 photos of {old} are in {new} now",
+            "60 of them were known there already, and are there once now",
+        ]
+        there = os.fsencode(f"{old}/"), os.fsencode(f"{new}/")
+        moved = [(id, path.replace(*there), *rest) for id, path, *rest in indexed]
+        assert held(Path("photos.msedge")) == moved
+        again = type_in(main, "index", "new").out
+        assert again.startswith("0 new, 0 changed, 0 moved, 0 removed, 60 unchanged")
+        assert "not there any more" not in again
+
+    def test_rerooted_before_indexing(self, type_in, ask, indexed):
+        assert ask("reroot", "old", "new").code == 0
+        assert [row[0] for row in held(Path("photos.msedge"))] == [row[0] for row in indexed]
+        assert "0 removed, 60 unchanged" in type_in(main, "index", "new").out
+
+    @pytest.mark.usefixtures("indexed")
+    def test_index_proposes_what_forgets(self, type_in):
+        Path("photos.msedge").rename("my photos.msedge")
+        told = type_in(main, "index", "new", "--gallery", "my photos.msedge").out.splitlines()[-1]
+        command = shlex.split(re.findall("`msedge (.+?)`", told)[1])
+        assert command[-2:] == ["--gallery", "my photos.msedge"]
+        answer = type_in(main, *command)
+        assert answer.out == (
+            f"60 photos of {Path.cwd()}/old are no longer in my photos.msedge; their files were "
+            "not touched\n"
+        )
+        assert len(held(Path("my photos.msedge"))) == 60
+        assert len(list(Path("new").rglob("*.jpg"))) == 60
+
+    @pytest.mark.usefixtures("indexed")
+    def test_json(self, type_in, ask):
+        document = json.loads(type_in(main, "index", "new", "--json").out)
+        (proposed,) = document["moved_folders"]
+        assert proposed == {"old": f"{Path.cwd()}/old", "new": f"{Path.cwd()}/new", "photos": 60}
+        assert json.loads(ask("reroot", "old", "new", "--json").out) == {
+            "gallery": "photos.msedge", "old": "old", "new": "new", "photos": 60, "known": 60,
+            "other": 0,
+        }  # fmt: skip
+        assert json.loads(ask("forget", "new/0", "--json").out) == {
+            "gallery": "photos.msedge", "folder": "new/0", "photos": 20,
+        }  # fmt: skip
+
+    @pytest.mark.usefixtures("gallery")
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (("reroot", "/photo", "."), "holds no photos in /photo or below; the nearest that it "
+                                        "holds: /photos (50); nothing was changed"),
+            (("forget", "/photo"), "holds no photos in /photo or below"),
+            (("reroot", "/photos", "nwe"), "nwe is no folder, tar or Parquet file that is there"),
+            (("reroot", "/photos", "/photos"), "/photos is the old and the new folder"),
+            (("forget", "/photos", "--gallery", "other.msedge"), "no gallery"),
+        ],
+    )  # fmt: skip
+    def test_refusals_are_one_line(self, ask, gallery, arguments, told):
+        before = held(gallery)
+        answer = ask(*arguments)
+        assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+        assert told in answer.err
+        assert held(gallery) == before
