@@ -10,9 +10,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from made_photos import held, make, names, photos
@@ -21,6 +25,7 @@ from msedge.cli.signals import stopped_by_signals
 from msedge.search import stores
 from msedge.search.stores import open_store
 from photo_files import write_photo
+from serve_processes import serving
 
 TESTS = Path(__file__).parent.parent
 
@@ -331,3 +336,55 @@ class TestFolders:
         assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
         assert told in answer.err
         assert held(gallery) == before
+
+    @pytest.mark.parametrize("name", ["photos.msedge", "photos.lance"])
+    def test_a_server_goes_on_with_the_same_ids(self, ask, type_in, tmp_path, monkeypatch, name):
+        monkeypatch.chdir(tmp_path)
+        old, new = tmp_path / "old", tmp_path / "new"
+        for number in range(24):
+            write_photo(old / f"{number}.jpg", number, size=(640, 480))
+        assert type_in(main, "index", "old", "--gallery", name).code == 0
+        ids = [row[0] for row in held(Path(name))]
+        body = {"strokes": [[[0, 9, 9], [0, 0, 9]]], "k": 50}
+        answers, done = [], threading.Event()
+        with serving(Path(name)) as (_, address), httpx.Client(
+            base_url=address, timeout=60
+        ) as client:  # fmt: skip
+
+            def searched():
+                answer = client.post("api/search", json=body)
+                assert answer.status_code == 200, answer.text
+                hits = answer.json()["hits"]
+                found = sorted(id for hit in hits for id in (hit["id"], *hit["copies"]))
+                return found, {hit["folder"] for hit in hits}
+
+            def search():
+                while not done.is_set():
+                    answers.append(searched())
+
+            with ThreadPoolExecutor() as pool:
+                searching = [pool.submit(search) for _ in range(2)]
+                try:
+                    for number in ids[:12]:  # these are kept; the others are read then
+                        assert client.get(f"api/photos/{number}/thumbnail").status_code == 200
+                    old.rename(new)
+                    command = [sys.executable, "-m", "msedge", "gallery", "reroot", "old", "new"]
+                    subprocess.run([*command, "--gallery", name], check=True, timeout=120)
+                    until = time.monotonic() + 60
+                    while searched()[1] != {str(new)}:
+                        assert time.monotonic() < until
+                        time.sleep(0.05)
+                finally:
+                    done.set()
+                for each in searching:
+                    each.result()
+            for number in ids:
+                assert client.get(f"api/photos/{number}/thumbnail").status_code == 200
+                assert client.get(f"api/photos/{number}").status_code == 200
+            assert len(answers) > 2
+            assert all(found == ids for found, _ in answers)
+            assert all(folders in ({str(old)}, {str(new)}) for _, folders in answers)
+            assert ask("forget", "new", "--gallery", name).code == 0
+            while searched()[0]:
+                assert time.monotonic() < until + 60
+                time.sleep(0.05)
