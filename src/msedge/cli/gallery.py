@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 gallery_app = typer.Typer(
     name="gallery",
-    help="Keep galleries: copy, check and mend, count, make small, make quick to search; follow "
-    "folders that moved.",
+    help="Keep galleries: copy, check and mend, count, make small, make quick to search.",
     no_args_is_help=True,
 )
 
@@ -209,9 +208,9 @@ def forget_command(
     gallery: GalleryPath = DEFAULT_GALLERY,
     as_json: AsJson = False,
 ) -> None:
-    """Take all photos of a folder and below out of a gallery, as of a disk that is gone for good.
+    """Take the photos of a folder, and of those below, out of a gallery.
 
-    Files are not touched. The folder need not be there.
+    As of a disk that is gone for good: the folder need not be there. Files are not touched.
     """
     from msedge.cli.gallery_output import show_forgotten
     from msedge.search.folders import forget
