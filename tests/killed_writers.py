@@ -14,6 +14,7 @@ import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,42 @@ def _bad_vectors(folder: Path) -> None:
     _made_up(folder / "out/g.msedge-new", 50)
 
 
+def _photos_that_moved(folder: Path) -> None:
+    """Half of them are known in their new place, too."""
+    from made_photos import photos
+    from msedge.search.stores import open_store
+
+    _made_up(folder / "out/g.msedge")
+    again = [replace(each, path=_moved(each.path)) for each in photos(_ROWS // 2)]
+    with open_store(folder / "out/g.msedge", writable=True) as file:
+        file.change(put=again)
+
+
+def _dataset_of_photos_that_moved(folder: Path) -> None:
+    from msedge.search.stores import copy_gallery
+
+    _photos_that_moved(folder)
+    copy_gallery(folder / "out/g.msedge", folder / "out/g.lance")
+    (folder / "out/g.msedge").unlink()
+
+
+def _moved(path: Path) -> Path:
+    return Path("/tmp") / path.relative_to("/photos")
+
+
+def _read_by_id(name: str) -> Callable[[Path], State]:
+    """What a gallery says of each photo: no path may stand twice."""
+
+    def read(folder: Path) -> State:
+        from made_photos import held
+
+        rows = held(folder / "out" / name)
+        assert len({row[1] for row in rows}) == len(rows)
+        return {str(row[0]): row for row in rows}
+
+    return read
+
+
 def _gallery_with_an_index(folder: Path) -> None:
     """Its index was built before the last photos came."""
     from made_photos import photos
@@ -354,6 +391,8 @@ _SHIPPING = (
     "--limits", "all", "--data", "us|noise|none", "--out", "out",
 )  # fmt: skip
 _IS_THERE = "is there already"
+_HOLDS_NONE = "holds no photos in /photos"
+_REROOT = ("gallery", "reroot", "/photos", "/tmp", "--gallery")
 _INDEX = ("index", "inputs/photos", "--gallery", "out/g.msedge")
 
 GALLERIES = (
@@ -385,6 +424,19 @@ GALLERIES = (
     Writer(
         "gallery compact, of Lance", (*MSEDGE, "gallery", "compact", "out/g.lance"),
         _dataset_in_pieces, _rows("g.lance"), gallery="g.lance",
+    ),
+    Writer(
+        "gallery reroot", (*MSEDGE, *_REROOT, "out/g.msedge"), _photos_that_moved,
+        _read_by_id("g.msedge"), gallery="g.msedge", refuses=_HOLDS_NONE,
+    ),
+    Writer(
+        "gallery reroot, of Lance", (*MSEDGE, *_REROOT, "out/g.lance"),
+        _dataset_of_photos_that_moved, _read_by_id("g.lance"), gallery="g.lance",
+        refuses=_HOLDS_NONE,
+    ),
+    Writer(
+        "gallery forget", (*MSEDGE, "gallery", "forget", "/photos/3", "--gallery", "out/g.msedge"),
+        _photos_that_moved, _read_by_id("g.msedge"), gallery="g.msedge", refuses=_HOLDS_NONE,
     ),
     Writer(
         "gallery check --repair, bad rows",

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from made_photos import make, names, photos
+from made_photos import make, names, photo, photos
 from msedge.cli.app import app
 from msedge.cli.extras import EXTRAS
 from msedge.cli.search import search_command
@@ -33,7 +33,9 @@ UNSOUND = "check photos.msedge --photos"  # which finds that the tests' photos a
 def files(tmp_path, monkeypatch):
     """Every gallery that the page names; those that it makes are not there."""
     monkeypatch.chdir(tmp_path)
-    make(tmp_path / "photos.msedge", photos(60))
+    (tmp_path / "new").mkdir()
+    moved = [photo(60, tmp_path / "old/a.jpg"), photo(61, tmp_path / "lost/a.jpg")]
+    make(tmp_path / "photos.msedge", [*photos(60), *moved])
 
 
 def options_of(command):
@@ -45,7 +47,7 @@ def options_of(command):
 def test_there_are_some():
     assert len(COMMANDS) >= 14
     assert {command.split()[1] for command in COMMANDS} == {
-        "stats", "copy", "check", "compact", "approximate",
+        "stats", "copy", "check", "compact", "approximate", "reroot", "forget",
     }  # fmt: skip
 
 
@@ -53,7 +55,7 @@ def test_there_are_some():
 def test_each_command_runs(command, tmp_path):
     if "photos.lance" in command and command != COPY_TO_DATASET:
         make(tmp_path / "photos.lance", photos(60))
-    result = CliRunner().invoke(app, shlex.split(command))
+    result = CliRunner().invoke(app, shlex.split(command.replace("~", str(tmp_path))))
     wanted = 1 if UNSOUND in command else 0
     assert result.exit_code == wanted, (command, result.output, result.exception)
     assert result.output
@@ -63,7 +65,7 @@ def test_every_option_is_a_commands():
     named = set(re.findall(r"`(--[a-z]+(?:-[a-z]+)*)", PAGE)) | set(
         re.findall(r"\s(--[a-z]+(?:-[a-z]+)*)", "\n".join(BLOCKS))
     )
-    commands = ("copy", "check", "stats", "approximate", "index")
+    commands = ("copy", "check", "stats", "approximate", "reroot", "index")
     known = {option for name in commands for option in options_of(name)}
     assert {"--repair", "--photos", "--recall", "--kind", "--force", "--json"} <= named
     assert named <= known
@@ -101,4 +103,4 @@ def test_what_is_salvaged_lies_where_the_page_says(tmp_path):
     with gallery.open("r+b") as file:
         file.write(bytes(8192))
     CliRunner().invoke(app, ["gallery", "check", str(gallery), "--repair"])
-    assert names(tmp_path) == {"photos.msedge", "photos.msedge-salvaged"}
+    assert names(tmp_path) - {"new"} == {"photos.msedge", "photos.msedge-salvaged"}

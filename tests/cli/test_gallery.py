@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from made_photos import held, make, names, photos
@@ -18,6 +24,8 @@ from msedge.cli.app import main
 from msedge.cli.signals import stopped_by_signals
 from msedge.search import stores
 from msedge.search.stores import open_store
+from photo_files import write_photo
+from serve_processes import serving
 
 TESTS = Path(__file__).parent.parent
 
@@ -241,3 +249,142 @@ def test_help_loads_nothing_heavy():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+class TestFolders:
+    @pytest.fixture
+    def indexed(self, type_in, tmp_path, monkeypatch):
+        """Sixty photos, indexed in ``old`` by the shipped model, which is ``new`` now."""
+        monkeypatch.chdir(tmp_path)
+        for number in range(60):
+            write_photo(tmp_path / f"old/{number % 3}/{number}.jpg", number)
+        assert type_in(main, "index", "old").code == 0
+        before = held(Path("photos.msedge"))
+        (tmp_path / "old").rename(tmp_path / "new")
+        return before
+
+    def test_index_proposes_what_keeps_the_ids(self, type_in, tmp_path, indexed):
+        old, new = tmp_path / "old", tmp_path / "new"
+        told = type_in(main, "index", "new").out.splitlines()
+        assert told[-3].startswith("60 new, 0 changed, 0 moved")
+        assert told[-2:] == [
+            "photos.msedge holds 120 photos",
+            f"60 of these photos are in the gallery under {old}, which is not there any more: "
+            f"`msedge gallery reroot {old} {new}` or `msedge gallery forget {old}`",
+        ]
+        command = shlex.split(re.findall("`msedge (.+?)`", told[-1])[0])
+        answer = type_in(main, *command)
+        assert (answer.code, answer.err) == (0, "")
+        assert answer.out.splitlines() == [
+            f"60 photos of {old} are in {new} now",
+            "60 of them were known there already, and are there once now",
+        ]
+        there = os.fsencode(f"{old}/"), os.fsencode(f"{new}/")
+        moved = [(id, path.replace(*there), *rest) for id, path, *rest in indexed]
+        assert held(Path("photos.msedge")) == moved
+        again = type_in(main, "index", "new").out
+        assert again.startswith("0 new, 0 changed, 0 moved, 0 removed, 60 unchanged")
+        assert "not there any more" not in again
+
+    def test_rerooted_before_indexing(self, type_in, ask, indexed):
+        assert ask("reroot", "old", "new").code == 0
+        assert [row[0] for row in held(Path("photos.msedge"))] == [row[0] for row in indexed]
+        assert "0 removed, 60 unchanged" in type_in(main, "index", "new").out
+
+    @pytest.mark.usefixtures("indexed")
+    def test_index_proposes_what_forgets(self, type_in):
+        Path("photos.msedge").rename("my photos.msedge")
+        told = type_in(main, "index", "new", "--gallery", "my photos.msedge").out.splitlines()[-1]
+        command = shlex.split(re.findall("`msedge (.+?)`", told)[1])
+        assert command[-2:] == ["--gallery", "my photos.msedge"]
+        answer = type_in(main, *command)
+        assert answer.out == (
+            f"60 photos of {Path.cwd()}/old are no longer in my photos.msedge; their files were "
+            "not touched\n"
+        )
+        assert len(held(Path("my photos.msedge"))) == 60
+        assert len(list(Path("new").rglob("*.jpg"))) == 60
+
+    @pytest.mark.usefixtures("indexed")
+    def test_json(self, type_in, ask):
+        document = json.loads(type_in(main, "index", "new", "--json").out)
+        (proposed,) = document["moved_folders"]
+        assert proposed == {"old": f"{Path.cwd()}/old", "new": f"{Path.cwd()}/new", "photos": 60}
+        assert json.loads(ask("reroot", "old", "new", "--json").out) == {
+            "gallery": "photos.msedge", "old": "old", "new": "new", "photos": 60, "known": 60,
+            "other": 0,
+        }  # fmt: skip
+        assert json.loads(ask("forget", "new/0", "--json").out) == {
+            "gallery": "photos.msedge", "folder": "new/0", "photos": 20,
+        }  # fmt: skip
+
+    @pytest.mark.usefixtures("gallery")
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (("reroot", "/photo", "."), "holds no photos in /photo or below; the nearest that it "
+                                        "holds: /photos (50); nothing was changed"),
+            (("forget", "/photo"), "holds no photos in /photo or below"),
+            (("reroot", "/photos", "nwe"), "nwe is no folder, tar or Parquet file that is there"),
+            (("reroot", "/photos", "/photos"), "/photos is the old and the new folder"),
+            (("forget", "/photos", "--gallery", "other.msedge"), "no gallery"),
+        ],
+    )  # fmt: skip
+    def test_refusals_are_one_line(self, ask, gallery, arguments, told):
+        before = held(gallery)
+        answer = ask(*arguments)
+        assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+        assert told in answer.err
+        assert held(gallery) == before
+
+    @pytest.mark.parametrize("name", ["photos.msedge", "photos.lance"])
+    def test_a_server_goes_on_with_the_same_ids(self, ask, type_in, tmp_path, monkeypatch, name):
+        monkeypatch.chdir(tmp_path)
+        old, new = tmp_path / "old", tmp_path / "new"
+        for number in range(24):
+            write_photo(old / f"{number}.jpg", number, size=(640, 480))
+        assert type_in(main, "index", "old", "--gallery", name).code == 0
+        ids = [row[0] for row in held(Path(name))]
+        body = {"strokes": [[[0, 9, 9], [0, 0, 9]]], "k": 50}
+        answers, done = [], threading.Event()
+        with serving(Path(name)) as (_, address), httpx.Client(
+            base_url=address, timeout=60
+        ) as client:  # fmt: skip
+
+            def searched():
+                answer = client.post("api/search", json=body)
+                assert answer.status_code == 200, answer.text
+                hits = answer.json()["hits"]
+                found = sorted(id for hit in hits for id in (hit["id"], *hit["copies"]))
+                return found, {hit["folder"] for hit in hits}
+
+            def search():
+                while not done.is_set():
+                    answers.append(searched())
+
+            with ThreadPoolExecutor() as pool:
+                searching = [pool.submit(search) for _ in range(2)]
+                try:
+                    for number in ids[:12]:  # these are kept; the others are read then
+                        assert client.get(f"api/photos/{number}/thumbnail").status_code == 200
+                    old.rename(new)
+                    command = [sys.executable, "-m", "msedge", "gallery", "reroot", "old", "new"]
+                    subprocess.run([*command, "--gallery", name], check=True, timeout=120)
+                    until = time.monotonic() + 60
+                    while searched()[1] != {str(new)}:
+                        assert time.monotonic() < until
+                        time.sleep(0.05)
+                finally:
+                    done.set()
+                for each in searching:
+                    each.result()
+            for number in ids:
+                assert client.get(f"api/photos/{number}/thumbnail").status_code == 200
+                assert client.get(f"api/photos/{number}").status_code == 200
+            assert len(answers) > 2
+            assert all(found == ids for found, _ in answers)
+            assert all(folders in ({str(old)}, {str(new)}) for _, folders in answers)
+            assert ask("forget", "new", "--gallery", name).code == 0
+            while searched()[0]:
+                assert time.monotonic() < until + 60
+                time.sleep(0.05)

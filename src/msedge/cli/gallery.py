@@ -1,4 +1,7 @@
-"""``msedge gallery``: copying galleries, checking and mending them, and making them quick or small.
+"""``msedge gallery``: copying, checking and mending galleries, and making them quick or small.
+
+What is done to a gallery itself names it first; what is done to a folder of photos in it takes
+``--gallery``, as ``msedge index`` does.
 
 Tested in ``tests/cli/test_gallery.py``.
 """
@@ -14,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from msedge.cli.search_options import DEFAULT_GALLERY, GalleryPath
 from msedge.cli.signals import INTERRUPTED, stopped_by_signals
+from msedge.search.locations import location
 
 if TYPE_CHECKING:
     from msedge.search.stores.reports import Watcher
@@ -166,6 +171,56 @@ def approximate_command(
         _print_json({"gallery": str(gallery), **built.as_dict()})
     else:
         show_approximate(built, gallery)
+
+
+@gallery_app.command("reroot")
+def reroot_command(
+    old: Annotated[
+        Path,
+        typer.Argument(metavar="OLD", help="The folder's name in the gallery; or a tar, or a URL."),
+    ],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Its name now.")],
+    gallery: GalleryPath = DEFAULT_GALLERY,
+    as_json: AsJson = False,
+) -> None:
+    """Say that a folder of photos has another name now: its photos keep their ids.
+
+    Every photo of OLD and below gets the same path under NEW; nothing is read or embedded. A photo
+    that was indexed in NEW already is there once then.
+    """
+    from msedge.cli.gallery_output import show_rerooted
+    from msedge.search.folders import reroot
+
+    rerooted = reroot(gallery, old, new)
+    if as_json:
+        told = {"gallery": location(gallery), "old": location(old), "new": location(new)}
+        _print_json({**told, **rerooted.as_dict()})
+    else:
+        show_rerooted(rerooted, old, new)
+
+
+@gallery_app.command("forget")
+def forget_command(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Its name in the gallery; or a tar, or a URL."),
+    ],
+    gallery: GalleryPath = DEFAULT_GALLERY,
+    as_json: AsJson = False,
+) -> None:
+    """Take the photos of a folder, and of those below, out of a gallery.
+
+    As of a disk that is gone for good: the folder need not be there. Files are not touched.
+    """
+    from msedge.cli.gallery_output import show_forgotten
+    from msedge.search.folders import forget
+
+    forgotten = forget(gallery, folder)
+    if as_json:
+        told = {"gallery": location(gallery), "folder": location(folder)}
+        _print_json({**told, **forgotten.as_dict()})
+    else:
+        show_forgotten(forgotten, folder, gallery)
 
 
 @contextmanager

@@ -17,9 +17,11 @@ from msedge.data.images import one_line
 from msedge.search.locations import location
 
 if TYPE_CHECKING:
+    from msedge.search.folders import Forgotten, MovedFolder, Rerooted
     from msedge.search.stores import Built, Copied
     from msedge.search.stores.reports import Compacted, Finding, IndexState, Statistics
 
+_MOVED_SHOWN = 3  # folders
 _WIDTH = 18  # of the names before the numbers
 
 
@@ -64,6 +66,40 @@ def show_approximate(built: Built, gallery: Path) -> None:
         f"{_name(gallery)} is searched by an approximate index of {built.state.photos:,} photos, "
         f"recall {built.state.recall:.3f}, built in {built.seconds:.1f} s"
     )
+
+
+def show_rerooted(rerooted: Rerooted, old: Path, new: Path) -> None:
+    """Print how many photos have other paths now, and which were there already."""
+    typer.echo(f"{rerooted.photos:,} photos of {_name(old)} are in {_name(new)} now")
+    if rerooted.known:
+        typer.echo(f"{rerooted.known:,} of them were known there already, and are there once now")
+    if rerooted.other:
+        typer.echo(
+            f"{rerooted.other:,} of these with other content: `msedge index "
+            f"{shlex.quote(_name(new))}` reads them again"
+        )
+
+
+def show_forgotten(forgotten: Forgotten, folder: Path, gallery: Path) -> None:
+    """Print how many photos were taken out."""
+    typer.echo(
+        f"{forgotten.photos:,} photos of {_name(folder)} are no longer in {_name(gallery)}; "
+        "their files were not touched"
+    )
+
+
+def show_moved_folders(folders: Sequence[MovedFolder], gallery: Path, default: Path) -> None:
+    """Print what to do about folders that seem to have moved to what was indexed, a line each."""
+    option = "" if gallery == default else f" --gallery {shlex.quote(_name(gallery))}"
+    for each in folders[:_MOVED_SHOWN]:
+        old, new = (shlex.quote(_name(Path(name))) for name in (each.old, each.new))
+        typer.echo(
+            f"{each.photos:,} of these photos are in the gallery under {_name(Path(each.old))}, "
+            f"which is not there any more: `msedge gallery reroot {old} {new}{option}` or `msedge "
+            f"gallery forget {old}{option}`"
+        )
+    if (more := len(folders) - _MOVED_SHOWN) > 0:
+        typer.echo(f"and {more:,} more such folders; --json lists all")
 
 
 def show_statistics(statistics: Statistics) -> None:

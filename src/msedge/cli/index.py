@@ -209,6 +209,7 @@ def _tell(
 
 
 def _show(summary: IndexSummary, gallery: Path) -> None:
+    from msedge.cli.gallery_output import show_moved_folders
     from msedge.data.images import one_line
 
     for skipped in summary.skipped[:_SKIPS_SHOWN]:
@@ -220,3 +221,4 @@ def _show(summary: IndexSummary, gallery: Path) -> None:
     pace = f" ({summary.photos_per_second:.1f} photos/s)" if summary.embedded else ""
     typer.echo(f"{counts}, {len(summary.skipped):,} skipped in {summary.seconds:.1f} s{pace}")
     typer.echo(f"{one_line(location(gallery))} holds {summary.photos:,} photos")
+    show_moved_folders(summary.moved_folders, gallery, DEFAULT_GALLERY)

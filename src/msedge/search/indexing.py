@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from msedge.errors import ConfigError
 from msedge.search.encoder import Encoder
+from msedge.search.folders import MovedFolder, moved_folders
 from msedge.search.photo import NewPhoto, Place
 from msedge.search.reading import BATCH, Embedded, Known, embedded
 from msedge.search.sources import Choice, Found, check_sources, find
@@ -75,6 +76,7 @@ class IndexSummary:
     unchanged: int = 0
     embedded: int = 0  # of the new and changed; the others have the content of one that was
     skipped: list[Skipped] = field(default_factory=list)  # by path; looked at again next time
+    moved_folders: list[MovedFolder] = field(default_factory=list)  # to here, as it seems
     photos: int = 0  # in the gallery now
     left: int = 0  # to be read still, where indexing was asked to stop
     stopped: bool = False
@@ -99,6 +101,7 @@ class IndexSummary:
             "stopped": self.stopped,
             "seconds": round(self.seconds, 3),
             "photos_per_second": round(self.photos_per_second, 1),
+            "moved_folders": [each.as_dict() for each in self.moved_folders],
             "skipped": [{"path": str(s.path), "reason": s.reason} for s in self.skipped],
         }
 
@@ -193,6 +196,7 @@ class _Run:
     put: list[NewPhoto | Known] = field(default_factory=list)  # known: copied from another photo
     move: list[tuple[int, Path, int, int]] = field(default_factory=list)
     remove: list[int] = field(default_factory=list)
+    copies: list[tuple[str, str]] = field(default_factory=list)  # new, of known content, by hash
     committed: float = field(init=False)
 
     def update(self, found: Found, gallery: Path) -> Found:
@@ -203,6 +207,7 @@ class _Run:
             if note != store.note(SHARDS):
                 store.write_note(SHARDS, note)
             self._do(plan(found, places), store, places)
+            self.summary.moved_folders = moved_folders(self.copies, places, found)
         return found
 
     def rebuild(self, found: Found, gallery: Path) -> Found:
@@ -296,6 +301,8 @@ class _Run:
                 self.move.append((moved.pop(0), path, *state))
             else:
                 self.put.append(photo)
+                if isinstance(photo, Known) and place is None:
+                    self.copies.append((item.path, photo.content_hash))
 
     def _commit(self) -> None:
         """Make everything in hand part of the gallery, at once."""

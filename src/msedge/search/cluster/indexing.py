@@ -22,11 +22,12 @@ from msedge.errors import ConfigError, DataError, MSEdgeError
 from msedge.search.cluster.ray_cluster import Cluster, RayEngine
 from msedge.search.cluster.worker import Entry, NewEncoder, Part, PartResult, Work, onnx_encoder
 from msedge.search.encoder import providers_of
+from msedge.search.folders import moved_folders
 from msedge.search.indexing import IndexSummary, IndexWatcher, Skipped
 from msedge.search.locations import location, whole
 from msedge.search.photo import Block, NewPhoto
 from msedge.search.reading import BATCH
-from msedge.search.sources import Choice, Found, find
+from msedge.search.sources import Choice, Found, find, is_below
 from msedge.search.sources.plan import SHARDS, check_not_emptied, plan, with_shards_listed
 from msedge.search.stores import LANCE_SUFFIX, open_or_create, store_class, written_by_one
 from msedge.search.stores.reports import Model, StoppedError
@@ -153,6 +154,7 @@ class _Run:
     stop: threading.Event
     summary: ClusterSummary = field(default_factory=ClusterSummary)
     gone: dict[str, list[int]] = field(default_factory=dict)  # ids by content hash
+    has_others: bool = False  # photos outside the sources
     entries: dict[int, Entry] = field(default_factory=dict)  # by id
     left: set[int] = field(default_factory=set)  # ids of those that are not done with
     written: list[str] = field(default_factory=list)  # apart, not committed yet
@@ -183,6 +185,7 @@ class _Run:
         self._commit()
         self.summary.photos = self.gallery.count()
         self.summary.pass_over(found)
+        self._look_for_moved_folders(found)
 
     def _plan(self, found: Found, choice: Choice) -> Found:
         """Decide what is to be read, and under which ids; gives what was found, shards listed."""
@@ -193,6 +196,7 @@ class _Run:
             check_not_emptied(found, places)
         if note != noted:
             self.gallery.write_note(SHARDS, note)
+        self.has_others = any(not is_below(path, found.roots) for path in places)
         planned = plan(found, places)
         self.summary.unchanged, self.gone = planned.unchanged, planned.gone
         self.work = replace(self.work, elsewhere=frozenset(planned.gone))
@@ -288,6 +292,14 @@ class _Run:
         if photos:
             block = Block(ids := sorted(photos), [photos[id] for id in ids])
             self.written += self.gallery.write_apart(self.work.gallery, self.work.dim, block)
+
+    def _look_for_moved_folders(self, found: Found) -> None:
+        """Workers tell no content of new photos, so that the gallery is asked for it."""
+        new = [entry.item.path for entry in self.entries.values() if not entry.known_hash]
+        if new and self.has_others:
+            places = self.gallery.places()
+            copies = [(path, places[path].content_hash) for path in new if path in places]
+            self.summary.moved_folders = moved_folders(copies, places, found)
 
     def _pass_over(self, id: int, reason: str, is_damaged: bool) -> None:
         entry = self.entries[id]

@@ -120,7 +120,7 @@ def check_sources(sources: Sequence[Path | str]) -> tuple[str, ...]:
     """
     if not sources:
         raise ConfigError("nothing to index: name at least one folder, tar, Parquet file or URL")
-    roots = dict.fromkeys(map(_rooted, map(local_or_remote, sources)))
+    roots = dict.fromkeys(map(rooted, sources))
     for root in roots:
         if is_remote(root):
             continue
@@ -134,6 +134,16 @@ def check_sources(sources: Sequence[Path | str]) -> tuple[str, ...]:
                 f"of {' '.join(sorted([*PHOTO_SUFFIXES, TAR, PARQUET]))}"
             )
     return tuple(roots)
+
+
+def rooted(source: Path | str) -> str:
+    """A source as a gallery writes paths, whether it is there or not."""
+    source = local_or_remote(source)
+    if is_remote(source):
+        return source
+    # Links are kept, as the person who typed them knows the place by that name; but what lies
+    # above a link is known to the file system alone.
+    return os.path.realpath(source) if ".." in Path(source).parts else os.path.abspath(source)
 
 
 def is_below(path: str, places: Sequence[str]) -> bool:
@@ -219,14 +229,6 @@ def _unreadable(folder: str, error: OSError) -> DataError:
         f"cannot read {one_line(folder)} ({why(error)}): check its name and whether its disk "
         "is there; nothing was changed"
     )
-
-
-def _rooted(source: str) -> str:
-    if is_remote(source):
-        return source
-    # Links are kept, as the person who typed them knows the place by that name; but what lies
-    # above a link is known to the file system alone.
-    return os.path.realpath(source) if ".." in Path(source).parts else os.path.abspath(source)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

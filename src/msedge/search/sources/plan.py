@@ -136,6 +136,12 @@ def with_shards_listed(
     return found, _written(kept | after)
 
 
+def with_shards_moved(noted: str, moved: Callable[[str], str | None]) -> str:
+    """The note about shards, where these have other paths now; None for one that is to go."""
+    rows = ((moved(path), row) for path, row in _read(noted).items())
+    return _written({path: row for path, row in rows if path is not None})
+
+
 def with_photos_elsewhere(
     found: Found, places: Mapping[str, Place], column: str | None = None
 ) -> Found:
@@ -179,8 +185,9 @@ def _order(item: Item) -> tuple[bytes, tuple[int, int]]:
 
 def _unknown(path: str, reason: str) -> DataError:
     return DataError(
-        f"the gallery holds {one_line(location(path))}, and {reason}: bring its disk back, or "
-        "index into another file with --gallery; nothing was changed"
+        f"the gallery holds {one_line(location(path))}, and {reason}: bring its disk back, "
+        "index into another file with --gallery, or take its photos out with `msedge gallery "
+        "forget FOLDER`; nothing was changed"
     )
 
 
