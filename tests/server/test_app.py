@@ -19,6 +19,7 @@ ROUTES = {
     },
     ("get", "/api/gallery"): {200, 400, 401, 403, 503},
     ("get", "/healthz"): {200, 400, 403},
+    ("get", "/readyz"): {200, 400, 403, 503},
     ("get", "/metrics"): {200, 400, 401, 403},
 }
 
@@ -86,7 +87,7 @@ class TestDescription:
 
     def test_the_token(self, described):
         for (_, path), operation in operations(described).items():
-            assert ("security" in operation) == (path != "/healthz"), path
+            assert ("security" in operation) == (path not in ("/healthz", "/readyz")), path
 
     def test_of_a_server_without_a_token(self, client):
         document = client.get("/openapi.json").json()

@@ -17,7 +17,7 @@ class Folders:
     """A gallery that knows its folders."""
 
     def __init__(self, *folders: str) -> None:
-        self.version, self.read, self.listed = 1, 0, [(Path(folder), 1) for folder in folders]
+        self.changes, self.read, self.listed = 1, 0, [(Path(folder), 1) for folder in folders]
 
     def folders(self):
         self.read += 1
@@ -41,7 +41,7 @@ class TestFind:
         names = FolderNames(gallery)
         assert [names.find("/a"), names.find("/a")] == [Path("/a")] * 2
         assert gallery.read == 1
-        gallery.listed, gallery.version = [(Path("/b"), 1)], 2
+        gallery.listed, gallery.changes = [(Path("/b"), 1)], 2
         assert names.find("/b") == Path("/b")
         with pytest.raises(HTTPException):
             names.find("/a")
@@ -52,7 +52,7 @@ class TestFind:
         assert names.counted() == names.counted() == [("/a", 1), ("/caf\\xe9", 1)]
         assert names.find("/a") == Path("/a")
         assert gallery.read == 1
-        gallery.listed, gallery.version = [(Path("/b"), 7)], 2
+        gallery.listed, gallery.changes = [(Path("/b"), 7)], 2
         assert names.counted() == [("/b", 7)]
 
     @given(st.binary(min_size=1, max_size=12).filter(lambda name: not set(name) & {0, 47}))

@@ -70,6 +70,35 @@ def copy_command(
         show_copied(copied, copy)
 
 
+@gallery_app.command("restore")
+def restore_command(
+    backup: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BACKUP", help="What `msedge gallery copy` made; it stays as it is."
+        ),
+    ],
+    gallery: Annotated[
+        Path, typer.Argument(metavar="GALLERY", help="What it is put in the place of.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Put a copy of a backup in a gallery's place, also while that is served.
+
+    What was there is kept under another name, which is printed. Servers go on with the copy by
+    themselves, within seconds.
+    """
+    from msedge.cli.gallery_output import show_restored
+    from msedge.search.stores import restore_gallery
+
+    with watched("the gallery is as it was") as (watcher, stop):
+        restored = restore_gallery(backup, gallery, watcher=watcher, stop=stop)
+    if as_json:
+        _print_json({"gallery": str(gallery), "backup": str(backup), **restored.as_dict()})
+    else:
+        show_restored(restored, gallery)
+
+
 @gallery_app.command("check")
 def check_command(
     gallery: Gallery,

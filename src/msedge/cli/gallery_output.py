@@ -18,7 +18,7 @@ from msedge.search.locations import location
 
 if TYPE_CHECKING:
     from msedge.search.folders import Forgotten, MovedFolder, Rerooted
-    from msedge.search.stores import Built, Copied
+    from msedge.search.stores import Built, Copied, Restored
     from msedge.search.stores.reports import Compacted, Finding, IndexState, Statistics
 
 _MOVED_SHOWN = 3  # folders
@@ -31,6 +31,13 @@ def show_copied(copied: Copied, copy: Path) -> None:
         f"{_name(copy)} holds {copied.photos:,} photos, compared one by one with those copied "
         f"({copied.seconds:.1f} s)"
     )
+
+
+def show_restored(restored: Restored, gallery: Path) -> None:
+    """Print what restoring came to, and where what was there is now."""
+    typer.echo(f"{_name(gallery)} holds {restored.photos:,} photos ({restored.seconds:.1f} s)")
+    if restored.kept:
+        typer.echo(f"what was there before is kept: {_name(Path(restored.kept))}")
 
 
 def show_findings(findings: Sequence[Finding], gallery: Path, *, repaired: bool) -> None:

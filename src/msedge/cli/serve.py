@@ -72,22 +72,17 @@ def serve_command(
     Prints its address on standard output when it answers, and ends by Ctrl+C or SIGTERM.
     """
     _check_installed()
-    from msedge.search.encoder import OnnxEncoder
     from msedge.search.gallery import Gallery
-    from msedge.search.stores import open_store
     from msedge.server.app import create_app
     from msedge.server.running import address_of, bind, serve
     from msedge.server.settings import settings_for
 
     settings = settings_for(host, token=token, allowed_hosts=tuple(allow_host or ()), rate=rate)
-    with open_store(gallery) as store:
-        # As many searches run at a time as there are cores, so each needs no more than one thread:
-        # with more they get in each other's way, and take longer.
-        encoder = OnnxEncoder.load(store.model.name, threads=1)
-        store.check_model(encoder)
-        is_shared = store.is_shared
-    whole = Gallery.open(gallery, model=encoder, exact=recall == 1)
+    # As many searches run at a time as there are cores, so each needs no more than one thread: with
+    # more they get in each other's way, and take longer.
+    whole = Gallery.open(gallery, exact=recall == 1, threads=1)
     with whole as opened, bind(host, port) as listening:
+        _ = opened.encoder  # a server that cannot search does not begin
         address = address_of(listening)
 
         def ready() -> None:
@@ -96,7 +91,7 @@ def serve_command(
             if open_page:
                 typer.launch(address)
 
-        with _background_index(gallery, recall, is_shared=is_shared):
+        with _background_index(gallery, recall, is_shared=opened.is_shared):
             serve(create_app(opened, settings), listening, log=log, ready=ready)
 
 

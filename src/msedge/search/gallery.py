@@ -10,6 +10,7 @@ Tested in ``tests/search/test_gallery.py``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,9 @@ from msedge.search.query import (
 )
 from msedge.search.stores import open_store
 from msedge.search.stores.reports import Model
-from msedge.search.stores.store import ReplacedError, Store, View
+from msedge.search.stores.store import MissingGalleryError, ReplacedError, Store, View
+
+_SECONDS_BETWEEN_NAMES = 0.05
 
 T = TypeVar("T")
 ModelOf = Callable[[Store], OwnEncoder]
@@ -60,6 +63,7 @@ class _Opened:
     store: Store
     encoder: OwnEncoder
     view: View
+    changes: int  # how often what lies there was another before
 
 
 class Gallery:
@@ -128,6 +132,16 @@ class Gallery:
         return self._ask(lambda store: store.version())
 
     @property
+    def changes(self) -> int:
+        """Rises whenever what lies here changes or another gallery takes its place."""
+        return self._now().changes
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether processes on many machines may write it."""
+        return self._opened.store.is_shared
+
+    @property
     def encoder(self) -> Encoder:
         """What turns pixels into vectors, loaded when first asked for; see :meth:`open`."""
         return self._now().encoder.get()
@@ -155,29 +169,29 @@ class Gallery:
     def reload(self) -> None:
         """Open what lies at the path afresh, whether or not it looks the same."""
         with self._reading:
-            self._opened = self._open()
+            self._opened = self._open(self._opened.changes + 1)
 
     def _now(self) -> _Opened:
         """What lies at the path now; what was known of it where nothing has changed."""
         opened = self._opened
         try:
-            if opened.store.is_current(opened.view):
+            if _is_current(opened):
                 return opened
             with self._reading:  # else several threads would read the same
                 if self._opened is opened:
                     view = opened.store.view(opened.view)
-                    self._opened = replace(opened, view=view)
+                    self._opened = replace(opened, view=view, changes=opened.changes + 1)
         except ReplacedError:
             with self._reading:
                 if self._opened is opened:
-                    self._opened = self._open()
+                    self._opened = self._open(opened.changes + 1)
                     self.reopened += 1
         return self._opened
 
-    def _open(self) -> _Opened:
+    def _open(self, changes: int = 0) -> _Opened:
         store = self._open_it()
         try:
-            return _Opened(store, self._model_of(store), store.view())
+            return _Opened(store, self._model_of(store), store.view(), changes)
         except BaseException:
             store.close()
             raise
@@ -310,6 +324,14 @@ class Gallery:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _is_current(opened: _Opened) -> bool:
+    try:
+        return opened.store.is_current(opened.view)
+    except MissingGalleryError:  # a folder cannot take another's name in one step
+        time.sleep(_SECONDS_BETWEEN_NAMES)
+        return opened.store.is_current(opened.view)
 
 
 def _check_k(k: int) -> None:

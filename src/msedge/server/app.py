@@ -8,6 +8,7 @@ of a ``HEAD``, how often one may ask, the body's limit, and a route. Tested in
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
@@ -33,11 +34,13 @@ from msedge.server.work_queue import WorkQueue
 __all__ = ["ServerSettings", "create_app"]
 
 _PICTURES_WAITING = 1_000
+_PICTURE_SECONDS = 30.0  # for a photo of hundreds of megapixels, or from far away
+_READERS = 40  # that may wait for a gallery which does not answer
 _DESCRIPTION = """
 Search a gallery of photos with a drawing, or with photos of it.
 
 Every refusal is `{"detail": "<one line>"}`. Where the server was started with a token, everything
-but the page's own files and `/healthz` wants `Authorization: Bearer TOKEN`.
+but the page's own files, `/healthz` and `/readyz` wants `Authorization: Bearer TOKEN`.
 """
 
 
@@ -57,18 +60,21 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         settings.searches_at_once,
         settings.searches_waiting,
         per_client=settings.searches_per_client,
+        seconds=settings.gallery_seconds,
         refused=metrics.refused,
     )
     pictures = WorkQueue(
         cores(),
         _PICTURES_WAITING,
         per_client=settings.pictures_per_client,
+        seconds=_PICTURE_SECONDS,
         refused=metrics.refused,
     )
     metrics.watch_searches(searches)
     service = Service(
         gallery=gallery,
         settings=settings,
+        readers=ThreadPoolExecutor(_READERS, thread_name_prefix="msedge-read"),
         searches=searches,
         pictures=pictures,
         metrics=metrics,

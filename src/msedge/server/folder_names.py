@@ -37,7 +37,7 @@ class FolderNames:
         """Take the gallery."""
         self._gallery = gallery
         self._lock = Lock()
-        self._version: int | None = None
+        self._changes: int | None = None
         self._counted: list[tuple[str, int]] = []
         self._folders: dict[str, Path] = {}
 
@@ -61,11 +61,11 @@ class FolderNames:
         return found
 
     def _read(self) -> None:
-        version = self._gallery.version
-        if version == self._version:
+        changes = self._gallery.changes
+        if changes == self._changes:
             return
         found = self._gallery.folders()
         above = {parent for folder, _ in found for parent in folder.parents}
         self._folders = {spelt(folder): folder for folder in above.union(dict(found))}
         self._counted = [(spelt(folder), photos) for folder, photos in found]
-        self._version = version
+        self._changes = changes

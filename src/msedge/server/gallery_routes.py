@@ -5,16 +5,21 @@ Tested in ``tests/server/test_gallery_routes.py``.
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from msedge.errors import MSEdgeError
 from msedge.server.answers import FolderAnswer, GalleryAnswer, HealthAnswer, ModelAnswer
 from msedge.server.folder_names import spelt
 from msedge.server.guard import COOKIE, COOKIE_PATH, cookie_value
 from msedge.server.metrics import CONTENT_TYPE
 from msedge.server.problems import refused
 from msedge.server.service import Served
+
+_logger = logging.getLogger(__name__)
 
 router = APIRouter()
 open_router = APIRouter(responses=refused())
@@ -45,7 +50,7 @@ async def gallery(service: Served) -> GalleryAnswer:
             version=served.version,
         )
 
-    return await run_in_threadpool(read)
+    return await service.ask(read)
 
 
 @router.post(
@@ -77,9 +82,30 @@ async def session(request: Request, service: Served) -> Response:
     return answer
 
 
-@open_router.get("/healthz", tags=["service"], summary="Whether the server answers")
+@open_router.get("/healthz", tags=["service"], summary="Whether the server lives")
 async def healthz() -> HealthAnswer:
     """Answers at once, and needs no token."""
+    return HealthAnswer()
+
+
+@open_router.get(
+    "/readyz",
+    tags=["service"],
+    summary="Whether a search would be answered now",
+    responses=refused(503),
+)
+async def readyz(service: Served) -> HealthAnswer:
+    """Looks at the gallery and its model, and needs no token; the log says what is wrong."""
+
+    def look() -> None:
+        try:
+            service.gallery.refresh()
+            _ = service.gallery.encoder
+        except MSEdgeError as error:
+            _logger.warning("not ready: %s", error)
+            raise HTTPException(503, "the gallery cannot be searched; the log says why") from error
+
+    await service.ask(look)
     return HealthAnswer()
 
 

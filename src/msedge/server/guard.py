@@ -120,7 +120,7 @@ def _same(given: str, wanted: str) -> bool:
 
 def _is_public(path: str) -> bool:
     """What needs no token: the page's own files, which hold nothing of the gallery, and health."""
-    return path in ("/", "/healthz") or path.startswith("/page/")
+    return path in ("/", "/healthz", "/readyz") or path.startswith("/page/")
 
 
 def _has_cookie(path: str) -> bool:

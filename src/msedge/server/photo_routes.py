@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BeforeValidator
 from starlette.exceptions import HTTPException
 
@@ -60,7 +59,7 @@ def _pictures(*types: str) -> dict[int | str, dict[str, Any]]:
 )
 async def photo_file(photo_id: PhotoId, request: Request, service: Served) -> Response:
     """Answers the file as it lies on the disk; formats that browsers do not show, as JPEG."""
-    photo, content = await run_in_threadpool(_opened, service, photo_id)
+    photo, content = await service.ask(lambda: _opened(service, photo_id))
     headers = {
         "ETag": f'"{photo.content_hash}"',
         "Cache-Control": _PHOTO_CACHING,
@@ -84,7 +83,7 @@ async def photo_file(photo_id: PhotoId, request: Request, service: Served) -> Re
 )
 async def photo_thumbnail(photo_id: PhotoId, request: Request, service: Served) -> Response:
     """Answers a JPEG, upright, whose longer side is 320 pixels or the photo's own if shorter."""
-    photo, kept = await run_in_threadpool(_kept_thumbnail, service, photo_id)
+    photo, kept = await service.ask(lambda: _kept_thumbnail(service, photo_id))
     headers = {
         "ETag": f'"{photo.content_hash}-{THUMBNAIL_SIDE}"',
         "Cache-Control": _THUMBNAIL_CACHING,

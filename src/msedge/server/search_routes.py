@@ -19,6 +19,7 @@ from msedge.errors import DataError
 from msedge.search.filters import Filters
 from msedge.search.gallery import Hit
 from msedge.search.query import Drawing, Query
+from msedge.search.stores.store import ReplacedError
 from msedge.server.answers import FoundPhoto, SearchAnswer
 from msedge.server.folder_names import spelt
 from msedge.server.json_bodies import JsonRoute
@@ -74,7 +75,7 @@ async def _answer(
 ) -> SearchAnswer:
     begun = time.perf_counter()
 
-    def work() -> tuple[list[Hit], int]:
+    def answer() -> tuple[list[Hit], int]:
         service.check_gallery()
         filters = _filters(asked, service)
         with service.metrics.embedding.time():
@@ -82,6 +83,12 @@ async def _answer(
         with service.metrics.ranking.time():
             hits = service.gallery.find(vector, k=asked.k, filters=filters)
         return hits, service.gallery.photos
+
+    def work() -> tuple[list[Hit], int]:
+        try:
+            return answer()
+        except ReplacedError:  # while it was answered: the next one is looked through
+            return answer()
 
     hits, searched = await service.searches.run(request, work)
     took = round(1000 * (time.perf_counter() - begun), 1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
@@ -16,7 +19,9 @@ from msedge.server.folder_names import FolderNames
 from msedge.server.metrics import Metrics
 from msedge.server.page_files import PageFile
 from msedge.server.settings import ServerSettings
-from msedge.server.work_queue import WorkQueue
+from msedge.server.work_queue import NO_ANSWER, WorkQueue
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,7 @@ class Service:
     Attributes:
         gallery: what is searched.
         settings: the limits.
+        readers: where everything else asks the gallery.
         searches: where searches run.
         pictures: where thumbnails are made, and photos converted.
         metrics: what is counted.
@@ -36,6 +42,7 @@ class Service:
 
     gallery: Gallery
     settings: ServerSettings
+    readers: ThreadPoolExecutor
     searches: WorkQueue
     pictures: WorkQueue
     metrics: Metrics
@@ -43,11 +50,23 @@ class Service:
     thumbnails: ThumbnailCache
     page: dict[str, PageFile]
 
+    async def ask(self, work: Callable[[], T]) -> T:
+        """Do in a thread what asks the gallery.
+
+        Raises:
+            HTTPException: 503, it does not answer in time.
+        """
+        asked = asyncio.get_running_loop().run_in_executor(self.readers, work)
+        try:
+            return await asyncio.wait_for(asked, self.settings.gallery_seconds)
+        except TimeoutError as error:
+            raise HTTPException(503, NO_ANSWER, {"Retry-After": "5"}) from error
+
     def check_gallery(self) -> None:
         """Tell trouble with the gallery's file from mistakes of who asks.
 
         Raises:
-            HTTPException: 503, it cannot be read any more.
+            HTTPException: 503, it cannot be read any more, or not yet again.
         """
         try:
             self.gallery.refresh()
@@ -68,6 +87,7 @@ class Service:
 
     def close(self) -> None:
         """Let its threads end and close its cache; the gallery stays open."""
+        self.readers.shutdown(wait=False, cancel_futures=True)
         self.searches.close()
         self.pictures.close()
         self.thumbnails.close()

@@ -49,6 +49,7 @@ _ABOVE_ZERO = (
     "body_seconds",
     "reader_seconds",
     "finish_seconds",
+    "gallery_seconds",
 )
 
 
@@ -122,6 +123,7 @@ class ServerSettings:
         bytes_per_second: give back one of these seconds, so that whoever is at least so fast is
             waited for however long it takes.
         finish_seconds: that answers which have begun may take when the server ends.
+        gallery_seconds: that a gallery which does not answer, or a search, is waited for.
 
     Raises:
         ConfigError: the address needs a token, or a value cannot be used.
@@ -145,6 +147,7 @@ class ServerSettings:
     reader_seconds: float = 30.0
     bytes_per_second: int = 16_000
     finish_seconds: float = 10.0
+    gallery_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ONE:

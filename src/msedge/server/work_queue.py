@@ -8,10 +8,12 @@ Tested in ``tests/server/test_work_queue.py``.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -21,8 +23,17 @@ from msedge.server.clients import client_of
 
 T = TypeVar("T")
 
+NO_ANSWER = "the gallery does not answer in time: try again in a few seconds"
 CLIENT_GONE = 499
 """Status, in the metrics, of what nobody waited for any more (nginx's number for it)."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """When it was asked for, and when its turn came."""
+
+    asked: float
+    started: float = 0.0
 
 
 class WorkQueue:
@@ -34,6 +45,7 @@ class WorkQueue:
         waiting: int,
         *,
         per_client: int | None = None,
+        seconds: float | None = None,
         refused: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         """Take the limits; None for no such limit.
@@ -42,12 +54,14 @@ class WorkQueue:
             at_once: how many run at a time.
             waiting: how many may wait for that.
             per_client: how many of one client may run or wait.
+            seconds: that work may take, or wait while no other comes to its end.
             refused: hears why one is turned away: ``"client"`` or ``"queue"``.
         """
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="msedge-serve")
         self._free = asyncio.Semaphore(at_once)
         self._most_waiting, self._per_client, self._refused = waiting, per_client, refused
         self._clients: Counter[str] = Counter()
+        self._seconds, self._ended = seconds, 0.0
         self.waiting = 0
         self.running = 0
 
@@ -64,10 +78,26 @@ class WorkQueue:
 
         Raises:
             HTTPException: 429 when too many wait already, or too many of this client's;
-                :data:`CLIENT_GONE` when the client went.
+                :data:`CLIENT_GONE` when the client went; 503 when what it waits for hangs.
         """
         with self._counted(client_of(request.scope)):
-            return await self._run(request, work)
+            job = _Job(time.monotonic())
+            running = asyncio.ensure_future(self._run(request, work, job))
+            try:
+                while not running.done():
+                    left = self._seconds_left(job)
+                    if left is not None and left <= 0:
+                        raise HTTPException(503, NO_ANSWER, {"Retry-After": "5"})
+                    await asyncio.wait({running}, timeout=left)
+            finally:
+                running.cancel()  # the thread goes on; nobody waits for it any more
+            return running.result()
+
+    def _seconds_left(self, job: _Job) -> float | None:
+        if self._seconds is None:
+            return None
+        since = job.started or max(job.asked, self._ended)
+        return since + self._seconds - time.monotonic()
 
     @contextmanager
     def _counted(self, client: str) -> Iterator[None]:
@@ -85,7 +115,7 @@ class WorkQueue:
         self._refused(reason)
         return HTTPException(429, f"{line}: try again in a second", {"Retry-After": "1"})
 
-    async def _run(self, request: Request, work: Callable[[], T]) -> T:
+    async def _run(self, request: Request, work: Callable[[], T], job: _Job) -> T:
         if self._free.locked():
             if self.waiting >= self._most_waiting:
                 raise self._refusal("queue", "too much is asked at a time")
@@ -97,8 +127,11 @@ class WorkQueue:
         else:
             await self._free.acquire()
         self.running += 1
+        job.started = time.monotonic()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            self._ended = time.monotonic()
+            return result
         finally:
             self.running -= 1
             self._free.release()

@@ -20,7 +20,14 @@ from msedge.errors import ConfigError
 from msedge.locks import sole_indexer
 from msedge.search.locations import is_remote, location, whole
 from msedge.search.stores.reports import Finding, IndexState, Model, Told, Watched, Watcher
-from msedge.search.stores.store import APPROXIMATE_FROM, AUTO, RECALL, MissingGalleryError, Store
+from msedge.search.stores.store import (
+    APPROXIMATE_FROM,
+    AUTO,
+    RECALL,
+    RESTORING,
+    MissingGalleryError,
+    Store,
+)
 
 LANCE_SUFFIX = ".lance"
 
@@ -100,6 +107,53 @@ def copy_gallery(
     with open_store(source) as store:
         digest = store_class(target).write_copy(store, target, Watched(watcher, stop))
     return Copied(digest.count, digest.value(), time.monotonic() - begun)
+
+
+@dataclass(frozen=True)
+class Restored(Told):
+    """What it came to that a gallery was put in the place of another."""
+
+    photos: int
+    kept: str  # where what was there before lies now; empty where nothing was
+    seconds: float
+
+
+def restore_gallery(
+    backup: Path,
+    gallery: Path,
+    *,
+    watcher: Watcher | None = None,
+    stop: threading.Event | None = None,
+) -> Restored:
+    """Put a copy of a backup in a gallery's place, which may be damaged or served meanwhile.
+
+    The backup stays as it is, and what was in the place is kept under another name. Who has that
+    open sees it, or the copy, and nothing between.
+
+    Raises:
+        DataError: the backup cannot be read, another process indexes into the gallery, something
+            else than a gallery has its name, or the disk is full; then nothing has changed.
+        ConfigError: the gallery lies in an object store, or is the backup itself.
+    """
+    begun = time.monotonic()
+    backup, gallery = whole(backup), whole(gallery)
+    kind = store_class(gallery)
+    if is_remote(gallery):
+        raise ConfigError(
+            f"{one_line(location(gallery))}: an object store cannot rename: copy the backup to "
+            "another name with `msedge gallery copy`, and serve that"
+        )
+    if backup == gallery:
+        raise ConfigError(f"{one_line(gallery)} cannot be restored from itself: name its backup")
+    part = gallery.with_name(f"{gallery.name}{RESTORING}{gallery.suffix}")
+    with open_store(backup) as store, sole_indexer(gallery):
+        kind.remove(part)  # what a kill left
+        try:
+            digest = kind.write_copy(store, part, Watched(watcher, stop))
+            kept = kind.put_in_place(part, gallery)
+        finally:
+            kind.remove(part)
+    return Restored(digest.count, "" if kept is None else str(kept), time.monotonic() - begun)
 
 
 def check_gallery(

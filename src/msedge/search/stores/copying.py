@@ -6,7 +6,9 @@ Tested in ``tests/search/stores/test_copying.py``.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from msedge.data.images import one_line
@@ -28,6 +30,16 @@ def refuse_existing(target: Path) -> None:
     """Raise a DataError where a file or folder of the name is there."""
     if os.path.lexists(target):
         raise DataError(is_there(target))
+
+
+def name_of_kept(target: Path) -> Path:
+    """What a gallery is called whose place another takes: a name that nothing has."""
+    before = f"{target.stem}-before-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in count(1):
+        kept = target.with_name(f"{before}{f'-{number}' * (number > 1)}{target.suffix}")
+        if not os.path.lexists(kept):
+            return kept
+    raise AssertionError
 
 
 def passing(source: Store, digest: Digest, watched: Watched) -> Iterator[Block]:

@@ -44,6 +44,7 @@ numbers (``benchmarks/query_cost.py``), and twice that for 256.
 RECALL = 0.99  # share of the first 20 photos that an index is to find, unless told otherwise
 WIDEST = 65_536  # numbers of a vector: many times what any model is trained with
 REBUILDING = "-rebuild"  # ends the name of a gallery that is to take the place of another
+RESTORING = "-restoring"  # likewise, where that is a backup
 AUTO = "auto"
 EMBEDS_AGAIN = "the next `msedge index` reads these photos again"
 
@@ -309,6 +310,19 @@ class Store(ABC):
 
         The copy is read again; what comes back is the digest of both.
         """
+
+    @classmethod
+    @abstractmethod
+    def put_in_place(cls, part: Path, target: Path) -> Path | None:
+        """Give a gallery that nobody has open the name of another one, which others may read.
+
+        That one, damaged or not, is kept under the name that comes back; None where there was none.
+        """
+
+    @classmethod
+    @abstractmethod
+    def remove(cls, path: Path) -> None:
+        """Remove a gallery that nobody has open, or what is left of one."""
 
     @abstractmethod
     def compact(self, watched: Watched) -> Compacted:

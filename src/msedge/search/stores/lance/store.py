@@ -29,13 +29,19 @@ from msedge.errors import ConfigError, DataError
 from msedge.locks import sole_indexer
 from msedge.search.locations import is_remote, location, whole
 from msedge.search.photo import Block, Digest, NewPhoto, Photo, Place, row_of, stored_path
-from msedge.search.stores.copying import PART, check_equal, is_there, refuse_existing
+from msedge.search.stores.copying import (
+    PART,
+    check_equal,
+    is_there,
+    name_of_kept,
+    refuse_existing,
+)
 from msedge.search.stores.lance import dataset as stored
 from msedge.search.stores.lance.checks import problems_of
 from msedge.search.stores.lance.dataset import NEXT_ID, WHOLE, literal, matching, table_of, told
 from msedge.search.stores.lance.moment import InMemory, Moment, Scanned, index_vectors, tune
 from msedge.search.stores.reports import Compacted, IndexState, Model, Problem, Size, Watched
-from msedge.search.stores.store import APPROXIMATE_FROM, AUTO, Store, View
+from msedge.search.stores.store import APPROXIMATE_FROM, AUTO, Store, View, not_a_gallery
 
 SECONDS_BETWEEN_LOOKS = 1.0
 """Between two looks for a newer version: an object store bills them, and takes its time."""
@@ -453,6 +459,28 @@ class LanceStore(Store):
                 LanceDataset.drop(location(place))
             raise
         return digest
+
+    @classmethod
+    def put_in_place(cls, part: Path, target: Path) -> Path | None:
+        """Give a dataset's folder the name of another, which is kept."""
+        kept = name_of_kept(target)
+        try:
+            if was_there := os.path.lexists(target):
+                if not (target / "_versions").is_dir():
+                    raise DataError(not_a_gallery(target))
+                target.rename(kept)
+            part.rename(target)
+        except OSError as error:
+            raise DataError(
+                f"cannot put a dataset in the place of {one_line(target)} ({error.strerror}): move "
+                "it away, and copy the backup there with `msedge gallery copy`"
+            ) from error
+        return kept if was_there else None
+
+    @classmethod
+    def remove(cls, path: Path) -> None:
+        """Remove a dataset of this machine that nobody has open."""
+        shutil.rmtree(path, ignore_errors=True)
 
     def compact(self, watched: Watched, *, kept: timedelta = KEPT) -> Compacted:
         """Few large fragments, indices that know every photo, no versions older than ``kept``.

@@ -31,7 +31,7 @@ from msedge.search.stores.copying import PART
 from msedge.search.stores.reports import Model, Problem, Watched, examples
 from msedge.search.stores.sqlite import connections, file
 from msedge.search.stores.sqlite.vectors import count_changes, folder_of, is_of
-from msedge.search.stores.store import EMBEDS_AGAIN, REBUILDING, Store, problems_of_files
+from msedge.search.stores.store import EMBEDS_AGAIN, REBUILDING, RESTORING, Store, problems_of_files
 
 THUMBNAILS = ".thumbnails"
 
@@ -210,7 +210,7 @@ def _text(stored: bytes) -> str | bytes:
 
 def _leftovers(kind: type[Store], path: Path, is_readable: bool) -> Iterator[Problem]:
     """What a process that was killed left; only for a gallery that nobody writes just now."""
-    for ending in (PART, REBUILDING, _SALVAGING):
+    for ending in (PART, REBUILDING, _SALVAGING, f"{RESTORING}{path.suffix}"):
         half = file.beside(path, ending)
         if files := [each for each in file.files_of(half) if each.exists()]:
             names = examples(each.name for each in files)
@@ -277,6 +277,13 @@ def _of_index(path: Path) -> Iterator[Problem]:
     elif changed:
         what = f"the approximate index is {changed:,} photos behind, which are searched exactly"
         yield Problem.noted("approximate", what, changed, _BUILD_ANEW)
+
+
+def remove_index_of(path: Path) -> None:
+    """Remove the approximate index beside a gallery that another one has taken the place of."""
+    with suppress(DataError):  # one that is being built is seen to be of another gallery
+        if folder_of(path).exists():
+            _remove_index(folder_of(path))
 
 
 def _remove_index(folder: Path) -> None:

@@ -36,11 +36,23 @@ from msedge.search.photo import (
     row_of,
     stored_path,
 )
-from msedge.search.stores.copying import PART, check_equal, passing, refuse_existing
+from msedge.search.stores.copying import (
+    PART,
+    check_equal,
+    name_of_kept,
+    passing,
+    refuse_existing,
+)
 from msedge.search.stores.reports import Compacted, IndexState, Model, Problem, Size, Watched
 from msedge.search.stores.sqlite import checks, connections, file
 from msedge.search.stores.sqlite.vectors import CurrentVectors, decoded, folder_of
-from msedge.search.stores.store import APPROXIMATE_FROM, REBUILDING, Store, View
+from msedge.search.stores.store import (
+    APPROXIMATE_FROM,
+    REBUILDING,
+    Store,
+    View,
+    not_a_gallery,
+)
 
 _IDS_A_QUERY = 500
 _DUE = 0.1  # share of the photos that were put or removed since an index was built
@@ -316,6 +328,34 @@ class SqliteStore(Store):
                 with cls.open(part) as copy:
                     check_equal(copy, digest, watched)
         return digest
+
+    @classmethod
+    def put_in_place(cls, part: Path, target: Path) -> Path | None:
+        """Give a gallery file the name of another, which is kept together with its log."""
+        kept = name_of_kept(target)
+        try:
+            connections.settle(target)
+            if not os.path.lexists(target):
+                connections.put_in_place(part, target)
+                return None
+            if not target.is_file() or target.is_symlink():
+                raise DataError(not_a_gallery(target))
+            os.link(target, kept)  # so that the name is never without a gallery
+            if file.has_log(target):  # what could not be moved into it
+                file.beside(target, file.LOG).rename(file.beside(kept, file.LOG))
+            connections.put_in_place(part, target)
+        except OSError as error:
+            raise DataError(
+                f"cannot put a gallery in the place of {one_line(target)} ({error.strerror}): move "
+                "it away, and copy the backup there with `msedge gallery copy`"
+            ) from error
+        checks.remove_index_of(target)
+        return kept
+
+    @classmethod
+    def remove(cls, path: Path) -> None:
+        """Remove a gallery file that nobody has open."""
+        file.remove_database(path)
 
     def compact(self, watched: Watched) -> Compacted:
         """Write the file anew, for which there must be room."""
