@@ -223,7 +223,13 @@ class _Run:
             # Not by renaming: whoever has the gallery open would go on with the old one.
             if not self.summary.stopped:
                 old.take_over(new.path)
+            self._tidy(old)
         return found
+
+    def _tidy(self, store: Store) -> None:
+        for line in store.tidy():
+            if self.watcher:
+                self.watcher.say(line)
 
     def _model(self) -> Model:
         return Model(self.encoder.name, self.encoder.fingerprint, self.encoder.dim)

@@ -285,3 +285,37 @@ class TestWriting:
             for writable in (False, True):  # its file by itself says nothing of it yet
                 with pytest.raises(DataError, match="update msedge"):
                     open_store(gallery, writable=writable)
+
+
+class TestTidying:
+    def test_old_removals_are_forgotten_and_readers_read_all_anew(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("msedge.search.stores.sqlite.store._REMOVALS", 5)
+        gallery = make(tmp_path / "g.msedge", photos(40))
+        with open_store(gallery) as reader, open_store(gallery, writable=True) as store:
+            old = reader.view()
+            for number in range(1, 21):
+                store.change(remove=[number])
+            recent = reader.view(old)
+            assert store.tidy() == []
+            store.change(remove=[21])
+            for view in (old, recent):
+                assert reader.view(view).vectors.ids.tolist() == list(range(22, 41))
+        with closing(sqlite3.connect(gallery)) as connection:
+            assert connection.execute("SELECT count(*) FROM removed").fetchone() == (6,)
+        assert is_sound(gallery)
+
+    def test_nothing_is_written_where_nothing_is_due(self, gallery):
+        content = gallery.read_bytes()
+        with open_store(gallery, writable=True) as store:
+            assert store.tidy() == []
+        assert gallery.read_bytes() == content
+
+    def test_readers_in_the_way_are_told(self, gallery, monkeypatch):
+        monkeypatch.setattr("msedge.search.stores.sqlite.store._LAST_PATIENCE", 100)
+        with open_store(gallery, writable=True) as store:
+            with opened(gallery, "in the midst"):
+                store.change(remove=[1])
+                (line,) = store.tidy()
+                assert "g.msedge-wal" in line
+                assert "msedge gallery copy" in line
+            assert store.tidy() == []

@@ -329,6 +329,10 @@ class Store(ABC):
         """Give back the room of what was removed. Others may search meanwhile, and not write."""
 
     @abstractmethod
+    def tidy(self) -> list[str]:
+        """Do the small upkeep that is due when changes have come to an end; gives what to tell."""
+
+    @abstractmethod
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
         """Build the index for approximate search in place of the one that is there.
 

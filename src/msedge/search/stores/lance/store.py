@@ -512,6 +512,10 @@ class LanceStore(Store):
             done.append(f"photos taken into the index: {known:,}")
         return Compacted(bytes_before, self._bytes(), tuple(done), time.monotonic() - begun)
 
+    def tidy(self) -> list[str]:
+        """Nothing yet."""
+        return []
+
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
         """Build the indices on vectors, ids and paths, and find out how to ask the first."""
         if kind != AUTO:

@@ -61,6 +61,7 @@ _IDENTITY = "INSERT INTO meta VALUES ('identity', lower(hex(randomblob(16))));"
 _OF_SQLITE = "sqlite_sequence name seq sqlite_stat1 sqlite_stat4 tbl idx stat neq nlt ndlt sample"
 _WORDS = f"{_TABLES} {_PARTS['removed']} DEFAULT 0 {_OF_SQLITE} {' '.join(_LATER.values())}"
 _OF_TABLES = frozenset(re.findall(r"\w+", _WORDS))
+_FORGOTTEN = "forgotten"  # the key of the version up to which removals are no longer noted
 _MOST_NAMED = 60  # characters
 
 SECONDS_TO_WAIT = 10.0  # for another process in the midst of a commit
@@ -100,6 +101,22 @@ def bring_up_to_date(connection: sqlite3.Connection) -> None:
     for step in _steps(schema_of(connection)):
         connection.execute(step)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def forget_removals(connection: sqlite3.Connection, most: int) -> None:
+    """Keep only the newest of what is noted of removed photos, and note what is no longer known."""
+    query = "SELECT version FROM removed ORDER BY version DESC LIMIT 1 OFFSET ?"
+    if (oldest := connection.execute(query, (most,)).fetchone()) is not None:
+        connection.execute("DELETE FROM removed WHERE version <= ?", oldest)
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_FORGOTTEN, *oldest))
+
+
+def knows_changes(connection: sqlite3.Connection, since: int) -> bool:
+    """Whether all that was removed after a version is noted."""
+    if schema_of(connection) < CHANGES_KNOWN:
+        return False
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_FORGOTTEN,)).fetchone()
+    return row is None or since >= int(row[0])
 
 
 def schema_of(connection: sqlite3.Connection) -> int:

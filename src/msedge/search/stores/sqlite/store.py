@@ -57,6 +57,8 @@ from msedge.search.stores.store import (
 _IDS_A_QUERY = 500
 _DUE = 0.1  # share of the photos that were put or removed since an index was built
 _PATIENCE = 500  # milliseconds for readers that are about to end
+_LAST_PATIENCE = 5_000  # when a file is to be left whole
+_REMOVALS, _REMOVALS_SHARE = 10_000, 4  # beyond a quarter of the photos, readers read all anew
 _NOTE = "note."  # what the keys of notes begin with, among what else the file says of itself
 _SAID = f"meta WHERE key IN ('model', 'fingerprint', 'dim') OR key GLOB '{_NOTE}*'"
 
@@ -377,6 +379,23 @@ class SqliteStore(Store):
         late = "others read the old one just now: it shrinks when the next writer closes it"
         done = ("wrote the file anew", late) if is_read else ("wrote the file anew",)
         return Compacted(before, after, done, time.monotonic() - begun)
+
+    def tidy(self) -> list[str]:
+        """Forget old removals, and leave the file whole by itself, so that it can be copied."""
+        most = max(_REMOVALS, self.count() // _REMOVALS_SHARE)
+        if self._rows("SELECT count(*) FROM removed")[0][0] > most:
+            with self._transaction() as connection:
+                file.forget_removals(connection, most)
+        if connections.is_whole(self.path):
+            return []
+        self._empty_log(self._writable(), _LAST_PATIENCE)
+        if connections.is_whole(self.path):
+            return []
+        log = one_line(file.beside(self.path, file.LOG).name)
+        return [
+            f"others read the gallery all the time: its last changes are still in {log} beside it; "
+            "until they end copy it with `msedge gallery copy`, not as a file"
+        ]
 
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
         """Build the index for approximate search beside the file."""

@@ -24,7 +24,7 @@ from msedge.search.photo import LARGEST_ID, STORED_VECTOR, Ids, check_finite
 from msedge.search.ranking import Candidates, Embeddings, unit_vectors
 from msedge.search.stores.reports import IndexState, Watched
 from msedge.search.stores.sqlite.connections import comes_from, newest_state
-from msedge.search.stores.sqlite.file import CHANGES_KNOWN, beside, read_meta, schema_of
+from msedge.search.stores.sqlite.file import beside, knows_changes, read_meta
 from msedge.search.stores.store import AUTO, Store, Vectors
 from msedge.search.stores.vectors import Kept, Mask, Resident, mask_of, rows_of
 
@@ -247,7 +247,7 @@ def is_of(connection: sqlite3.Connection, about: About) -> bool:
 
 def count_changes(connection: sqlite3.Connection, since: int) -> int | None:
     """How many photos were put or removed after a version; None where that is not known."""
-    if schema_of(connection) < CHANGES_KNOWN or since > read_meta(connection)[1]:
+    if not knows_changes(connection, since) or since > read_meta(connection)[1]:
         return None
     (count,) = connection.execute(
         "SELECT (SELECT count(*) FROM photos WHERE version > ?1)"
