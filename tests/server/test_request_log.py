@@ -119,7 +119,7 @@ class TestNumbers:
         answer = client.get("/healthz", headers={"X-Request-ID": given})
         assert answer.headers["x-request-id"] == given
 
-    @pytest.mark.parametrize("given", ["", "x" * 65, "a b", "a\"", "é", "a/b", "a,b", TOKEN])
+    @pytest.mark.parametrize("given", ["", "x" * 65, "a b", 'a"', "é", "a/b", "a,b", TOKEN])
     def test_what_could_do_harm_is_not(self, connect, given):
         headers = {"X-Request-ID": given.encode("latin-1")}
         answer = connect(token=TOKEN).get("/healthz", headers=headers)

@@ -146,7 +146,9 @@ def _lines(path: Path) -> list[str]:
                 raise ConfigError(f"{where} can be read by others: `chmod 600` mends it")
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"cannot read the tokens in {where} ({error.strerror})") from error
+        raise ConfigError(
+            f"cannot read the tokens in {where} ({error.strerror}): give another --token-file"
+        ) from error
     if len(content) > _MOST_BYTES:
         raise ConfigError(f"{where} is longer than {_MOST_BYTES} bytes: give a file of tokens")
     try:
