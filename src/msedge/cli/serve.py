@@ -143,8 +143,9 @@ def serve_command(
         app, address = create_app(opened, settings), address_of(listening)
 
         def ready() -> None:
-            typer.echo(address)
-            say(f"Serving {opened.photos:,} photos; Ctrl+C ends it.")
+            serving = f"Serving {opened.photos:,} photos; Ctrl+C ends it."
+            typer.echo(address)  # from here on whoever waited for it may change the gallery
+            say(serving)
             if open_page:
                 typer.launch(address)
 
