@@ -14,10 +14,11 @@ from starlette.exceptions import HTTPException
 from msedge.errors import MSEdgeError
 from msedge.server.answers import FolderAnswer, GalleryAnswer, HealthAnswer, ModelAnswer
 from msedge.server.folder_names import spelt
-from msedge.server.guard import COOKIE, COOKIE_PATH, cookie_value
+from msedge.server.guard import COOKIE, COOKIE_PATH
 from msedge.server.metrics import CONTENT_TYPE
 from msedge.server.problems import refused
 from msedge.server.service import Served
+from msedge.server.tokens import Token
 
 _logger = logging.getLogger(__name__)
 
@@ -66,15 +67,15 @@ async def session(request: Request, service: Served) -> Response:
 
     It is sent to `/api/photos` only, no script can read it, and the token cannot be had from it.
     """
-    token = service.settings.token
+    token: Token | None = getattr(request.state, "token", None)
     if token is None:
         raise HTTPException(404, "this server asks for no token, so there is no session")
     secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https:")
     answer = Response(status_code=204)
     answer.set_cookie(
         COOKIE,
-        cookie_value(token),
-        path=COOKIE_PATH,
+        token.cookie,
+        path=service.settings.root_path + COOKIE_PATH,
         secure=secure,
         httponly=True,
         samesite="strict",

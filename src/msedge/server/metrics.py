@@ -6,7 +6,6 @@ Tested in ``tests/server/test_metrics.py``.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 from prometheus_client import (
@@ -17,7 +16,6 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from msedge.errors import MSEdgeError
 from msedge.search.gallery import Gallery
@@ -25,7 +23,6 @@ from msedge.server.work_queue import WorkQueue
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_NO_ROUTE = "none"
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 
 
@@ -115,32 +112,3 @@ def _count(gallery: Gallery) -> float:
         return gallery.photos
     except MSEdgeError:  # the other figures are wanted all the more
         return math.nan
-
-
-class Measured:
-    """Count and time every request that goes through."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """Take the application, and where to count."""
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on, and count when it is done."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status, begun = 500, time.perf_counter()
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noted)
-        finally:
-            # The route, never the path: a label for each id would fill the memory.
-            route = getattr(scope.get("route"), "path", _NO_ROUTE)
-            seconds = time.perf_counter() - begun
-            self._metrics.answered(scope["method"], route, status, seconds)

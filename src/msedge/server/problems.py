@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from msedge.data.images import one_line
 from msedge.errors import MSEdgeError, WeightsError
@@ -42,11 +43,25 @@ def refused(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def problem(status: int, line: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def problem(status: int, line: str, headers: Mapping[str, str] | None = None) -> Refusal:
     """A refusal with its line."""
     text = one_line(line)
     short = text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 1] + "…"
-    return JSONResponse({"detail": short}, status_code=status, headers=dict(headers or {}))
+    return Refusal({"detail": short}, status_code=status, headers=dict(headers or {}))
+
+
+class Refusal(JSONResponse):
+    """An answer that leaves its line in the request's state, for the log."""
+
+    def render(self, content: dict[str, str]) -> bytes:
+        """The answer's body."""
+        self._line = content["detail"]
+        return super().render(content)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        scope.setdefault("state", {})["refusal"] = self._line
+        await super().__call__(scope, receive, send)
 
 
 def install_problems(app: FastAPI) -> None:

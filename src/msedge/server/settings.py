@@ -9,7 +9,9 @@ import ipaddress
 import math
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError
@@ -29,8 +31,10 @@ PICTURES_PER_CLIENT = 64
 
 _OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _WILDCARDS = frozenset({"", "0.0.0.0", "::"})
+_ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?))(:[0-9]{0,5})?")
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _AT_LEAST_ONE = (
     "max_body_bytes",
@@ -51,6 +55,11 @@ _ABOVE_ZERO = (
     "finish_seconds",
     "gallery_seconds",
 )
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be a token: long enough, of ASCII, without spaces."""
+    return len(text) >= SHORTEST_TOKEN and re.fullmatch(r"[!-~]+", text) is not None
 
 
 def cores() -> int:
@@ -103,7 +112,12 @@ class ServerSettings:
 
     Attributes:
         host: the address to bind to. One that other machines reach needs a token.
-        token: what a request must prove to know; None lets every local process ask.
+        token: what a request must prove to know; None lets every local process ask, where there is
+            no `token_file` either.
+        token_file: further tokens with their names, see :mod:`msedge.server.tokens`.
+        trusted_proxies: addresses or networks whose ``X-Forwarded-For`` and ``X-Forwarded-Proto``
+            are believed.
+        root_path: under which a proxy shows the server, such as ``/photos``, which it takes off.
         allowed_hosts: further names that a ``Host`` header may hold, such as a proxy's.
         max_body_bytes: longest body of a request.
         max_bodies_bytes: of all bodies that are in memory at a time, beyond the first 64 KiB of
@@ -131,6 +145,9 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    root_path: str = ""
     allowed_hosts: tuple[str, ...] = ()
     max_body_bytes: int = 16 * 2**20
     max_bodies_bytes: int = 128 * 2**20
@@ -166,16 +183,22 @@ class ServerSettings:
                     f"{one_line(name)!r} is not a host name; give one such as photos.example.org, "
                     "without a port"
                 )
+        if not _ROOT_PATH.fullmatch(self.root_path):
+            raise ConfigError(
+                f"{one_line(self.root_path)!r} is no path of a site; give one such as /photos, "
+                "without a slash at its end"
+            )
+        _ = self.proxies
         self._check_token()
 
     def _check_token(self) -> None:
         if self.token is None:
-            if not is_loopback(self.host):
+            if self.token_file is None and not is_loopback(self.host):
                 raise ConfigError(
                     f"{one_line(self.host)} can be reached from other machines, so a token is "
                     "needed: give --token, or MSEDGE_TOKEN in the environment"
                 )
-        elif len(self.token) < SHORTEST_TOKEN or not re.fullmatch(r"[!-~]+", self.token):
+        elif not is_token(self.token):
             raise ConfigError(
                 f"a token needs at least {SHORTEST_TOKEN} characters, of ASCII and without spaces; "
                 "`openssl rand -hex 16` makes one"
@@ -187,31 +210,63 @@ class ServerSettings:
         bound = frozenset() if self.host in _WILDCARDS else {self.host.lower()}
         return _OWN_NAMES | bound | {name.lower().strip("[]") for name in self.allowed_hosts}
 
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """The networks of the trusted proxies."""
+        return tuple(map(_network, self.trusted_proxies))
+
+
+def _network(text: str) -> Network:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise ConfigError(
+            f"{one_line(text)!r} is no address; give a proxy's, such as 127.0.0.1 or 10.0.0.0/8"
+        ) from error
+    if network.prefixlen == 0:
+        raise ConfigError(f"{text} trusts everybody to name a client; give the proxy's own address")
+    return network
+
 
 def settings_for(
-    host: str, *, token: str | None, allowed_hosts: tuple[str, ...], rate: float | None
+    host: str,
+    *,
+    token: str | None,
+    allowed_hosts: Iterable[str],
+    rate: float | None,
+    token_file: Path | None = None,
+    trusted_proxies: Iterable[str] = (),
+    root_path: str = "",
 ) -> ServerSettings:
     """The settings that suit an address: limits for each client where there can be several.
 
     On this machine alone all clients have one address, a reverse proxy's with all behind it
-    included, so there a limit for each would be one for all.
+    included, so there a limit for each would be one for all, unless the proxy is trusted to name
+    them.
 
     Args:
         host: the address to bind to.
         token: as of :class:`ServerSettings`.
         allowed_hosts: likewise.
         rate: searches a second of one client; 0 for no limit, None for what suits the address.
+        token_file: as of :class:`ServerSettings`.
+        trusted_proxies: likewise.
+        root_path: likewise; a slash at its end is taken off.
 
     Raises:
         ConfigError: as :class:`ServerSettings`.
     """
-    alone = is_loopback(host)
+    proxies = tuple(trusted_proxies)
+    alone = is_loopback(host) and not proxies
     if rate is None:
         rate = 0.0 if alone else SEARCHES_PER_SECOND
     return ServerSettings(
         host=host,
         token=token,
-        allowed_hosts=allowed_hosts,
+        token_file=token_file,
+        trusted_proxies=proxies,
+        root_path=root_path.rstrip("/"),
+        allowed_hosts=tuple(allowed_hosts),
         searches_per_second=rate if rate != 0 else None,
         searches_per_client=None if alone else SEARCHES_PER_CLIENT,
         pictures_per_client=None if alone else PICTURES_PER_CLIENT,
