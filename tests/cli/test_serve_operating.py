@@ -93,7 +93,7 @@ class TestLog:
             assert (told["level"], told["status"]) == ("error", 503)
         else:
             assert ' "GET /api/gallery" 503 ' in line
-            assert f"id={number} reason={json.dumps(reason)}" in line
+            assert f"id={number} reason={json.dumps(reason, ensure_ascii=False)}" in line
             assert datetime.fromisoformat(line.split()[0]).utcoffset() is not None
 
 
