@@ -53,6 +53,13 @@ Rate = Annotated[
         show_default=False,
     ),
 ]
+Memory = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE",
+        help="For pictures while they are read, over all requests, such as 1GB; more have to wait.",
+    ),
+]
 Log = Annotated[bool, typer.Option("--log", help="Write a line for each request.")]
 
 
@@ -66,6 +73,7 @@ def serve_command(
     log: Log = False,
     recall: Recall = 0.99,
     rate: Rate = None,
+    memory: Memory = "300MB",
 ) -> None:
     """Serve a gallery: a page to draw on, and an HTTP API.
 
@@ -76,10 +84,17 @@ def serve_command(
     from msedge.search.gallery import Gallery
     from msedge.search.stores import open_store
     from msedge.server.app import create_app
+    from msedge.server.memory import memory_size
     from msedge.server.running import address_of, bind, serve
     from msedge.server.settings import settings_for
 
-    settings = settings_for(host, token=token, allowed_hosts=tuple(allow_host or ()), rate=rate)
+    settings = settings_for(
+        host,
+        token=token,
+        allowed_hosts=tuple(allow_host or ()),
+        rate=rate,
+        memory=memory_size(memory),
+    )
     with open_store(gallery) as store:
         # As many searches run at a time as there are cores, so each needs no more than one thread:
         # with more they get in each other's way, and take longer.

@@ -109,7 +109,7 @@ def drawing_bytes(content: bytes, *, name: str = "the drawing") -> int:
     Raises:
         DataError: it is a picture that :func:`~msedge.data.images.picture_size` refuses.
     """
-    if not _is_picture(content):
+    if not is_picture(content):
         return _LEAST_BYTES
     width, height = picture_size(content, name)
     factor = math.ceil(math.sqrt(width * height / MAX_SHEET))
@@ -120,7 +120,8 @@ def drawing_bytes(content: bytes, *, name: str = "the drawing") -> int:
     return max(reading, round(framing) + _LEAST_BYTES)
 
 
-def _is_picture(content: bytes) -> bool:
+def is_picture(content: bytes) -> bool:
+    """Whether the content of a drawing's file is pixels: no SVG and no strokes."""
     return not looks_like_svg(content) and content.lstrip(_BLANK)[:1] not in (b"{", b"[")
 
 
@@ -134,7 +135,7 @@ def _read(path: Path) -> bytes:
 def _from_bytes(content: bytes, name: str) -> Image.Image:
     if looks_like_svg(content):
         return _framed(on_visible_ground(draw_svg(content, name)), name)
-    if not _is_picture(content):
+    if not is_picture(content):
         return open_drawing(read_strokes(content, name), name=name)
     sheet = open_image_bytes(content, name, flatten=on_visible_ground, most_pixels=MAX_SHEET)
     return _framed(sheet, name)

@@ -54,6 +54,8 @@ _HEIF_BRANDS = frozenset(
 )  # ISO/IEC 23008-12, annex B: what stands behind "ftyp" at the head of the file
 _DECODERS = {"TIFF": 4, "WEBP": 12, "GIF": 2, "HEIF": 5}
 """Bytes a pixel that decoders hold beside what they give: strips, canvases, planes."""
+_BAND = 2_000_000  # pixels looked at together
+_MEAN_MODES = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
 _NARROW_MODES = frozenset({"1", "L", "P"})
 _LEAST_BYTES, _BANDS_BYTES = (
     10_000_000,
@@ -201,7 +203,14 @@ def picture_size(content: bytes, name: str) -> tuple[int, int]:
 def reduced(image: Image.Image, most_pixels: int) -> Image.Image:
     """An image by a whole number smaller, so that it has so many pixels at most; or as it is."""
     factor = _factor(image, most_pixels)
-    return image.reduce(factor) if factor > 1 else image
+    if factor == 1:
+        return image
+    small = Image.new(image.mode, (-(-image.width // factor), -(-image.height // factor)))
+    rows = factor * max(1, _BAND // (factor * image.width))  # Pillow copies what is transparent
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(image.height, top + rows)))
+        small.paste(band.reduce(factor), (0, top // factor))
+    return small
 
 
 def reading_bytes(
@@ -235,9 +244,13 @@ def reading_bytes(
             own = 1 if image.mode in _NARROW_MODES else 4
             is_flat = image.mode == "RGB" and not image.has_transparency_data
             flat = 0 if is_flat else 4
-            given = 0 if size is not None else 4 * decoded // _factor(image, most_pixels) ** 2
-            most = held + (own + flat) * decoded + given
-            return most + (_LEAST_BYTES if is_flat else _BANDS_BYTES)
+            given = 0 if size is not None else decoded // _factor(image, most_pixels) ** 2
+            if size is None and given < decoded and _is_reducible(image):
+                after = (own + flat) * given
+            else:
+                after = flat * decoded + 4 * given
+            bands = _LEAST_BYTES if is_flat else _BANDS_BYTES
+            return held + own * decoded + after + bands
     except (DataError, MemoryError):
         raise
     except Exception as error:  # as of read_picture
@@ -314,7 +327,8 @@ def _decode(
         _draft(image, size, most_pixels)
         image.load()
         orientation, taken = _exif(image)
-        pixels = flatten(image)
+        first = reduced(image, most_pixels) if size is None and _is_reducible(image) else image
+        pixels = flatten(first)
         if size is None:
             pixels = reduced(pixels, most_pixels)
         else:
@@ -331,6 +345,11 @@ def _draft(image: Image.Image, size: int | None, most_pixels: int) -> None:
         image.draft(None, (size, size))
     elif (factor := _factor(image, most_pixels)) > 1:
         image.draft(None, (-(-image.width // factor), -(-image.height // factor)))
+
+
+def _is_reducible(image: Image.Image) -> bool:
+    """Whether the mean of pixels is a pixel: not in a palette, nor beside a transparent colour."""
+    return image.mode in _MEAN_MODES and "transparency" not in image.info
 
 
 def _factor(image: Image.Image, most_pixels: int) -> int:

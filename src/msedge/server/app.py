@@ -23,6 +23,7 @@ from msedge.server.description import describe
 from msedge.server.folder_names import FolderNames
 from msedge.server.guard import Guard
 from msedge.server.head import HeadAsGet
+from msedge.server.memory import MemoryBudget
 from msedge.server.metrics import Measured, Metrics
 from msedge.server.page_files import read_page
 from msedge.server.problems import install_problems
@@ -53,16 +54,19 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
     """
     settings = settings or ServerSettings()
     metrics = Metrics(gallery)
+    memory = MemoryBudget(settings.memory_bytes)
     searches = WorkQueue(
         settings.searches_at_once,
         settings.searches_waiting,
         per_client=settings.searches_per_client,
+        memory=memory,
         refused=metrics.refused,
     )
     pictures = WorkQueue(
         cores(),
         _PICTURES_WAITING,
         per_client=settings.pictures_per_client,
+        memory=memory,
         refused=metrics.refused,
     )
     metrics.watch_searches(searches)

@@ -25,6 +25,7 @@ from fastapi import FastAPI
 from msedge.data.images import one_line
 from msedge.errors import ConfigError
 from msedge.server.connections import Connections
+from msedge.server.memory import prepare_to_give_back
 from msedge.server.protocol import LimitedProtocol
 from msedge.server.request_log import RequestLog, log_requests
 from msedge.server.service import Service
@@ -96,6 +97,7 @@ def serve(app: FastAPI, listening: socket.socket, *, log: bool, ready: Callable[
     connections = Connections(service.settings, service.metrics.dropped)
     service.metrics.watch_connections(lambda: len(connections))
     _say_defects_only()
+    prepare_to_give_back()
     config = uvicorn.Config(
         RequestLog(app) if log else app,
         loop="asyncio",

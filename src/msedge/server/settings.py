@@ -27,6 +27,10 @@ address, and leaves most places in the queue to all others."""
 PICTURES_PER_CLIENT = 64
 """Likewise; a browser asks for six at a time."""
 
+MEMORY_BYTES = 300_000_000
+"""For pictures while they are read: enough for one JPEG, PNG or HEIC of 24 megapixels, whatever its
+kind, and for several small ones."""
+
 _OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _WILDCARDS = frozenset({"", "0.0.0.0", "::"})
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?))(:[0-9]{0,5})?")
@@ -36,6 +40,7 @@ _AT_LEAST_ONE = (
     "max_body_bytes",
     "max_bodies_bytes",
     "max_pixels",
+    "memory_bytes",
     "searches_at_once",
     "searches_per_client",
     "pictures_per_client",
@@ -108,6 +113,8 @@ class ServerSettings:
         max_bodies_bytes: of all bodies that are in memory at a time, beyond the first 64 KiB of
             each, so that drawings go on being answered when large images do not.
         max_pixels: largest image of a request, in pixels.
+        memory_bytes: that pictures may take at a time while they are read, those of requests and of
+            the gallery; more have to wait.
         searches_at_once: searches that run at the same time.
         searches_waiting: searches that may wait for their turn; more are turned away.
         searches_per_second: of one client, on average over three seconds; None for no limit.
@@ -133,6 +140,7 @@ class ServerSettings:
     max_body_bytes: int = 16 * 2**20
     max_bodies_bytes: int = 128 * 2**20
     max_pixels: int = 24_000_000
+    memory_bytes: int = MEMORY_BYTES
     searches_at_once: int = field(default_factory=cores)
     searches_waiting: int = 128
     searches_per_second: float | None = None
@@ -186,7 +194,12 @@ class ServerSettings:
 
 
 def settings_for(
-    host: str, *, token: str | None, allowed_hosts: tuple[str, ...], rate: float | None
+    host: str,
+    *,
+    token: str | None,
+    allowed_hosts: tuple[str, ...],
+    rate: float | None,
+    memory: int = MEMORY_BYTES,
 ) -> ServerSettings:
     """The settings that suit an address: limits for each client where there can be several.
 
@@ -198,6 +211,7 @@ def settings_for(
         token: as of :class:`ServerSettings`.
         allowed_hosts: likewise.
         rate: searches a second of one client; 0 for no limit, None for what suits the address.
+        memory: ``memory_bytes`` of :class:`ServerSettings`.
 
     Raises:
         ConfigError: as :class:`ServerSettings`.
@@ -209,6 +223,7 @@ def settings_for(
         host=host,
         token=token,
         allowed_hosts=allowed_hosts,
+        memory_bytes=memory,
         searches_per_second=rate if rate != 0 else None,
         searches_per_client=None if alone else SEARCHES_PER_CLIENT,
         pictures_per_client=None if alone else PICTURES_PER_CLIENT,
