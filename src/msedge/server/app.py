@@ -8,12 +8,13 @@ of a ``HEAD``, how often one may ask, the body's limit, and a route. Tested in
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 import msedge
+from msedge.errors import MSEdgeError
 from msedge.search.gallery import Gallery
 from msedge.search.thumbnails import ThumbnailCache
 from msedge.server import gallery_routes, page_routes, photo_routes, search_routes
@@ -53,7 +54,7 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         An application with no state beside its own: any number may live in one process.
     """
     settings = settings or ServerSettings()
-    metrics = Metrics(gallery)
+    metrics = Metrics()
     memory = MemoryBudget(settings.memory_bytes)
     searches = WorkQueue(
         settings.searches_at_once,
@@ -70,6 +71,7 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         refused=metrics.refused,
     )
     metrics.watch_searches(searches)
+    metrics.watch_memory(memory)
     service = Service(
         gallery=gallery,
         settings=settings,
@@ -80,6 +82,9 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         thumbnails=ThumbnailCache.beside(gallery.path),
         page=read_page(),
     )
+
+    with suppress(MSEdgeError):  # searches will say what is wrong
+        service.note_gallery()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -32,7 +32,7 @@ async def gallery(service: Served) -> GalleryAnswer:
         served = service.gallery
         return GalleryAnswer(
             name=spelt(served.path.name),
-            photos=served.photos,
+            photos=service.note_gallery(),
             model=ModelAnswer(
                 name=served.model.name,
                 dim=served.model.dim,
@@ -94,6 +94,6 @@ async def healthz() -> HealthAnswer:
     },
 )
 async def metrics(service: Served) -> Response:
-    """Answers requests by route and status, times, photos, and searches that run or wait."""
-    text = await run_in_threadpool(service.metrics.text)
-    return Response(text, headers={"Content-Type": CONTENT_TYPE})
+    """Answers requests by route and status, times, memory, and the gallery as it was last read."""
+    # Not in a thread: all may be taken by requests that a store keeps waiting.
+    return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -86,7 +86,7 @@ async def _answer(
             vector = query()
         with service.metrics.ranking.time():
             hits = service.gallery.find(vector, k=asked.k, filters=filters)
-        return hits, service.gallery.photos
+        return hits, service.note_gallery()
 
     hits, searched = await service.searches.run(request, work, memory=memory)
     took = round(1000 * (time.perf_counter() - begun), 1)
