@@ -86,6 +86,13 @@ Rate = Annotated[
         show_default=False,
     ),
 ]
+Memory = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE",
+        help="For pictures while they are read, over all requests, such as 1GB; more have to wait.",
+    ),
+]
 Log = Annotated[bool, typer.Option("--log", help="Write a line for each request.")]
 LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="Of the log's lines.")]
 
@@ -104,6 +111,7 @@ def serve_command(
     log_format: LogFormatOption = LogFormat.TEXT,
     recall: Recall = 0.99,
     rate: Rate = None,
+    memory: Memory = "300MB",
 ) -> None:
     """Serve a gallery: a page to draw on, and an HTTP API.
 
@@ -113,6 +121,7 @@ def serve_command(
     _check_installed()
     from msedge.search.gallery import Gallery
     from msedge.server.app import create_app
+    from msedge.server.memory import memory_size
     from msedge.server.request_log import json_line
     from msedge.server.running import address_of, bind, serve
     from msedge.server.settings import settings_for
@@ -125,6 +134,7 @@ def serve_command(
         trusted_proxies=trust_proxy or (),
         root_path=root_path,
         rate=rate,
+        memory=memory_size(memory),
     )
 
     def say(line: str) -> None:

@@ -137,6 +137,11 @@ class Gallery:
         return self._now().changes
 
     @property
+    def committed(self) -> float | None:
+        """When it changed last, in Unix seconds; None where only its object store would know."""
+        return self._ask(lambda store: store.committed())
+
+    @property
     def is_shared(self) -> bool:
         """Whether processes on many machines may write it."""
         return self._opened.store.is_shared

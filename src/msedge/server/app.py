@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 import msedge
+from msedge.errors import MSEdgeError
 from msedge.search.gallery import Gallery
 from msedge.search.thumbnails import ThumbnailCache
 from msedge.server import gallery_routes, page_routes, photo_routes, search_routes
@@ -24,6 +25,7 @@ from msedge.server.description import describe
 from msedge.server.folder_names import FolderNames
 from msedge.server.guard import Guard
 from msedge.server.head import HeadAsGet
+from msedge.server.memory import MemoryBudget
 from msedge.server.metrics import Metrics
 from msedge.server.page_files import read_page
 from msedge.server.problems import install_problems
@@ -61,12 +63,14 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
     """
     settings = settings or ServerSettings()
     tokens = Tokens(settings.token, settings.token_file)
-    metrics = Metrics(gallery)
+    metrics = Metrics()
+    memory = MemoryBudget(settings.memory_bytes)
     searches = WorkQueue(
         settings.searches_at_once,
         settings.searches_waiting,
         per_client=settings.searches_per_client,
         seconds=settings.gallery_seconds,
+        memory=memory,
         refused=metrics.refused,
     )
     pictures = WorkQueue(
@@ -74,9 +78,11 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         _PICTURES_WAITING,
         per_client=settings.pictures_per_client,
         seconds=_PICTURE_SECONDS,
+        memory=memory,
         refused=metrics.refused,
     )
     metrics.watch_searches(searches)
+    metrics.watch_memory(memory)
     service = Service(
         gallery=gallery,
         settings=settings,
@@ -88,6 +94,9 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         thumbnails=ThumbnailCache.beside(gallery.path),
         page=read_page(),
     )
+
+    with suppress(MSEdgeError):  # searches will say what is wrong
+        service.note_gallery()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

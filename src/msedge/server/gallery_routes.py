@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from msedge.errors import MSEdgeError
@@ -38,7 +37,7 @@ async def gallery(service: Served) -> GalleryAnswer:
         served = service.gallery
         return GalleryAnswer(
             name=spelt(served.path.name),
-            photos=served.photos,
+            photos=service.note_gallery(),
             model=ModelAnswer(
                 name=served.model.name,
                 dim=served.model.dim,
@@ -100,9 +99,10 @@ async def readyz(service: Served) -> HealthAnswer:
 
     def look() -> None:
         try:
-            service.gallery.refresh()
-            _ = service.gallery.encoder
+            _ = service.gallery.encoder  # which looks at the gallery, too
+            service.note_gallery()
         except MSEdgeError as error:
+            service.metrics.gallery_unreadable()
             _logger.warning("not ready: %s", error)
             raise HTTPException(503, "the gallery cannot be searched; the log says why") from error
 
@@ -121,6 +121,6 @@ async def readyz(service: Served) -> HealthAnswer:
     },
 )
 async def metrics(service: Served) -> Response:
-    """Answers requests by route and status, times, photos, and searches that run or wait."""
-    text = await run_in_threadpool(service.metrics.text)
-    return Response(text, headers={"Content-Type": CONTENT_TYPE})
+    """Answers requests by route and status, times, memory, and the gallery as it was last read."""
+    # Not in a thread: all may be taken by requests that a store keeps waiting.
+    return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -25,6 +25,7 @@ from fastapi import FastAPI
 from msedge.data.images import one_line
 from msedge.errors import ConfigError, MSEdgeError
 from msedge.server.connections import Connections
+from msedge.server.memory import prepare_to_give_back
 from msedge.server.protocol import LimitedProtocol
 from msedge.server.request_log import LogFormat, start_log
 from msedge.server.service import Service
@@ -107,6 +108,7 @@ def serve(
     connections = Connections(service.settings, service.metrics.dropped)
     service.metrics.watch_connections(lambda: len(connections))
     _say_defects_only()
+    prepare_to_give_back()
     config = uvicorn.Config(
         app,
         loop="asyncio",

@@ -71,7 +71,20 @@ class Service:
         try:
             self.gallery.refresh()
         except MSEdgeError as error:
+            self.metrics.gallery_unreadable()
             raise HTTPException(503, str(error)) from error
+
+    def note_gallery(self) -> int:
+        """Have the metrics show the gallery as it is now; how many photos it holds."""
+        gallery = self.gallery
+        photos = gallery.photos
+        self.metrics.gallery_seen(
+            photos=photos,
+            version=gallery.version,
+            committed=gallery.committed,
+            reopened=gallery.reopened,
+        )
+        return photos
 
     def photo(self, photo: int) -> Photo:
         """A photo by its id.
@@ -93,7 +106,7 @@ class Service:
         self.thumbnails.close()
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # else a thread would be wanted for each
     service = request.app.state.service
     assert isinstance(service, Service)
     return service

@@ -29,6 +29,10 @@ address, and leaves most places in the queue to all others."""
 PICTURES_PER_CLIENT = 64
 """Likewise; a browser asks for six at a time."""
 
+MEMORY_BYTES = 300_000_000
+"""For pictures while they are read: enough for one JPEG, PNG or HEIC of 24 megapixels, whatever its
+kind, and for several small ones."""
+
 _OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _WILDCARDS = frozenset({"", "0.0.0.0", "::"})
 _ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
@@ -40,6 +44,7 @@ _AT_LEAST_ONE = (
     "max_body_bytes",
     "max_bodies_bytes",
     "max_pixels",
+    "memory_bytes",
     "searches_at_once",
     "searches_per_client",
     "pictures_per_client",
@@ -123,6 +128,8 @@ class ServerSettings:
         max_bodies_bytes: of all bodies that are in memory at a time, beyond the first 64 KiB of
             each, so that drawings go on being answered when large images do not.
         max_pixels: largest image of a request, in pixels.
+        memory_bytes: that pictures may take at a time while they are read, those of requests and of
+            the gallery; more have to wait.
         searches_at_once: searches that run at the same time.
         searches_waiting: searches that may wait for their turn; more are turned away.
         searches_per_second: of one client, on average over three seconds; None for no limit.
@@ -152,6 +159,7 @@ class ServerSettings:
     max_body_bytes: int = 16 * 2**20
     max_bodies_bytes: int = 128 * 2**20
     max_pixels: int = 24_000_000
+    memory_bytes: int = MEMORY_BYTES
     searches_at_once: int = field(default_factory=cores)
     searches_waiting: int = 128
     searches_per_second: float | None = None
@@ -237,6 +245,7 @@ def settings_for(
     token_file: Path | None = None,
     trusted_proxies: Iterable[str] = (),
     root_path: str = "",
+    memory: int = MEMORY_BYTES,
 ) -> ServerSettings:
     """The settings that suit an address: limits for each client where there can be several.
 
@@ -252,6 +261,7 @@ def settings_for(
         token_file: as of :class:`ServerSettings`.
         trusted_proxies: likewise.
         root_path: likewise; a slash at its end is taken off.
+        memory: ``memory_bytes`` of :class:`ServerSettings`.
 
     Raises:
         ConfigError: as :class:`ServerSettings`.
@@ -267,6 +277,7 @@ def settings_for(
         trusted_proxies=proxies,
         root_path=root_path.rstrip("/"),
         allowed_hosts=tuple(allowed_hosts),
+        memory_bytes=memory,
         searches_per_second=rate if rate != 0 else None,
         searches_per_client=None if alone else SEARCHES_PER_CLIENT,
         pictures_per_client=None if alone else PICTURES_PER_CLIENT,

@@ -181,6 +181,10 @@ class Store(ABC):
         """A number that rises with every change of the photos, whichever process made it."""
 
     @abstractmethod
+    def committed(self) -> float | None:
+        """When it was last changed, in Unix seconds; None where that costs a request."""
+
+    @abstractmethod
     def view(self, last: View | None = None) -> View:
         """The gallery as it is now; the last view comes back where nothing has changed since."""
 

@@ -158,6 +158,13 @@ class LanceStore(Store):
         """The dataset's version, which upkeep raises, too."""
         return self.now().version
 
+    def committed(self) -> float | None:
+        """When a version was last written, in Unix seconds; None in an object store."""
+        if is_remote(self.path):
+            return None
+        with told(self.path):
+            return (self.path / "_versions").stat().st_mtime
+
     def view(self, last: View | None = None) -> View:
         """The gallery as it is now; ``last`` comes back where nothing has changed since."""
         moment = self.now()

@@ -129,6 +129,10 @@ class SqliteStore(Store):
         with self._reading() as connection:
             return file.read_meta(connection)[1]
 
+    def committed(self) -> float:
+        """When the file was last changed, in Unix seconds."""
+        return connections.stamp_of(self.path)[3] / 1e9
+
     def view(self, last: View | None = None) -> View:
         """The gallery as it is now; the last view where nothing has changed since."""
         vectors = self._current.read(last.vectors if last else None)
