@@ -287,7 +287,7 @@ class TestProxy:
             loaded = re.findall(r'(?:src|href)="(page/[^"]+)"', index)
             assert len(loaded) > 3
             assert {client.get(name).status_code for name in loaded} == {200}
-            own = bearer(TOKEN) | {"Origin": site}
+            own = bearer(TOKEN) | {"Origin": site, "X-Forwarded-For": "192.0.2.7"}
             found = client.post("api/search", json=BODY, headers=own)
             assert found.status_code == 200
             for origin in ("http://localhost", "http://evil.example"):
@@ -300,4 +300,4 @@ class TestProxy:
             assert client.get(picture).status_code == 200  # by the cookie
             assert client.get(picture, headers={"Cookie": ""}).status_code == 401
         _, _, err = end(process)
-        assert ' 127.0.0.1 "POST /api/search" 200 ' in err
+        assert ' 192.0.2.7 "POST /api/search" 200 ' in err  # 127.0.0.1 is trusted here

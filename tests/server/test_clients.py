@@ -83,6 +83,15 @@ class TestProxies:
         is_tls = said.strip().lower() == b"https" and peer == "10.0.0.1"
         assert scope["scheme"] == ("https" if is_tls else "http")
 
+    @pytest.mark.parametrize(("peer", "secure"), [("10.0.0.1", True), ("10.0.0.2", False)])
+    def test_then_the_cookie_stays_there(self, gallery, peer, secure):
+        settings = ServerSettings(token="correct-horse-battery", trusted_proxies=("10.0.0.1",))
+        app = create_app(gallery, settings)
+        headers = {"Authorization": f"Bearer {settings.token}", "X-Forwarded-Proto": "https"}
+        with TestClient(app, base_url="http://localhost", client=(peer, 5)) as client:
+            answer = client.post("/api/session", headers=headers)
+        assert ("; Secure" in answer.headers["set-cookie"]) == secure
+
     def test_each_client_has_its_own_rate(self, gallery):
         settings = ServerSettings(searches_per_second=1, trusted_proxies=("10.0.0.1",))
         for peer, expected in (("10.0.0.1", [200] * 5), ("10.0.0.2", [200] * 3 + [429] * 2)):

@@ -166,7 +166,9 @@ class _Hangup:
     """What SIGHUP does: it reads again what may have changed, unless the terminal was closed."""
 
     def __init__(self, app: FastAPI) -> None:
-        self._app, self._had_terminal = app, _has_terminal()
+        self._app = app
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup: it is to live on
+        self._had_terminal = _has_terminal() and not ignored
 
     def heard(self, _number: int, _frame: FrameType | None) -> None:
         if self._had_terminal and not _has_terminal():  # whoever started it has left
@@ -183,9 +185,9 @@ class _Hangup:
             _logger.error("SIGHUP: the tokens stay as they are: %s", error)
         try:
             service.gallery.reload()
+            _logger.warning("SIGHUP: %d tokens, %d photos", len(tokens), service.gallery.photos)
         except MSEdgeError as error:
             _logger.error("SIGHUP: the gallery stays as it is: %s", error)
-        _logger.warning("SIGHUP: %d tokens, %d photos", len(tokens), service.gallery.photos)
 
 
 def _has_terminal() -> bool:
