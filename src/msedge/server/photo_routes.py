@@ -26,7 +26,7 @@ from msedge.server.service import Served, Service
 
 _CONVERTED_SIDE = 2560
 _PHOTO_CACHING = "private, no-cache"
-_THUMBNAIL_CACHING = "private, max-age=600"
+_THUMBNAIL_CACHING = "private, max-age=10"  # ids are others' soon after a gallery is replaced
 
 
 def _number(text: object) -> object:
