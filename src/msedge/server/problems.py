@@ -30,7 +30,7 @@ _MEANINGS = {
     415: "The body must be `application/json` and not compressed, or the photo cannot be shown.",
     422: "What is asked cannot be answered; the line says why.",
     429: "Too much is asked, by this client or by all; `Retry-After` says when to come again.",
-    503: "The gallery cannot be read any more.",
+    503: "The gallery cannot be read now, or does not answer in time.",
 }
 _ALWAYS = (400, 403)
 
