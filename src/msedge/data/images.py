@@ -57,10 +57,8 @@ _DECODERS = {"TIFF": 4, "WEBP": 12, "GIF": 2, "HEIF": 5}
 _BAND = 2_000_000  # pixels looked at together
 _MEAN_MODES = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
 _NARROW_MODES = frozenset({"1", "L", "P"})
-_LEAST_BYTES, _BANDS_BYTES = (
-    10_000_000,
-    50_000_000,
-)  # whatever the size; where it is worked in bands
+_LEAST_BYTES = 25_000_000  # whatever the size
+_BANDS_BYTES = 50_000_000  # where a ground is laid, a band at a time
 _LYING = range(5, 9)  # EXIF orientations that exchange width and height
 
 keep_pillow_quiet()

@@ -26,7 +26,7 @@ _MEANINGS = {
     404: "There is no such photo, or no such page.",
     408: "The body came too slowly.",
     410: "The photo's file has gone or changed since it was indexed.",
-    413: "The body has too many bytes, or the image too many pixels.",
+    413: "The body has too many bytes, or the image too many pixels, or wants too much memory.",
     415: "The body must be `application/json` and not compressed, or the photo cannot be shown.",
     422: "What is asked cannot be answered; the line says why.",
     429: "Too much is asked, by this client or by all; `Retry-After` says when to come again.",
