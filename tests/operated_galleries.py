@@ -229,6 +229,7 @@ class Answer:
     status: int
     shown: Shown
     model: str  # empty where the similarities are of none
+    searched: int  # photos in the gallery, which may be more already
     detail: str
     ended: float
 
@@ -238,17 +239,17 @@ def search(client: httpx.Client, similar: Mapping[str, Mapping[str, float]]) -> 
     answer = client.post("api/search", json={"strokes": STROKES, "k": 100})
     ended, body = time.monotonic(), answer.json()
     if answer.status_code != 200:
-        return Answer(answer.status_code, {}, "", str(body["detail"]), ended)
+        return Answer(answer.status_code, {}, "", 0, str(body["detail"]), ended)
     hits = body["hits"]
     shown: dict[int, str | None] = {hit["id"]: f"{hit['folder']}/{hit['name']}" for hit in hits}
     copies = [copy for hit in hits for copy in hit["copies"]]
-    assert len(shown) + len(copies) == body["searched"] == len({*shown, *copies}), body
+    assert len(shown) + len(copies) == len({*shown, *copies}), body
     found = [(hit["name"], hit["similarity"]) for hit in hits]
     assert [each for _, each in found] == sorted((each for _, each in found), reverse=True)
     model = next(
         (m for m, known in similar.items() if all(abs(known[n] - s) < _CLOSE for n, s in found)), ""
     )
-    return Answer(200, shown | dict.fromkeys(copies), model, "", ended)
+    return Answer(200, shown | dict.fromkeys(copies), model, body["searched"], "", ended)
 
 
 class Asking(threading.Thread):
@@ -264,7 +265,7 @@ class Asking(threading.Thread):
     def run(self) -> None:
         try:
             with httpx.Client(base_url=self._address, timeout=SECONDS) as client:
-                while not self._ends.wait(0.03):
+                while not self._ends.wait(0.1):
                     self._answers.append(search(client, self._world.similar))
         except Exception as error:  # told by who judges
             self.broken = error
@@ -356,6 +357,7 @@ class Operated:
         while True:
             answer = self.ask()
             if answer.status == 200 and now.allows(answer.shown, answer.model):
+                assert answer.searched == len(now.photos)
                 break
             assert time.monotonic() < begun + 10 * PROMISED, f"still {answer}, not {now}"
             time.sleep(0.05)
@@ -409,15 +411,17 @@ def run_act(act: Act, world: World, folder: Path, rounds: int, seed: int, kind: 
     gallery, tally = folder / f"g{kind}", Tally(act.__name__.replace("_", " "))
     first = world.gallery("first", kind)
     (shutil.copytree if first.is_dir() else shutil.copyfile)(first, gallery)
-    with served(gallery, folder / "server.txt") as address:
-        with closing(Operated(world, gallery, address, tally)) as operated:
-            for number in range(rounds):
-                operated.draw = random.Random(f"{tally.name} {seed} {number}")
-                try:
-                    act(operated)
-                except AssertionError as error:
-                    told = json.dumps(sorted(each.name for each in folder.iterdir()))
-                    error.add_note(f"{tally.name}, seed {seed}, round {number}; there: {told}")
-                    raise
-                tally.rounds += 1
+    with (
+        served(gallery, folder / "server.txt") as address,
+        closing(Operated(world, gallery, address, tally)) as operated,
+    ):
+        for number in range(rounds):
+            operated.draw = random.Random(f"{tally.name} {seed} {number}")
+            try:
+                act(operated)
+            except AssertionError as error:
+                told = json.dumps(sorted(each.name for each in folder.iterdir()))
+                error.add_note(f"{tally.name}, seed {seed}, round {number}; there: {told}")
+                raise
+            tally.rounds += 1
     return tally
