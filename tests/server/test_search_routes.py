@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from msedge.search.stores import open_store
+from msedge.server.service import Service
 from served import START, STROKES, add, encoded, picture
 
 
@@ -274,6 +275,25 @@ class TestRefusals:
         figures = own_client.get("/metrics").text
         assert "msedge_gallery_readable 0.0" in figures  # and how many photos there were
         assert "msedge_photos 6.0" in figures
+
+    def test_a_gallery_that_goes_while_it_is_asked(self, own_client, own_gallery, monkeypatch):
+        """It was there when the answer was begun."""
+        away = own_gallery.path.with_name("away")
+
+        def check(_service):
+            if not away.exists():
+                own_gallery.path.rename(away)
+
+        monkeypatch.setattr(Service, "check_gallery", check)
+        for path, asked in (
+            ("/api/search", {"strokes": STROKES}), ("/api/similar", {"id": 1}),
+        ):  # fmt: skip
+            assert "no gallery" in refusal(ask(own_client, path, **asked), 503)
+        away.rename(own_gallery.path)
+        monkeypatch.undo()
+        assert ask(own_client, strokes=STROKES).status_code == 200
+        own_gallery.path.rename(away)
+        assert "no gallery" in refusal(own_client.get("/api/photos/1"), 503)
 
     def test_a_gallery_of_other_weights_since(self, own_client, own_gallery):
         with closing(sqlite3.connect(own_gallery.path)) as connection, connection:

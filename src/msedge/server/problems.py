@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from msedge.data.images import one_line
 from msedge.errors import MSEdgeError, WeightsError
+from msedge.search.stores.store import UnreadableError
 from msedge.server.answers import Problem
 
 _LONGEST_LINE = 300
@@ -89,6 +90,6 @@ async def _validation_problem(_request: Request, error: Exception) -> Response:
 
 async def _user_problem(_request: Request, error: Exception) -> Response:
     line = str(error).partition("\n")[0]
-    if isinstance(error, WeightsError):  # the server's own trouble: nothing the client could mend
+    if isinstance(error, WeightsError | UnreadableError):  # nothing that the client could mend
         return problem(503, line)
     return problem(422, line)

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from msedge.errors import DataError, MSEdgeError
 from msedge.search.gallery import Gallery
 from msedge.search.photo import Photo
+from msedge.search.stores.store import UnreadableError
 from msedge.search.thumbnails import ThumbnailCache
 from msedge.server.folder_names import FolderNames
 from msedge.server.metrics import Metrics
@@ -94,8 +95,10 @@ class Service:
         """
         try:
             return self.gallery.photo(photo)
+        except UnreadableError:
+            self.metrics.gallery_unreadable()
+            raise
         except DataError as error:
-            self.check_gallery()
             raise HTTPException(404, f"photo {photo} is not in this gallery") from error
 
     def close(self) -> None:

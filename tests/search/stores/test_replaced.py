@@ -287,6 +287,35 @@ class TestWriting:
                     open_store(gallery, writable=writable)
 
 
+class TestANewerRelease:
+    @pytest.fixture
+    def newer(self, gallery):
+        """One that adds a column of words that this release does not know, in the log alone."""
+        with opened(gallery, "in the midst"):
+            with closing(sqlite3.connect(gallery)) as connection:
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
+                connection.execute("ALTER TABLE photos ADD COLUMN mood TEXT DEFAULT 'calm'")
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+                connection.execute("DELETE FROM photos WHERE id = 7")
+                connection.commit()
+                yield gallery
+            assert set_aside(gallery.parent) == []
+            with closing(sqlite3.connect(gallery)) as connection:
+                assert connection.execute("SELECT count(*) FROM photos").fetchone() == (99,)
+
+    @pytest.mark.parametrize("writable", [False, True])
+    def test_keeps_its_log_where_an_older_one_opens_the_gallery(self, newer, writable):
+        with pytest.raises(DataError, match="update msedge"):
+            open_store(newer, writable=writable)
+
+    def test_is_noticed_by_an_older_one_that_has_the_gallery_open(self, gallery, request):
+        with open_store(gallery) as store:
+            assert store.count() == 100
+            request.getfixturevalue("newer")
+            with pytest.raises(DataError, match="update msedge"):
+                store.count()
+
+
 class TestTidying:
     def test_old_removals_are_forgotten_and_readers_read_all_anew(self, tmp_path, monkeypatch):
         monkeypatch.setattr("msedge.search.stores.sqlite.store._REMOVALS", 5)

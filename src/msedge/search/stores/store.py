@@ -52,7 +52,11 @@ _ROWS = 4096
 _FOLDERS = 10
 
 
-class MissingGalleryError(DataError):
+class UnreadableError(DataError):
+    """A gallery cannot be read or written just now; what it was asked is not the reason."""
+
+
+class MissingGalleryError(UnreadableError):
     """There is no gallery of that name."""
 
 

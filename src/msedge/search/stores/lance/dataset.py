@@ -39,7 +39,13 @@ from msedge.search.locations import is_remote, location
 from msedge.search.photo import ADDED, COLUMNS, NAMES, Block, Digest
 from msedge.search.stores.copying import passing
 from msedge.search.stores.reports import Model, Watched
-from msedge.search.stores.store import WIDEST, MissingGalleryError, Store, not_a_gallery
+from msedge.search.stores.store import (
+    WIDEST,
+    MissingGalleryError,
+    Store,
+    UnreadableError,
+    not_a_gallery,
+)
 
 FACTS = ("id", *NAMES)  # the columns of a photo without its vector
 WHOLE = (*FACTS, "vector")
@@ -77,7 +83,7 @@ def open_dataset(path: Path) -> LanceDataset:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn Lance's errors into a DataError of one line that says how to go on."""
+    """Turn Lance's errors into an UnreadableError of one line that says how to go on."""
     try:
         yield
     except BaseException as error:
@@ -98,7 +104,7 @@ def reason(error: BaseException) -> str:
     return one_line(text if len(text) <= _LONGEST else text[:_LONGEST] + "...")
 
 
-def _told(path: Path, error: BaseException) -> DataError:
+def _told(path: Path, error: BaseException) -> UnreadableError:
     name, text = one_line(location(path)), str(error)
     is_gone = not path.exists()
     if is_remote(path):
@@ -108,17 +114,19 @@ def _told(path: Path, error: BaseException) -> DataError:
             f"no gallery {name}: make it with `msedge index PHOTOS --gallery NAME.lance`"
         )
     if "Permission denied" in text or "Read-only file system" in text:
-        return DataError(
+        return UnreadableError(
             f"gallery {name}: it may not be read or written: change the permissions of its files"
         )
     if "No space left" in text:
-        return DataError(f"gallery {name}: the disk is full: make room; what was committed is safe")
+        return UnreadableError(
+            f"gallery {name}: the disk is full: make room; what was committed is safe"
+        )
     if "HTTP error" in text or "error sending request" in text:
-        return DataError(
+        return UnreadableError(
             f"gallery {name}: its object store does not answer ({reason(error)}): check the "
             "network, the address and the credentials"
         )
-    return DataError(
+    return UnreadableError(
         f"gallery {name}: it cannot be read or written ({reason(error)}): try again; if that "
         "stays so it is damaged: move it away and copy or index again"
     )

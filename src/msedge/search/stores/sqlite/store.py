@@ -447,6 +447,7 @@ class SqliteStore(Store):
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._connections.reading() as connection:
+            file.check_schema(connection, self.path)  # a newer release may have been here meanwhile
             model, _, identity = file.read_meta(connection)
             self.check_same(model, identity)
             yield connection
