@@ -35,20 +35,21 @@ async def gallery(service: Served) -> GalleryAnswer:
     def read() -> GalleryAnswer:
         service.check_gallery()
         served = service.gallery
-        return GalleryAnswer(
-            name=spelt(served.path.name),
-            photos=served.photos,
-            model=ModelAnswer(
-                name=served.model.name,
-                dim=served.model.dim,
-                image_size=served.encoder.image_size,
-            ),
-            folders=[
-                FolderAnswer(folder=folder, photos=photos)
-                for folder, photos in service.folders.counted()
-            ],
-            version=served.version,
-        )
+        with service.reading():
+            return GalleryAnswer(
+                name=spelt(served.path.name),
+                photos=served.photos,
+                model=ModelAnswer(
+                    name=served.model.name,
+                    dim=served.model.dim,
+                    image_size=served.encoder.image_size,
+                ),
+                folders=[
+                    FolderAnswer(folder=folder, photos=photos)
+                    for folder, photos in service.folders.counted()
+                ],
+                version=served.version,
+            )
 
     return await service.ask(read)
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from msedge.data.images import one_line
 from msedge.errors import MSEdgeError, WeightsError
+from msedge.search.stores.store import MissingGalleryError
 from msedge.server.answers import Problem
 
 _LONGEST_LINE = 300
@@ -74,6 +75,7 @@ async def _validation_problem(_request: Request, error: Exception) -> Response:
 
 async def _user_problem(_request: Request, error: Exception) -> Response:
     line = str(error).partition("\n")[0]
-    if isinstance(error, WeightsError):  # the server's own trouble: nothing the client could mend
+    # The server's own trouble: nothing that the client could mend.
+    if isinstance(error, WeightsError | MissingGalleryError):
         return problem(503, line)
     return problem(422, line)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from msedge.errors import DataError, MSEdgeError
 from msedge.search.gallery import Gallery
 from msedge.search.photo import Photo
+from msedge.search.query import UnknownPhotoError
 from msedge.search.thumbnails import ThumbnailCache
 from msedge.server.folder_names import FolderNames
 from msedge.server.metrics import Metrics
@@ -73,6 +75,20 @@ class Service:
         except MSEdgeError as error:
             raise HTTPException(503, str(error)) from error
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """The same for what reads the gallery, which may go while it is read.
+
+        Raises:
+            HTTPException: 503, it went.
+        """
+        try:
+            yield
+        except UnknownPhotoError:
+            raise
+        except DataError as error:
+            raise HTTPException(503, str(error)) from error
+
     def photo(self, photo: int) -> Photo:
         """A photo by its id.
 
@@ -80,9 +96,9 @@ class Service:
             HTTPException: 404, there is none; 503, the gallery cannot be read any more.
         """
         try:
-            return self.gallery.photo(photo)
-        except DataError as error:
-            self.check_gallery()
+            with self.reading():
+                return self.gallery.photo(photo)
+        except UnknownPhotoError as error:
             raise HTTPException(404, f"photo {photo} is not in this gallery") from error
 
     def close(self) -> None:
