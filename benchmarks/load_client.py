@@ -25,6 +25,7 @@ SHOWN = 48
 THUMBNAILS, PHOTOS = 8, 2
 LIMIT = 60.0
 """Seconds after which an answer counts as one that never came."""
+NO_ANSWER = (OSError, EOFError, TimeoutError, KeyError, ValueError)
 TOLERANCE = 2e-6  # answers are rounded to six digits
 
 
@@ -172,10 +173,8 @@ async def ask(
         begun = time.perf_counter()
         try:
             async with asyncio.timeout(LIMIT):
-                writer.write(question.request)
-                status, headers = await _head(reader)
-                body = await reader.readexactly(int(headers["content-length"]))
-        except (OSError, EOFError, TimeoutError, KeyError, ValueError) as error:
+                status, headers, body = await exchange(reader, writer, question.request)
+        except NO_ANSWER as error:
             told.wrong.append(f"{question.route}: {error!r}")
             writer.close()
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -188,6 +187,15 @@ async def ask(
             told.wrong.append(f"{question.route}: the connection was closed")
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.close()
+
+
+async def exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> tuple[int, dict[str, str], bytes]:
+    """Send a request and read its answer: status, headers by lower-case name, body."""
+    writer.write(request)
+    status, headers = await _head(reader)
+    return status, headers, await reader.readexactly(int(headers["content-length"]))
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:

@@ -295,6 +295,22 @@ class TestRefusals:
         own_gallery.path.rename(away)
         assert "no gallery" in refusal(own_client.get("/api/photos/1"), 503)
 
+    @pytest.mark.parametrize("step", ["query", "find", "photo"])
+    def test_a_gallery_that_is_away_for_a_moment(self, own_client, own_gallery, monkeypatch, step):
+        does, aside = getattr(own_gallery, step), own_gallery.path.with_name("aside")
+
+        def does_without(*args, **options):
+            own_gallery.path.rename(aside)
+            try:
+                return does(*args, **options)
+            finally:
+                aside.rename(own_gallery.path)
+
+        monkeypatch.setattr(own_gallery, step, does_without)
+        assert "no gallery" in refusal(ask(own_client, strokes=STROKES, like=[1]), 503)
+        monkeypatch.undo()
+        assert ids(ask(own_client, strokes=STROKES, like=[1]))
+
     def test_a_gallery_of_other_weights_since(self, own_client, own_gallery):
         with closing(sqlite3.connect(own_gallery.path)) as connection, connection:
             connection.execute("UPDATE meta SET value = 'other-1' WHERE key = 'fingerprint'")

@@ -154,9 +154,15 @@ def combine(
     return (vector / length).astype(np.float32)
 
 
-def unknown_photo(photo: int, gallery: Path) -> DataError:
+class UnknownPhotoError(DataError):
+    """No photo of the gallery has the id that was given."""
+
+
+def unknown_photo(photo: int, gallery: Path) -> UnknownPhotoError:
     """What is said of an id that no photo has."""
-    return DataError(f"no photo {photo} in {gallery}: give the id of one that a search found")
+    return UnknownPhotoError(
+        f"no photo {photo} in {gallery}: give the id of one that a search found"
+    )
 
 
 def _is_drawing(given: object) -> TypeGuard[Drawing]:

@@ -20,7 +20,7 @@ from msedge.data.images import picture_size
 from msedge.errors import DataError
 from msedge.search.filters import Filters
 from msedge.search.gallery import Hit
-from msedge.search.query import Drawing, Query
+from msedge.search.query import Drawing, Query, UnknownPhotoError
 from msedge.search.stores.store import ReplacedError
 from msedge.server.answers import FoundPhoto, SearchAnswer
 from msedge.server.folder_names import spelt
@@ -92,7 +92,7 @@ async def _answer(
     def work() -> tuple[list[Hit], int]:
         try:
             return answer()
-        except ReplacedError:  # while it was answered: the next one is looked through
+        except (ReplacedError, UnknownPhotoError):  # meanwhile: the next one is looked through
             return answer()
 
     hits, searched = await service.searches.run(request, work, memory=memory)

@@ -11,9 +11,10 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from msedge.errors import DataError, MSEdgeError
+from msedge.errors import MSEdgeError
 from msedge.search.gallery import Gallery
 from msedge.search.photo import Photo
+from msedge.search.query import UnknownPhotoError
 from msedge.search.stores.store import UnreadableError
 from msedge.search.thumbnails import ThumbnailCache
 from msedge.server.folder_names import FolderNames
@@ -98,7 +99,7 @@ class Service:
         except UnreadableError:
             self.metrics.gallery_unreadable()
             raise
-        except DataError as error:
+        except UnknownPhotoError as error:
             raise HTTPException(404, f"photo {photo} is not in this gallery") from error
 
     def close(self) -> None:
