@@ -198,11 +198,13 @@ class _Run:
     def update(self, found: Found, gallery: Path) -> Found:
         """Bring a gallery up to date; gives what was found, shards listed."""
         with open_or_create(gallery, self._model()) as store:
-            places = store.places()
+            places, before = store.places(), store.version()
             found, note = self._listed(found, store, places, places)
             if note != store.note(SHARDS):
                 store.write_note(SHARDS, note)
             self._do(plan(found, places), store, places)
+            if store.version() != before and not self.summary.stopped:
+                store.tidy()
         return found
 
     def rebuild(self, found: Found, gallery: Path) -> Found:

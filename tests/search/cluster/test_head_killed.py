@@ -76,7 +76,7 @@ def kill(mark: str, name: str) -> None:
 
 def program_of(pid: int) -> str:
     with suppress(OSError):
-        return Path(os.readlink(f"/proc/{pid}/exe")).name
+        return Path(f"/proc/{pid}/exe").readlink().name
     return ""
 
 
@@ -106,7 +106,7 @@ def test_it_says_so_in_one_line_and_the_same_command_goes_on(
     assert kept < PHOTOS
     assert len(told) == 1, errors
     assert re.fullmatch(
-        r"msedge: Ray has failed \(the cluster's (head|node) at [\d.:]+ does not answer any more\): "
+        r"msedge: Ray has failed \(the cluster's (head|node) at \S+ does not answer any more\): "
         rf"the gallery keeps the {kept} photos that it has now; once the cluster is well again, "
         "the same command goes on from there",
         told[0],

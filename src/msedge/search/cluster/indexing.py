@@ -161,6 +161,7 @@ class _Run:
     committed: float = field(default_factory=time.monotonic)
 
     def bring_up_to_date(self, found: Found, choice: Choice) -> None:
+        before = self.gallery.version()
         try:
             found = self._plan(found, choice)
             self._tell_progress()
@@ -185,6 +186,8 @@ class _Run:
             self.remove += gone
             self.summary.removed += len(gone)
         self._commit()
+        if self.gallery.version() != before and not self.summary.stopped:
+            self.gallery.tidy()
         self.summary.photos = self.gallery.count()
         self.summary.pass_over(found)
 

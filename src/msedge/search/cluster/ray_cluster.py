@@ -201,7 +201,10 @@ class RayEngine:
 
     @cached_property
     def _places(self) -> dict[str, tuple[str, int]]:
-        """Where the parts of Ray listen that it cannot do without; its own client sees to itself."""
+        """Where the parts of Ray listen that this process cannot do without.
+
+        Ray's client (``ray://``) looks after that by itself.
+        """
         if (self._cluster.address or "").startswith("ray://"):
             return {}
         context = self._ray.get_runtime_context()

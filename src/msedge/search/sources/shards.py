@@ -37,7 +37,8 @@ class Listing:
 
 def list_shard(shard: Item, column: str | None = None) -> Listing:
     """Name a shard's photos and where they lie, in the column asked for of a Parquet file."""
-    found, outside = "", ()
+    found = ""
+    outside: tuple[str, ...] = ()
     try:
         if kind_of(shard.path) == TAR:
             spots, outside = members(shard.path)

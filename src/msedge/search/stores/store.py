@@ -309,6 +309,14 @@ class Store(ABC):
         """Give back the room of what was removed. Others may search meanwhile, and not write."""
 
     @abstractmethod
+    def tidy(self) -> None:
+        """Upkeep after a run that changed something, where it is due: little work, or none.
+
+        Others may search and write meanwhile. It raises nothing of theirs: what is not done now is
+        done after another run, or by :meth:`compact`.
+        """
+
+    @abstractmethod
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
         """Build the index for approximate search in place of the one that is there.
 

@@ -333,6 +333,9 @@ class SqliteStore(Store):
         done = ("wrote the file anew", late) if is_read else ("wrote the file anew",)
         return Compacted(before, after, done, time.monotonic() - begun)
 
+    def tidy(self) -> None:
+        """Nothing: a file has no parts that gather."""
+
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
         """Build the index for approximate search beside the file."""
         with self._reading() as connection:
