@@ -31,7 +31,6 @@ def object_store() -> Iterator[dict[str, str]]:
         urllib.request.urlopen(request, timeout=20).close()
         yield {
             "AWS_ENDPOINT_URL": address,
-            "AWS_ALLOW_HTTP": "true",
             "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
