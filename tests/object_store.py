@@ -103,7 +103,6 @@ def _started(words: list[str], port: str) -> Iterator[subprocess.Popen[bytes]]:
 def _leading_to(port: str) -> dict[str, str]:
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ALLOW_HTTP": "true",
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

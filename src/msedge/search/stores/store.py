@@ -338,7 +338,11 @@ class Store(ABC):
 
     @abstractmethod
     def tidy(self) -> list[str]:
-        """Do the small upkeep that is due when changes have come to an end; gives what to tell."""
+        """Upkeep after a run that changed something, where it is due; gives lines for a person.
+
+        It is little work, or none. Others may search and write meanwhile. It raises nothing of
+        theirs: what is not done now is done after another run, or by :meth:`compact`.
+        """
 
     @abstractmethod
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:

@@ -1,8 +1,8 @@
 """A gallery's Lance dataset: opening it, its rows, and one change of them as one operation.
 
 Where a dataset lies in an object store, credentials and addresses come from the environment, as
-Lance reads it: ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``AWS_ALLOW_HTTP`` and so on. What made
-the vectors stands in the schema's metadata.
+Lance reads it: ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` and so on. What made the vectors stands
+in the schema's metadata.
 
 Lance lets changes through that touch different fragments, whoever made them, so two processes
 could put the same path at the same time. Here every change also names the dataset's oldest
@@ -62,6 +62,8 @@ _LONGEST = 200
 _DIGITS = 19  # of the largest id
 _KEYS_IN_A_FILTER = 500  # beyond that, reading the whole column is quicker
 _PLACES = 2**32  # in a fragment
+_ALLOWS = "AWS_ALLOW_HTTP"
+_ADDRESSES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _NO_CHANGE = (  # of photos; what has no class of its own reserves numbers and the like
     LanceOperation.Rewrite,
     LanceOperation.CreateIndex,
@@ -78,7 +80,19 @@ def open_dataset(path: Path) -> LanceDataset:
     if not is_remote(path) and path.exists() and not (path / "_versions").is_dir():
         raise DataError(not_a_gallery(path))
     with told(path):
-        return lance.dataset(location(path))
+        return lance.dataset(location(path), storage_options=access(path))
+
+
+def access(path: Path) -> dict[str, str]:
+    """What Lance is told beside the environment: who gives an address as http:// means it.
+
+    Lance itself wants ``AWS_ALLOW_HTTP`` as well, and says nothing of it; where that is set it
+    counts.
+    """
+    said = (os.environ.get(name, "") for name in _ADDRESSES)
+    is_plain = next(filter(None, said), "").lower().startswith("http://")
+    asks = is_remote(path) and is_plain and _ALLOWS not in os.environ
+    return {"allow_http": "true"} if asks else {}
 
 
 @contextmanager
@@ -96,6 +110,11 @@ def is_failure(error: BaseException) -> bool:
     """Whether an exception is Lance's, also where its own code gave up: on files of nonsense."""
     is_panic = type(error).__name__ == "PanicException"  # of no module that could be imported
     return is_panic or isinstance(error, OSError | ValueError | RuntimeError | pa.ArrowException)
+
+
+def is_unanswered(error: BaseException) -> bool:
+    """Whether a failure of Lance's is that of an object store that does not answer."""
+    return any(words in str(error) for words in ("HTTP error", "error sending request"))
 
 
 def reason(error: BaseException) -> str:
@@ -121,7 +140,12 @@ def _told(path: Path, error: BaseException) -> UnreadableError:
         return UnreadableError(
             f"gallery {name}: the disk is full: make room; what was committed is safe"
         )
-    if "HTTP error" in text or "error sending request" in text:
+    if "HTTP error: builder error" in text and _ALLOWS in os.environ:
+        return UnreadableError(
+            f"gallery {name}: its object store's address is http://, which {_ALLOWS} forbids: set "
+            f"{_ALLOWS}=true, or give an address of https:// (AWS_ENDPOINT_URL)"
+        )
+    if is_unanswered(error):
         return UnreadableError(
             f"gallery {name}: its object store does not answer ({reason(error)}): check the "
             "network, the address and the credentials"
@@ -317,7 +341,8 @@ def write_whole(source: Store, place: Path, watched: Watched) -> Digest:
     reader = pa.RecordBatchReader.from_batches(schema, batches())
     try:
         with told(place):
-            lance.write_dataset(reader, location(place), mode="create")
+            options = access(place)
+            lance.write_dataset(reader, location(place), mode="create", storage_options=options)
     except DataError:
         if failed:
             raise failed[0] from None

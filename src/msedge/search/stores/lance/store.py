@@ -15,10 +15,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import lance
 from lance import LanceDataset, LanceOperation
@@ -51,6 +52,12 @@ IN_MEMORY = 512 * 2**20
 
 KEPT = timedelta(hours=1)
 """How long versions stay that nobody needs: a copy of the whole gallery reads one that long."""
+
+_MANY = 16  # small fragments, or versions, from which on a run's end tidies them
+_SMALL = 16_384  # rows: a fragment of fewer is small
+_MOST_TIDIED = (
+    8 * _SMALL
+)  # rows that are written anew after one run: some 80 MB, or a second or two
 
 _NOTE = "msedge.note."  # in the dataset's configuration, before the name
 _TRIES = 50  # at a change that others get in the way of
@@ -96,9 +103,15 @@ class LanceStore(Store):
         if not is_remote(path):
             refuse_existing(path)
         empty = stored.schema_of(model).empty_table()
+        options = stored.access(path)
         try:
-            made = lance.write_dataset(empty, location(path), mode="create")
+            made = lance.write_dataset(
+                empty, location(path), mode="create", storage_options=options
+            )
         except OSError as error:
+            if stored.is_unanswered(error):
+                with told(path):
+                    raise
             if "already exists" in str(error):
                 raise DataError(is_there(path)) from error
             raise DataError(
@@ -462,8 +475,8 @@ class LanceStore(Store):
                 check_equal(copy, digest, watched)
         except BaseException:
             # In an object store others see it already, and what they put is theirs.
-            if lance.dataset(location(place)).version <= max(version, _OWN_VERSIONS):
-                LanceDataset.drop(location(place))
+            if stored.open_dataset(place).version <= max(version, _OWN_VERSIONS):
+                LanceDataset.drop(location(place), storage_options=stored.access(place))
             raise
         return digest
 
@@ -507,8 +520,7 @@ class LanceStore(Store):
         self._insist(lambda: self._own_dataset().optimize.optimize_indices())
         watched.progress("removing old versions")
         with told(self.path):
-            own = self._own_dataset()
-            removed = own.cleanup_old_versions(kept, error_if_tagged_old_versions=False)
+            removed = _let_go(self._own_dataset(), kept)
         moment = self.now(afresh=True)
         done = [
             f"fragments: {fragments:,} before, {len(moment.dataset.get_fragments()):,} now",
@@ -519,8 +531,21 @@ class LanceStore(Store):
             done.append(f"photos taken into the index: {known:,}")
         return Compacted(bytes_before, self._bytes(), tuple(done), time.monotonic() - begun)
 
-    def tidy(self) -> list[str]:
-        """Nothing yet."""
+    def tidy(self, *, kept: timedelta = KEPT) -> list[str]:
+        """Put small fragments together, and let versions older than ``kept`` go, if many gathered.
+
+        So there are at most some 16 small fragments beside large ones, and some 16 versions beside
+        those of the last hour. The oldest fragment, which others name as changed, stays as it is.
+        """
+        with suppress(DataError):  # the photos are in; others write, or the disk is full
+            parts = self.now(afresh=True).dataset.get_fragments()
+            if sum(each.metadata.num_rows < _SMALL for each in parts) > _MANY:
+                few = {"target_rows_per_fragment": _SMALL, "max_source_rows": _MOST_TIDIED}
+                self._came_through(
+                    lambda: _put_together(self._own_dataset(), materialize_deletions=False, **few)
+                )
+            if self.now(afresh=True).parts()["versions"] > _MANY:
+                self._came_through(lambda: _let_go(self._own_dataset(), kept))
         return []
 
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
@@ -572,6 +597,11 @@ def _moved(photo: NewPhoto, path: Path, size: int, mtime_ns: int) -> NewPhoto:
     return replace(photo, path=path, size=size, mtime_ns=mtime_ns, taken=taken)
 
 
-def _put_together(dataset: LanceDataset) -> None:
+def _put_together(dataset: LanceDataset, **options: Any) -> None:
     oldest = sorted(each.fragment_id for each in dataset.get_fragments())[:1]
-    dataset.optimize.compact_files(excluded_fragment_ids=oldest)
+    dataset.optimize.compact_files(excluded_fragment_ids=oldest, **options)
+
+
+def _let_go(dataset: LanceDataset, kept: timedelta) -> Any:
+    """Remove old versions; gives what Lance says of it."""
+    return dataset.cleanup_old_versions(kept, error_if_tagged_old_versions=False)
