@@ -271,7 +271,9 @@ class TestRefusals:
         ):
             assert "photos.msedge" in refusal(answer, 503)
         assert own_client.get("/healthz").status_code == 200
-        assert "msedge_photos NaN" in own_client.get("/metrics").text
+        figures = own_client.get("/metrics").text
+        assert "msedge_gallery_readable 0.0" in figures  # and how many photos there were
+        assert "msedge_photos 6.0" in figures
 
     def test_a_gallery_of_other_weights_since(self, own_client, own_gallery):
         with closing(sqlite3.connect(own_gallery.path)) as connection, connection:
