@@ -26,6 +26,10 @@ T = TypeVar("T")
 CLIENT_GONE = 499
 """Status, in the metrics, of what nobody waited for any more (nginx's number for it)."""
 
+_LEAVING = (
+    0.02  # seconds: those in line whose clients have just gone leave it before one is refused
+)
+
 
 class WorkQueue:
     """Threads for one kind of work, and a short line before them."""
@@ -93,7 +97,9 @@ class WorkQueue:
         return HTTPException(429, f"{line}: try again in a second", {"Retry-After": "1"})
 
     async def _run(self, request: Request, work: Callable[[], T], memory: int) -> T:
-        if self._free.locked() or not self._memory.has(memory):
+        if self._must_wait(memory) and self.waiting >= self._most_waiting:
+            await asyncio.sleep(_LEAVING)
+        if self._must_wait(memory):
             if self.waiting >= self._most_waiting:
                 raise self._refusal("queue", "too much is asked at a time")
             self.waiting += 1
@@ -109,6 +115,9 @@ class WorkQueue:
         finally:
             self.running -= 1
             self._release(memory)
+
+    def _must_wait(self, memory: int) -> bool:
+        return self._free.locked() or not self._memory.has(memory)
 
     async def _acquire(self, memory: int) -> None:
         await self._memory.take(memory)  # first, so that work without any is not held up by it
