@@ -30,6 +30,8 @@ _BYTES_A_SECOND = 50_000_000  # of memory that a picture needs: large ones take 
 CLIENT_GONE = 499
 """Status, in the metrics, of what nobody waited for any more (nginx's number for it)."""
 
+_LEAVING = 0.02  # seconds, in which clients that have just gone leave the line
+
 
 @dataclass(slots=True)
 class _Job:
@@ -127,7 +129,9 @@ class WorkQueue:
 
     async def _run(self, request: Request, work: Callable[[], T], job: _Job) -> T:
         memory = job.memory
-        if self._free.locked() or not self._memory.has(memory):
+        if self._must_wait(memory) and self.waiting >= self._most_waiting:
+            await asyncio.sleep(_LEAVING)
+        if self._must_wait(memory):
             if self.waiting >= self._most_waiting:
                 raise self._refusal("queue", "too much is asked at a time")
             self.waiting += 1
@@ -146,6 +150,9 @@ class WorkQueue:
         finally:
             self.running -= 1
             self._release(memory)
+
+    def _must_wait(self, memory: int) -> bool:
+        return self._free.locked() or not self._memory.has(memory)
 
     async def _acquire(self, memory: int) -> None:
         await self._memory.take(memory)  # first, so that work without any is not held up by it
