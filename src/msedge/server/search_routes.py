@@ -18,8 +18,7 @@ from msedge.data.images import picture_size
 from msedge.errors import DataError
 from msedge.search.filters import Filters
 from msedge.search.gallery import Hit
-from msedge.search.query import Drawing, Query, UnknownPhotoError
-from msedge.search.stores.store import ReplacedError
+from msedge.search.query import Drawing, Query
 from msedge.server.answers import FoundPhoto, SearchAnswer
 from msedge.server.folder_names import spelt
 from msedge.server.json_bodies import JsonRoute
@@ -76,7 +75,6 @@ async def _answer(
     begun = time.perf_counter()
 
     def answer() -> tuple[list[Hit], int]:
-        service.check_gallery()
         filters = _filters(asked, service)
         with service.metrics.embedding.time():
             vector = query()
@@ -85,13 +83,7 @@ async def _answer(
                 hits = service.gallery.find(vector, k=asked.k, filters=filters)
             return hits, service.gallery.photos
 
-    def work() -> tuple[list[Hit], int]:
-        try:
-            return answer()
-        except (ReplacedError, UnknownPhotoError):  # meanwhile: the next one is looked through
-            return answer()
-
-    hits, searched = await service.searches.run(request, work)
+    hits, searched = await service.searches.run(request, lambda: service.of_one_state(answer))
     took = round(1000 * (time.perf_counter() - begun), 1)
     return SearchAnswer(took_ms=took, searched=searched, hits=[_found(hit) for hit in hits])
 

@@ -12,10 +12,11 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from msedge.errors import DataError, MSEdgeError
+from msedge.errors import DataError
 from msedge.search.gallery import Gallery
 from msedge.search.photo import Photo
 from msedge.search.query import UnknownPhotoError
+from msedge.search.stores.store import ReplacedError
 from msedge.search.thumbnails import ThumbnailCache
 from msedge.server.folder_names import FolderNames
 from msedge.server.metrics import Metrics
@@ -64,23 +65,12 @@ class Service:
         except TimeoutError as error:
             raise HTTPException(503, NO_ANSWER, {"Retry-After": "5"}) from error
 
-    def check_gallery(self) -> None:
+    @contextmanager
+    def reading(self) -> Iterator[None]:
         """Tell trouble with the gallery's file from mistakes of who asks.
 
         Raises:
             HTTPException: 503, it cannot be read any more, or not yet again.
-        """
-        try:
-            self.gallery.refresh()
-        except MSEdgeError as error:
-            raise HTTPException(503, str(error)) from error
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """The same for what reads the gallery, which may go while it is read.
-
-        Raises:
-            HTTPException: 503, it went.
         """
         try:
             yield
@@ -88,6 +78,26 @@ class Service:
             raise
         except DataError as error:
             raise HTTPException(503, str(error)) from error
+
+    def of_one_state(self, read: Callable[[], T]) -> T:
+        """Read several things of the gallery, again where it has changed meanwhile.
+
+        Raises:
+            HTTPException: 503, it cannot be read any more, or not yet again.
+        """
+        for is_last in (False, False, True):
+            with self.reading():
+                before = self.gallery.changes
+            try:
+                answer = read()
+                is_of_one = self.gallery.changes == before
+            except (ReplacedError, UnknownPhotoError):
+                if is_last:
+                    raise
+            else:
+                if is_of_one:
+                    break
+        return answer
 
     def photo(self, photo: int) -> Photo:
         """A photo by its id.
