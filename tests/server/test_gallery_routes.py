@@ -33,6 +33,20 @@ class TestGallery:
         assert after["model"]["dim"] == ENCODER.dim
 
 
+def test_what_it_says_is_of_one_state(own_client, own_gallery, tmp_path, monkeypatch):
+    new, folders = tmp_path / "photos" / "new.png", own_gallery.folders
+    picture(99).save(new)
+
+    def add_and_count():
+        monkeypatch.undo()
+        add(own_gallery.path, new)
+        return folders()
+
+    monkeypatch.setattr(own_gallery, "folders", add_and_count)
+    said = own_client.get("/api/gallery").json()
+    assert said["photos"] == sum(folder["photos"] for folder in said["folders"]) == 7
+
+
 def test_health(client):
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})

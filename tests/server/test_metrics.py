@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 import msedge
-from msedge.errors import DataError
 from msedge.search.gallery import Gallery
+from msedge.search.stores.store import UnreadableError
 from msedge.server.app import create_app
 from served import STROKES, add, picture
 
@@ -131,7 +131,7 @@ class TestGallery:
 
         def hung(*_given):
             assert go.wait(60)
-            raise DataError("it hung")
+            raise UnreadableError("it hung")
 
         for name in ("photo", "refresh", "folders"):
             monkeypatch.setattr(Gallery, name, hung)

@@ -119,6 +119,22 @@ class TestSearch:
             file.change(remove=[7])
         assert 7 not in ids(ask(own_client, strokes=STROKES))
 
+    def test_hits_and_their_number_are_of_one_state(
+        self, own_client, own_gallery, tmp_path, monkeypatch
+    ):
+        new, find = tmp_path / "photos" / "new.png", own_gallery.find
+        picture(99).save(new)
+
+        def find_and_add(*args, **options):
+            hits = find(*args, **options)
+            add(own_gallery.path, new)
+            monkeypatch.undo()
+            return hits
+
+        monkeypatch.setattr(own_gallery, "find", find_and_add)
+        answer = ask(own_client, strokes=STROKES)
+        assert (len(ids(answer)), answer.json()["searched"]) == (7, 7)
+
     def test_an_empty_gallery(self, own_client, own_gallery):
         with open_store(own_gallery.path, writable=True) as file:
             file.change(remove=range(1, 7))

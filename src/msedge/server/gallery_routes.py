@@ -33,7 +33,6 @@ async def gallery(service: Served) -> GalleryAnswer:
     """Answers the gallery's size, model and folders, as they are now."""
 
     def read() -> GalleryAnswer:
-        service.check_gallery()
         served = service.gallery
         return GalleryAnswer(
             name=spelt(served.path.name),
@@ -50,7 +49,7 @@ async def gallery(service: Served) -> GalleryAnswer:
             version=served.version,
         )
 
-    return await service.ask(read)
+    return await service.ask(lambda: service.of_one_state(read))
 
 
 @router.post(

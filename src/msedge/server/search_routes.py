@@ -20,8 +20,7 @@ from msedge.data.images import picture_size
 from msedge.errors import DataError
 from msedge.search.filters import Filters
 from msedge.search.gallery import Hit
-from msedge.search.query import Drawing, Query, UnknownPhotoError
-from msedge.search.stores.store import ReplacedError
+from msedge.search.query import Drawing, Query
 from msedge.server.answers import FoundPhoto, SearchAnswer
 from msedge.server.folder_names import spelt
 from msedge.server.json_bodies import JsonRoute
@@ -81,7 +80,6 @@ async def _answer(
     begun = time.perf_counter()
 
     def answer() -> tuple[list[Hit], int]:
-        service.check_gallery()
         filters = _filters(asked, service)
         with service.metrics.embedding.time():
             vector = query()
@@ -90,10 +88,7 @@ async def _answer(
         return hits, service.note_gallery()
 
     def work() -> tuple[list[Hit], int]:
-        try:
-            return answer()
-        except (ReplacedError, UnknownPhotoError):  # meanwhile: the next one is looked through
-            return answer()
+        return service.of_one_state(answer)
 
     hits, searched = await service.searches.run(request, work, memory=memory)
     took = round(1000 * (time.perf_counter() - begun), 1)

@@ -15,7 +15,7 @@ from msedge.errors import MSEdgeError
 from msedge.search.gallery import Gallery
 from msedge.search.photo import Photo
 from msedge.search.query import UnknownPhotoError
-from msedge.search.stores.store import UnreadableError
+from msedge.search.stores.store import ReplacedError, UnreadableError
 from msedge.search.thumbnails import ThumbnailCache
 from msedge.server.folder_names import FolderNames
 from msedge.server.metrics import Metrics
@@ -75,6 +75,21 @@ class Service:
         except MSEdgeError as error:
             self.metrics.gallery_unreadable()
             raise HTTPException(503, str(error)) from error
+
+    def of_one_state(self, read: Callable[[], T]) -> T:
+        """Read several things of the gallery, again where it has changed meanwhile."""
+        for is_last in (False, False, True):
+            self.check_gallery()
+            before = self.gallery.changes
+            try:
+                answer = read()
+            except (ReplacedError, UnknownPhotoError):
+                if is_last:
+                    raise
+                continue
+            if self.gallery.changes == before:
+                break
+        return answer
 
     def note_gallery(self) -> int:
         """Have the metrics show the gallery as it is now; how many photos it holds."""
