@@ -18,6 +18,7 @@ import re
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -412,3 +413,14 @@ def next_id(dataset: LanceDataset) -> int:
 def saying(said: dict[str, str]) -> LanceOperation.BaseOperation:
     """What is said in a dataset's configuration, as an operation."""
     return LanceOperation.UpdateConfig(config_updates=LanceOperation.UpdateMap({**said}))
+
+
+def put_together(dataset: LanceDataset, **options: Any) -> None:
+    """Make few large fragments of small ones; the anchor stays as it is."""
+    oldest = sorted(each.fragment_id for each in dataset.get_fragments())[:1]
+    dataset.optimize.compact_files(excluded_fragment_ids=oldest, **options)
+
+
+def let_go(dataset: LanceDataset, kept: timedelta) -> Any:
+    """Remove old versions; gives what Lance says of it."""
+    return dataset.cleanup_old_versions(kept, error_if_tagged_old_versions=False)

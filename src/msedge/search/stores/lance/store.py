@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import lance
 from lance import LanceDataset, LanceOperation
@@ -32,6 +32,7 @@ from msedge.search.locations import is_remote, location, whole
 from msedge.search.photo import Block, Digest, NewPhoto, Photo, Place, row_of, stored_path
 from msedge.search.stores.copying import (
     PART,
+    cannot_take_place,
     check_equal,
     is_there,
     name_of_kept,
@@ -491,10 +492,7 @@ class LanceStore(Store):
                 target.rename(kept)
             part.rename(target)
         except OSError as error:
-            raise DataError(
-                f"cannot put a dataset in the place of {one_line(target)} ({error.strerror}): move "
-                "it away, and copy the backup there with `msedge gallery copy`"
-            ) from error
+            raise cannot_take_place(target, error) from error
         return kept if was_there else None
 
     @classmethod
@@ -511,7 +509,7 @@ class LanceStore(Store):
         bytes_before, waiting = self._bytes(), moment.unindexed()
         fragments = len(moment.dataset.get_fragments())
         watched.progress("putting fragments together")
-        self._insist(lambda: _put_together(self._own_dataset()))
+        self._insist(lambda: stored.put_together(self._own_dataset()))
         left = self.now(afresh=True).dataset.get_fragments()
         if len(left) > 1 or any(each.num_deletions for each in left):
             # The oldest fragment, which every change of photos names: only while nobody changes any
@@ -520,7 +518,7 @@ class LanceStore(Store):
         self._insist(lambda: self._own_dataset().optimize.optimize_indices())
         watched.progress("removing old versions")
         with told(self.path):
-            removed = _let_go(self._own_dataset(), kept)
+            removed = stored.let_go(self._own_dataset(), kept)
         moment = self.now(afresh=True)
         done = [
             f"fragments: {fragments:,} before, {len(moment.dataset.get_fragments()):,} now",
@@ -542,10 +540,12 @@ class LanceStore(Store):
             if sum(each.metadata.num_rows < _SMALL for each in parts) > _MANY:
                 few = {"target_rows_per_fragment": _SMALL, "max_source_rows": _MOST_TIDIED}
                 self._came_through(
-                    lambda: _put_together(self._own_dataset(), materialize_deletions=False, **few)
+                    lambda: stored.put_together(
+                        self._own_dataset(), materialize_deletions=False, **few
+                    )
                 )
             if self.now(afresh=True).parts()["versions"] > _MANY:
-                self._came_through(lambda: _let_go(self._own_dataset(), kept))
+                self._came_through(lambda: stored.let_go(self._own_dataset(), kept))
         return []
 
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
@@ -595,13 +595,3 @@ def _moved(photo: NewPhoto, path: Path, size: int, mtime_ns: int) -> NewPhoto:
     follows = photo.taken == photo.mtime_ns / 1e9
     taken = mtime_ns / 1e9 if follows else photo.taken
     return replace(photo, path=path, size=size, mtime_ns=mtime_ns, taken=taken)
-
-
-def _put_together(dataset: LanceDataset, **options: Any) -> None:
-    oldest = sorted(each.fragment_id for each in dataset.get_fragments())[:1]
-    dataset.optimize.compact_files(excluded_fragment_ids=oldest, **options)
-
-
-def _let_go(dataset: LanceDataset, kept: timedelta) -> Any:
-    """Remove old versions; gives what Lance says of it."""
-    return dataset.cleanup_old_versions(kept, error_if_tagged_old_versions=False)

@@ -38,6 +38,7 @@ from msedge.search.photo import (
 )
 from msedge.search.stores.copying import (
     PART,
+    cannot_take_place,
     check_equal,
     name_of_kept,
     passing,
@@ -351,10 +352,7 @@ class SqliteStore(Store):
                 file.beside(target, file.LOG).rename(file.beside(kept, file.LOG))
             connections.put_in_place(part, target)
         except OSError as error:
-            raise DataError(
-                f"cannot put a gallery in the place of {one_line(target)} ({error.strerror}): move "
-                "it away, and copy the backup there with `msedge gallery copy`"
-            ) from error
+            raise cannot_take_place(target, error) from error
         checks.remove_index_of(target)
         return kept
 
