@@ -251,6 +251,14 @@ class TestAnewWhereOneWas:
             with pytest.raises(MissingGalleryError, match="no gallery"):
                 store.count()
 
+    @pytest.mark.parametrize("make_it", [os.mkfifo, os.mkdir, Path.touch])
+    def test_something_else_in_its_place_is_refused_at_once(self, gallery, make_it):
+        with open_store(gallery) as store:
+            gallery.unlink()
+            make_it(gallery)
+            with pytest.raises(DataError, match=r"is not a gallery|no such table: meta"):
+                store.count()
+
 
 class TestWriting:
     def test_stops_when_the_file_was_moved(self, gallery, tmp_path):
