@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 from starlette.exceptions import HTTPException
@@ -64,6 +65,21 @@ class TestWorkQueue:
         thread = await queue.run(Asker(), threading.get_ident)
         assert thread != threading.get_ident()
         assert (queue.running, queue.waiting) == (0, 0)
+        queue.close()
+
+    @in_a_loop
+    async def test_behind_work_that_hangs_nobody_waits_twice_as_long(self):
+        queue, works = WorkQueue(1, 9, seconds=2), [Work() for _ in range(3)]
+        begun = time.monotonic()
+        tasks = [asyncio.create_task(queue.run(Asker(), works[0]))]
+        await asyncio.sleep(0.3)  # the first gives up, and its place, before the others do
+        tasks += [asyncio.create_task(queue.run(Asker(), work)) for work in works[1:]]
+        for told in await asyncio.gather(*tasks, return_exceptions=True):
+            assert told.status_code == 503
+        assert time.monotonic() - begun < 3.5
+        for work in works:
+            work.go.set()
+        assert await queue.run(Asker(), lambda: 5) == 5
         queue.close()
 
     @in_a_loop

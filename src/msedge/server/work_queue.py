@@ -142,9 +142,13 @@ class WorkQueue:
         else:
             await self._acquire(memory)
         self.running += 1
-        job.started = time.monotonic()
+
+        def begin() -> T:  # a thread may still be at what nobody waits for any more
+            job.started = time.monotonic()
+            return work()
+
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, begin)
             self._ended = time.monotonic()
             return result
         finally:
