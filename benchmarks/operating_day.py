@@ -11,7 +11,8 @@ folders that move or are forgotten, compacting, checking, an approximate index.
 After each act the gallery is read, and has to hold what the disk or the backup says, under the ids
 that it had. Every answer has to be, photo by photo and similarity by similarity, that of the state
 before the act or after it (while indexing commits: all that both hold, and part of the rest), or a
-503 with a reason from the act's begin until 3 seconds after its end. Exit status 1: an answer or a
+503 with a reason from the act's begin until 3 seconds after its end. What was committed to a dataset
+is seen within 2 seconds. Exit status 1: an answer or a
 gallery was wrong, an answer took more than 5 s, or a server's memory or open files after a last
 minute without acts are over a tenth more than after the first.
 """
@@ -57,6 +58,7 @@ DRAWINGS: tuple[Strokes, ...] = (
 MOST = 500  # hits that can be asked for; galleries stay smaller
 HANG, GRACE, UNANSWERED = 5.0, 3.0, 60.0
 REST, SECONDS = 60.0, 20
+LATE = 2.0  # seconds within which a server sees what was committed to a dataset (galleries.md)
 ATTEMPT = 180.0  # seconds that a command may take
 
 
@@ -166,12 +168,14 @@ class Site:
         return self.indexed(), self.state, how
 
     def rebuild(self) -> tuple[dict[str, str], State, str]:
-        """Everything is embedded by the other model."""
+        """Everything is embedded by the other model; photos of known paths keep their ids."""
         model = next(name for name in MODELS if name != self.state.model)
         gone = [e for e in self.state.photos.values() if e.path not in self.look()]
         if any(not each.path.startswith(f"{self.root}/") for each in gone):
             return self.index()
-        return self.index("--rebuild", "--model", model, how="one")
+        held, before, how = self.index("--rebuild", "--model", model, how="one")
+        stay = {number: e for number, e in before.photos.items() if e.path in held}
+        return held, State(stay, before.model), how
 
     def anew(self) -> tuple[dict[str, str], State, str]:
         """The gallery is deleted, and made anew."""
@@ -307,14 +311,15 @@ class Site:
             wrongs.add(f"{name} of {self.path.name}: {error}")
             held, lineage = None, self.state
             window.how = "anew"
-        window.end = time.monotonic()
+        taken = time.monotonic() - window.begin
+        window.end = time.monotonic() + (LATE if self.path.is_dir() else 0.0)
         window.after, disk = state_of(self.path), self.look()
         window.disks.append(disk)
         if held is not None and (line := self._wrong_ids(window.after, held, lineage)):
             wrongs.add(f"{name} of {self.path.name}: {line}")
         self.windows.append(window)
         self.state, self.disk = window.after, disk
-        return window.end - window.begin
+        return taken
 
     def _wrong_ids(self, after: State, held: dict[str, str], lineage: State) -> str | None:
         now = {each.path: each.digest for each in after.photos.values()}
