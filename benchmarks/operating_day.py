@@ -11,10 +11,10 @@ folders that move or are forgotten, compacting, checking, an approximate index.
 After each act the gallery is read, and has to hold what the disk or the backup says, under the ids
 that it had. Every answer has to be, photo by photo and similarity by similarity, that of the state
 before the act or after it (while indexing commits: all that both hold, and part of the rest), or a
-503 with a reason from the act's begin until 3 seconds after its end. What was committed to a dataset
-is seen within 2 seconds. Exit status 1: an answer or a
-gallery was wrong, an answer took more than 5 s, or a server's memory or open files after a last
-minute without acts are over a tenth more than after the first.
+503 with a reason from the act's begin until 3 seconds after its end. What was committed to a
+dataset is seen within 2 seconds. Exit status 1: an answer or a gallery was wrong, an answer took
+more than 5 s, or a server's memory or open files after a last minute without acts are over a tenth
+more than after the first.
 """
 
 from __future__ import annotations
