@@ -23,8 +23,8 @@ import yaml
 from killed_runs import MSEDGE, State, Writer
 from photo_files import picture, write_photo
 
-_OTHER_MODEL = "msedge-lite-sketchy21"  # than the one of a new gallery
-_FEW_A_COMMIT = """
+OTHER_MODEL = "msedge-lite-sketchy21"  # than the one of a new gallery
+FEW_A_COMMIT = """
 from msedge.cli.app import main
 from msedge.search import indexing
 indexing._PHOTOS_A_COMMIT = 4
@@ -139,7 +139,7 @@ def _photos_that_changed(folder: Path) -> None:
 
 def _photos_of_another_model(folder: Path) -> None:
     _photos(folder, 16)
-    _indexed(folder, "--model", _OTHER_MODEL)
+    _indexed(folder, "--model", OTHER_MODEL)
 
 
 def _gallery_to_copy(folder: Path) -> None:
@@ -397,15 +397,15 @@ _INDEX = ("index", "inputs/photos", "--gallery", "out/g.msedge")
 
 GALLERIES = (
     Writer(
-        "index", ("-c", _FEW_A_COMMIT, *_INDEX), _photos_to_index, _rows("g.msedge", ids=False),
+        "index", ("-c", FEW_A_COMMIT, *_INDEX), _photos_to_index, _rows("g.msedge", ids=False),
         at_once=False, gallery="g.msedge",
     ),
     Writer(
-        "index, photos that changed", ("-c", _FEW_A_COMMIT, *_INDEX), _photos_that_changed,
+        "index, photos that changed", ("-c", FEW_A_COMMIT, *_INDEX), _photos_that_changed,
         _rows("g.msedge", ids=False), at_once=False, gallery="g.msedge",
     ),
     Writer(
-        "index --rebuild", ("-c", _FEW_A_COMMIT, *_INDEX, "--rebuild", "--model", "msedge-lite"),
+        "index --rebuild", ("-c", FEW_A_COMMIT, *_INDEX, "--rebuild", "--model", "msedge-lite"),
         _photos_of_another_model, _rows("g.msedge", ids=False), gallery="g.msedge",
     ),
     Writer(

@@ -59,3 +59,29 @@ def served(folder: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
+
+
+@contextmanager
+def answering(status: int | None) -> Iterator[str]:
+    """A server that answers everything by a status, or has gone; gives its URL."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status or 500)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *words: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        if status is None:
+            server.server_close()
+            yield url
+            return
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield url
+        finally:
+            server.shutdown()

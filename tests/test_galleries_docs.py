@@ -26,16 +26,19 @@ TEXT = " ".join(PAGE.split())
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = re.findall(r"^msedge (gallery .+?)(?:\s+#.*)?$", "\n".join(BLOCKS), re.MULTILINE)
 COPY_TO_DATASET = "gallery copy photos.msedge photos.lance"
+RESTORE = "gallery restore backup.msedge photos.msedge"
 UNSOUND = "check photos.msedge --photos"  # which finds that the tests' photos are no files
 
 
 @pytest.fixture(autouse=True)
-def files(tmp_path, monkeypatch):
+def files(tmp_path, monkeypatch, request):
     """Every gallery that the page names; those that it makes are not there."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "new").mkdir()
     moved = [photo(60, tmp_path / "old/a.jpg"), photo(61, tmp_path / "lost/a.jpg")]
     make(tmp_path / "photos.msedge", [*photos(60), *moved])
+    if request.node.name == f"test_each_command_runs[{RESTORE}]":
+        make(tmp_path / "backup.msedge", photos(3))
 
 
 def options_of(command):
@@ -47,7 +50,7 @@ def options_of(command):
 def test_there_are_some():
     assert len(COMMANDS) >= 14
     assert {command.split()[1] for command in COMMANDS} == {
-        "stats", "copy", "check", "compact", "approximate", "reroot", "forget",
+        "stats", "copy", "restore", "check", "compact", "approximate", "reroot", "forget",
     }  # fmt: skip
 
 

@@ -241,7 +241,7 @@ def tar(content: bytes) -> None:
     """A tar file of photos."""
     from msedge.search.sources.shards import members
 
-    for name, (start, length) in members(str(written("photos.tar", content))).items():
+    for name, (start, length) in members(str(written("photos.tar", content)))[0].items():
         if name.startswith("/") or ".." in name.split("/") or start < 0 or length < 0:
             raise Defect(f"tar: a photo called {name[:100]!r} at {start}, {length} bytes")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster_runs import index_here
 from encoders import ColourEncoder
 from indexing_runs import CountingEncoder, Listener, counts, held, id_of, rows_of, run
 from msedge.errors import ConfigError, DataError
@@ -437,6 +438,21 @@ class TestShards:
             store.write_note("shards", "something odd")
         assert run(root, gallery).unchanged == 4
         assert sorted(opened[3:]) == ["bad.tar", "s.tar"]
+
+    def test_members_that_climb_out_are_told_each_time(self, root, gallery, opened):
+        named = ("a.png", "../b.png", "x/../../c.png", "/../d.png", "../x.txt", "../drafts/e.png")
+        write_tar(root / "s.tar", {name: photo_bytes(n) for n, name in enumerate(named)})
+        for kept, done in ((gallery, run), (root.parent / "g.lance", index_here)):
+            for new in (2, 0):
+                summary = done([root], kept, exclude=("drafts",))
+                assert (summary.new, summary.photos) == (new, 2)
+                names = {str(each.path).removeprefix(f"{root}/"): each for each in summary.skipped}
+                assert list(names) == ["s.tar/../b.png", "s.tar/../c.png"]
+                assert {each.reason for each in summary.skipped} == {
+                    "its name climbs out of the tar: give it one that lies within"
+                }
+                assert summary.as_dict()["skipped"][0]["path"] == f"{root}/s.tar/../b.png"
+        assert opened == ["s.tar"]
 
     def test_a_shard_that_is_written_anew_is_read_once(self, root, gallery, opened):
         tar = write_tar(root / "s.tar", {f"{n}.png": photo_bytes(n) for n in range(3)})

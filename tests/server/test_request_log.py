@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
-from fastapi.testclient import TestClient
+from starlette.exceptions import HTTPException
 
-from msedge.server.app import ServerSettings, create_app
-from msedge.server.request_log import UNKNOWN, KnownPaths, RequestLog
+from msedge.server.app import create_app
+from msedge.server.request_log import UNKNOWN, KnownPaths
+
+TOKEN = "correct-horse-battery"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture
@@ -37,15 +41,86 @@ def test_what_is_not(app, path):
     assert KnownPaths(app).shown(path) == UNKNOWN
 
 
-def test_a_line(gallery, caplog):
-    app = create_app(gallery, ServerSettings())
-    with (
-        caplog.at_level(logging.INFO, logger="msedge.server.request_log"),
-        TestClient(RequestLog(app), base_url="http://localhost") as client,
-    ):
-        client.get("/api/photos/1?token=secret")
+@pytest.fixture
+def lines(caplog):
+    """The fields of each line."""
+    caplog.set_level(logging.INFO, logger="msedge.server.request_log")
+    return lambda: [record.fields for record in caplog.records if hasattr(record, "fields")]
+
+
+class TestLines:
+    def test_what_they_say(self, connect, lines, caplog):
+        client = connect(token=TOKEN)
+        client.get("/api/photos/1?token=secret", headers=BEARER)
         client.request("SECRET", "/secret")
-    first, second = (record.getMessage() for record in caplog.records)
-    assert '"GET /api/photos/1" 200 ' in first
-    assert f'"(another method) {UNKNOWN}" ' in second
-    assert "secret" not in (first + second).lower()
+        first, second = lines()
+        assert first.pop("ms") >= 0
+        assert re.fullmatch("[0-9a-f]{16}", first.pop("request_id"))
+        assert first == {
+            "client": "testclient",
+            "method": "GET",
+            "path": "/api/photos/1",
+            "status": 200,
+            "token": "default",
+        }
+        assert (second["method"], second["path"]) == ("(another method)", UNKNOWN)
+        assert "token" not in second
+        told = [record.getMessage() for record in caplog.records]
+        assert re.fullmatch(
+            r'testclient "GET /api/photos/1" 200 \d+ ms id=[0-9a-f]{16} token=default', told[0]
+        )
+        assert "secret" not in caplog.text.lower()
+        assert TOKEN not in caplog.text
+
+    def test_why_the_server_failed(self, connect, lines, caplog):
+        client = connect()
+
+        @client.app.get("/full")
+        async def full() -> None:
+            raise HTTPException(503, "the disk is full")
+
+        @client.app.get("/defect")
+        async def defect() -> None:
+            raise RuntimeError("the secret")
+
+        for method in ("GET", "HEAD"):
+            assert client.request(method, "/full").status_code == 503
+        number = client.get("/defect").headers["x-request-id"]
+        client.get("/nothing")
+        assert [(line["status"], line.get("reason")) for line in lines()] == [
+            (503, "the disk is full"),
+            (503, "the disk is full"),
+            (500, "the server failed to answer; its log says why"),
+            (404, None),
+        ]
+        failed = [r for r in caplog.records if r.levelno >= logging.ERROR]
+        assert f"id={number}" in next(r for r in failed if r.exc_info).getMessage()
+        assert len(failed) == 4
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("path", ["/", "/healthz", "/nothing", "/api/gallery", "/api/photos/x"])
+    def test_every_answer_has_one_of_its_own(self, client, path):
+        found = {client.get(path).headers["x-request-id"] for _ in range(3)}
+        assert len(found) == 3
+
+    def test_refusals_too(self, connect):
+        client = connect(token=TOKEN)
+        answers = [
+            client.get("/api/gallery"),
+            client.get("/", headers={"Host": "evil.example"}),
+            client.post("/api/search", headers=BEARER | {"Content-Length": "999999999"}),
+        ]
+        assert [answer.status_code for answer in answers] == [401, 403, 413]
+        assert len({answer.headers["x-request-id"] for answer in answers}) == 3
+
+    @pytest.mark.parametrize("given", ["a", "req-1.b_C", "x" * 64])
+    def test_that_of_a_proxy_is_kept(self, client, given):
+        answer = client.get("/healthz", headers={"X-Request-ID": given})
+        assert answer.headers["x-request-id"] == given
+
+    @pytest.mark.parametrize("given", ["", "x" * 65, "a b", 'a"', "é", "a/b", "a,b", TOKEN])
+    def test_what_could_do_harm_is_not(self, connect, given):
+        headers = {"X-Request-ID": given.encode("latin-1")}
+        answer = connect(token=TOKEN).get("/healthz", headers=headers)
+        assert re.fullmatch("[0-9a-f]{16}", answer.headers["x-request-id"])

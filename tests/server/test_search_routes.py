@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from msedge.search.stores import open_store
+from msedge.server.service import Service
 from served import START, STROKES, add, encoded, picture
 
 
@@ -287,7 +288,28 @@ class TestRefusals:
         ):
             assert "photos.msedge" in refusal(answer, 503)
         assert own_client.get("/healthz").status_code == 200
-        assert "msedge_photos NaN" in own_client.get("/metrics").text
+        figures = own_client.get("/metrics").text
+        assert "msedge_gallery_readable 0.0" in figures  # and how many photos there were
+        assert "msedge_photos 6.0" in figures
+
+    def test_a_gallery_that_goes_while_it_is_asked(self, own_client, own_gallery, monkeypatch):
+        """It was there when the answer was begun."""
+        away = own_gallery.path.with_name("away")
+
+        def check(_service):
+            if not away.exists():
+                own_gallery.path.rename(away)
+
+        monkeypatch.setattr(Service, "check_gallery", check)
+        for path, asked in (
+            ("/api/search", {"strokes": STROKES}), ("/api/similar", {"id": 1}),
+        ):  # fmt: skip
+            assert "no gallery" in refusal(ask(own_client, path, **asked), 503)
+        away.rename(own_gallery.path)
+        monkeypatch.undo()
+        assert ask(own_client, strokes=STROKES).status_code == 200
+        own_gallery.path.rename(away)
+        assert "no gallery" in refusal(own_client.get("/api/photos/1"), 503)
 
     @pytest.mark.parametrize("step", ["query", "find", "photo"])
     def test_a_gallery_that_is_away_for_a_moment(self, own_client, own_gallery, monkeypatch, step):

@@ -10,6 +10,7 @@ import pytest
 
 from msedge.search.thumbnails import MOST_BYTES, THUMBNAIL_SIDE
 from msedge.server.body_limit import FREE_BYTES
+from msedge.server.clients import FREE_GUESSES, GUESS_SECONDS
 from msedge.server.connections import MOST_CONNECTIONS
 from msedge.server.protocol import MAX_HEAD_BYTES, MAX_HEAD_LINES
 from msedge.server.settings import (
@@ -106,5 +107,10 @@ def test_figures():
     assert f"{SEARCHES_PER_CLIENT} that run or wait" in TEXT
     assert f"thumbnails and conversions {PICTURES_PER_CLIENT}." in TEXT
     assert f"at least {SHORTEST_TOKEN} characters" in TEXT
+    assert f"at most {SHORTEST_TOKEN - 1} letters" in TEXT
+    assert (
+        f"{FREE_GUESSES} in a minute; then it waits 1 s, after the next 2 s, 4 s, "
+        f"up to {GUESS_SECONDS:g} s" in TEXT
+    )
     assert f"at most {MOST_BYTES // 2**20} MiB" in TEXT
     assert f"at most {THUMBNAIL_SIDE} pixels" in TEXT

@@ -129,6 +129,36 @@ class TestLimitsOfAnAddress:
         with pytest.raises(ConfigError, match="searches_per_second"):
             rate(-1)
 
+    def test_behind_a_trusted_proxy_there_are_some(self):
+        settings = settings_for(
+            "127.0.0.1", token=None, allowed_hosts=(), rate=None, trusted_proxies=["127.0.0.1"]
+        )
+        assert settings.searches_per_second == 10
+        assert settings.searches_per_client == 16
+
+    @pytest.mark.parametrize(
+        "proxy", ["", "box.lan", "10.0.0.1:80", "10.0.0.0/33", "0.0.0.0/0", "::/0"]
+    )
+    def test_proxies_that_are_none(self, proxy):
+        with pytest.raises(ConfigError, match="address"):
+            ServerSettings(trusted_proxies=(proxy,))
+
+    @pytest.mark.parametrize(
+        "path", ["photos", "/", "/photos/", "//x", "/a b", "/a;b", "http://x/y", "/é"]
+    )
+    def test_root_paths_that_are_none(self, path):
+        with pytest.raises(ConfigError, match="/photos"):
+            ServerSettings(root_path=path)
+
+    def test_root_paths(self):
+        def path(given):
+            return settings_for(
+                "::1", token=None, allowed_hosts=(), rate=None, root_path=given
+            ).root_path
+
+        given = ["/photos", "/a/b-c.d/", "/", ""]
+        assert [path(each) for each in given] == ["/photos", "/a/b-c.d", "", ""]
+
     def test_so_many_may_wait_that_64_clients_are_never_refused(self):
         assert ServerSettings().searches_waiting >= 64
 

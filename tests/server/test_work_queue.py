@@ -8,6 +8,8 @@ import threading
 import pytest
 from starlette.exceptions import HTTPException
 
+from msedge.errors import DataError
+from msedge.server.memory import MemoryBudget
 from msedge.server.work_queue import CLIENT_GONE, WorkQueue
 
 
@@ -191,4 +193,60 @@ class TestWorkQueue:
                 await waiter
             assert queue.waiting == 0
         assert await queue.run(Asker(), lambda: "free again") == "free again"
+        queue.close()
+
+
+class TestMemory:
+    @in_a_loop
+    async def test_work_waits_for_memory_and_other_work_does_not(self):
+        budget = MemoryBudget(10)
+        queue = WorkQueue(3, 1, memory=budget)
+        other = WorkQueue(1, 1, memory=budget)
+        first, second, strokes = Work(), Work(), Work()
+        running = asyncio.create_task(other.run(Asker(), first, memory=8))
+        await first.has_begun()
+        late = asyncio.create_task(queue.run(Asker(), second, memory=8))
+        await waiting(queue, 1)
+        strokes.go.set()
+        assert await queue.run(Asker(), strokes) == "done"
+        assert not second.begun.is_set()
+        with pytest.raises(HTTPException) as refusal:
+            await queue.run(Asker(), Work(), memory=1)
+        assert refusal.value.status_code == 429
+        first.go.set()
+        second.go.set()
+        assert [await running, await late] == ["done", "done"]
+        assert budget.taken == 0
+        queue.close()
+        other.close()
+
+    @in_a_loop
+    async def test_a_client_that_goes_leaves_its_place(self):
+        budget = MemoryBudget(10)
+        queue = WorkQueue(2, 5, memory=budget)
+        first, asker = Work(), Asker()
+        running = asyncio.create_task(queue.run(Asker(), first, memory=8))
+        await first.has_begun()
+        gone = asyncio.create_task(queue.run(asker, Work(), memory=8))
+        await waiting(queue, 1)
+        asker.left.set()
+        with pytest.raises(HTTPException) as left:
+            await gone
+        assert left.value.status_code == CLIENT_GONE
+        first.go.set()
+        await running
+        assert (budget.taken, queue.waiting, queue.running) == (0, 0, 0)
+        queue.close()
+
+    @in_a_loop
+    async def test_work_that_fails_gives_it_back(self):
+        budget = MemoryBudget(10)
+        queue = WorkQueue(1, 1, memory=budget)
+
+        def fail():
+            raise DataError("no picture")
+
+        with pytest.raises(DataError):
+            await queue.run(Asker(), fail, memory=10)
+        assert budget.taken == 0
         queue.close()

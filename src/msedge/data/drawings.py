@@ -8,6 +8,7 @@ the pixel. Tested in ``tests/data/test_drawings.py``.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,35 @@ from PIL import Image
 
 from msedge.data.grounds import on_visible_ground
 from msedge.data.image_file import read_image_file
-from msedge.data.images import MAX_PIXELS, MAX_SIDE, as_pixels, cause_of, one_line, open_image_bytes
+from msedge.data.images import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    as_pixels,
+    cause_of,
+    one_line,
+    open_image_bytes,
+    picture_size,
+    reading_bytes,
+    reduced,
+)
 from msedge.data.line_width import even_lines
 from msedge.data.paper import is_clean, lift_ink
-from msedge.data.sketches import INK, Strokes, draw_strokes, frame_sketch, resize_framed
+from msedge.data.sketches import INK, Strokes, draw_strokes, frame_side, frame_sketch, resize_framed
 from msedge.data.stroke_files import read_strokes
 from msedge.data.svg import draw_svg, looks_like_svg
 from msedge.errors import DataError
 
 MAX_BYTES = 100_000_000
 """Larger files are refused."""
+
+MAX_SHEET = 10_000_000
+"""Pixels of a sheet that is looked at as it is: A4 at 300 dots an inch has 8.7 million.
+
+Larger ones are reduced by a whole number first; the network reads some 200 a side.
+"""
+
+_LEAST_BYTES = 40_000_000  # what is worked on a band at a time, and small drawings
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 
 Drawing = Path | bytes | Image.Image | Strokes
 
@@ -59,7 +79,7 @@ def open_drawing(source: Drawing, *, name: str = "the drawing") -> Image.Image:
         width, height = source.size
         if not (0 < width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE):
             raise DataError(f"cannot read image {one_line(name)}: it is {width} x {height} pixels")
-        return _framed(on_visible_ground(source), one_line(name))
+        return _framed(reduced(on_visible_ground(source), MAX_SHEET), one_line(name))
     return draw_strokes(source)
 
 
@@ -79,6 +99,32 @@ def drawing_pixels(framed: Image.Image, size: int) -> npt.NDArray[np.uint8]:
     return as_pixels(resize_framed(framed, size))
 
 
+def drawing_bytes(content: bytes, *, name: str = "the drawing") -> int:
+    """What :func:`open_drawing` takes of memory at most, beside the content, by its header.
+
+    Args:
+        content: of a file, as of :func:`open_drawing`.
+        name: what an error calls it.
+
+    Raises:
+        DataError: it is a picture that :func:`~msedge.data.images.picture_size` refuses.
+    """
+    if not is_picture(content):
+        return _LEAST_BYTES
+    width, height = picture_size(content, name)
+    factor = math.ceil(math.sqrt(width * height / MAX_SHEET))
+    width, height = -(-width // factor), -(-height // factor)
+    sheet, side = width * height, frame_side(width, height)
+    framing = max(8 * sheet + 4 * side**2, 5 * side**2)  # inverted beside it; its grey levels
+    reading = reading_bytes(content, name, most_pixels=MAX_SHEET)
+    return max(reading, round(framing) + _LEAST_BYTES)
+
+
+def is_picture(content: bytes) -> bool:
+    """Whether the content of a drawing's file is pixels: no SVG and no strokes."""
+    return not looks_like_svg(content) and content.lstrip(_BLANK)[:1] not in (b"{", b"[")
+
+
 def _read(path: Path) -> bytes:
     try:
         return read_image_file(path, MAX_BYTES)[0]
@@ -89,16 +135,20 @@ def _read(path: Path) -> bytes:
 def _from_bytes(content: bytes, name: str) -> Image.Image:
     if looks_like_svg(content):
         return _framed(on_visible_ground(draw_svg(content, name)), name)
-    if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+    if not is_picture(content):
         return open_drawing(read_strokes(content, name), name=name)
-    return _framed(open_image_bytes(content, name, flatten=on_visible_ground), name)
+    sheet = open_image_bytes(content, name, flatten=on_visible_ground, most_pixels=MAX_SHEET)
+    return _framed(sheet, name)
 
 
 def _framed(sheet: Image.Image, name: str) -> Image.Image:
-    inked = sheet if is_clean(sheet) else lift_ink(sheet)
-    framed = frame_sketch(inked)
-    ground = np.asarray(framed)[0, 0].astype(np.int16)[:, None]
+    if not is_clean(sheet):
+        sheet = lift_ink(sheet)
+    longer = max(sheet.size)
+    framed = frame_sketch(sheet)
+    del sheet  # a large one's frame is as large again
+    ground = np.array(framed.getpixel((0, 0)), np.int16)[:, None]
     if np.abs(np.subtract(framed.getextrema(), ground)).max() <= INK:
         raise DataError(f"nothing is drawn in {name}: give a drawing with lines on it")
-    even = even_lines(framed, max(inked.size))
+    even = even_lines(framed, longer)
     return even if even is framed else frame_sketch(even)

@@ -66,7 +66,15 @@ def excess(content: bytes, most_pixels: int) -> str | None:
     return None
 
 
-def _of_jpeg(content: bytes) -> str | None:
+def is_buffered(content: bytes) -> bool:
+    """Whether decoders hold a JPEG's coefficients whole, since it comes in more than one scan.
+
+    The content is one that :func:`excess` passed.
+    """
+    return content.startswith(b"\xff\xd8\xff") and _of_jpeg(content, most_scans=1) is not None
+
+
+def _of_jpeg(content: bytes, most_scans: int = MAX_SCANS) -> str | None:
     place, parts, junk, exif = 2, 0, 0, 0
     while True:
         found = content.find(b"\xff", place)
@@ -82,7 +90,7 @@ def _of_jpeg(content: bytes) -> str | None:
                 exif += length
             place += length
             if marker == _START_OF_SCAN:
-                return _of_scans(content, place)
+                return _of_scans(content, place, most_scans)
         if junk > _MAX_JUNK:
             return f"more than {_MAX_JUNK:,} bytes between its segments"
         if parts > MAX_PARTS + _MAX_JUNK:
@@ -91,7 +99,7 @@ def _of_jpeg(content: bytes) -> str | None:
             return f"more than {MAX_EXIF // 1_000_000} MB of EXIF"
 
 
-def _of_scans(content: bytes, place: int) -> str | None:
+def _of_scans(content: bytes, place: int, most_scans: int) -> str | None:
     """The same of what follows the head of the first scan; ends with the picture."""
     scans = 1
     for _ in range(MAX_PARTS):
@@ -99,8 +107,8 @@ def _of_scans(content: bytes, place: int) -> str | None:
         if found is None or content[found.start() + 1] == _END:
             return None
         scans += content[found.start() + 1] == _START_OF_SCAN
-        if scans > MAX_SCANS:
-            return f"more than {MAX_SCANS} scans"
+        if scans > most_scans:
+            return f"more than {most_scans} scans"
         place = found.end() + int.from_bytes(content[found.end() : found.end() + 2])
     return f"more than {MAX_PARTS:,} segments"
 

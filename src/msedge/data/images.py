@@ -11,6 +11,7 @@ Tested in ``tests/data/test_image*.py`` and ``tests/hostile/``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from msedge.data.grounds import on_white
 from msedge.data.image_file import read_image_file
-from msedge.data.image_structure import excess
+from msedge.data.image_structure import excess, is_buffered
 from msedge.data.quiet_decoders import keep_libtiff_quiet, keep_pillow_quiet
 from msedge.errors import ConfigError, DataError
 
@@ -51,6 +52,13 @@ _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )  # ISO/IEC 23008-12, annex B: what stands behind "ftyp" at the head of the file
+_DECODERS = {"TIFF": 4, "WEBP": 12, "GIF": 2, "HEIF": 5}
+"""Bytes a pixel that decoders hold beside what they give: strips, canvases, planes."""
+_BAND = 2_000_000  # pixels looked at together
+_MEAN_MODES = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
+_NARROW_MODES = frozenset({"1", "L", "P"})
+_LEAST_BYTES = 25_000_000  # whatever the size
+_BANDS_BYTES = 50_000_000  # where a ground is laid, a band at a time
 _LYING = range(5, 9)  # EXIF orientations that exchange width and height
 
 keep_pillow_quiet()
@@ -111,6 +119,7 @@ def open_image_bytes(
     *,
     size: int | None = None,
     flatten: Callable[[Image.Image], Image.Image] | None = None,
+    most_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """Open an image that lies in memory: an upload, standard input, a picture in a request.
 
@@ -120,6 +129,8 @@ def open_image_bytes(
         size: as of :func:`open_image`.
         flatten: what makes ``RGB`` of the decoded image, whatever its mode; without it
             :func:`on_white`.
+        most_pixels: an image that has more, and no ``size``, is reduced by a whole number until it
+            has not, a JPEG while it is decoded.
 
     Returns:
         As :func:`open_image`.
@@ -134,7 +145,7 @@ def open_image_bytes(
         >>> open_image_bytes(stream.getvalue(), "the upload").size
         (30, 20)
     """
-    return read_picture(content, name, size=size, flatten=flatten).image
+    return read_picture(content, name, size=size, flatten=flatten, most_pixels=most_pixels).image
 
 
 def read_picture(
@@ -143,6 +154,7 @@ def read_picture(
     *,
     size: int | None = None,
     flatten: Callable[[Image.Image], Image.Image] | None = None,
+    most_pixels: int = MAX_PIXELS,
 ) -> Picture:
     """Open an image that lies in memory, and keep what else it says of itself.
 
@@ -158,7 +170,7 @@ def read_picture(
     name = one_line(name)
     _check_size(size)
     try:
-        return _decode(content, name, size, flatten or on_white)
+        return _decode(content, name, size, flatten or on_white, most_pixels)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
@@ -180,6 +192,63 @@ def picture_size(content: bytes, name: str) -> tuple[int, int]:
         with _opened(content, name) as image:
             _check_sides(*image.size, name)
             return image.size
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # as of read_picture
+        raise DataError(f"cannot read image {name}: {cause_of(error)}") from error
+
+
+def reduced(image: Image.Image, most_pixels: int) -> Image.Image:
+    """An image by a whole number smaller, so that it has so many pixels at most; or as it is."""
+    factor = _factor(image, most_pixels)
+    if factor == 1:
+        return image
+    small = Image.new(image.mode, (-(-image.width // factor), -(-image.height // factor)))
+    rows = factor * max(1, _BAND // (factor * image.width))  # Pillow copies what is transparent
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(image.height, top + rows)))
+        small.paste(band.reduce(factor), (0, top // factor))
+    return small
+
+
+def reading_bytes(
+    content: bytes, name: str, *, size: int | None = None, most_pixels: int = MAX_PIXELS
+) -> int:
+    """What reading an image takes of memory at most, beside its content, by its header.
+
+    Args:
+        content: the bytes of a file, in any format of :func:`open_image`.
+        name: what an error calls it.
+        size: as of :func:`open_image_bytes`, like ``most_pixels``.
+        most_pixels: likewise.
+
+    Returns:
+        Bytes, by format, mode and size; ``tests/data/test_reading_memory.py`` holds it against
+        what the system counts.
+
+    Raises:
+        DataError: as :func:`picture_size`.
+    """
+    name = one_line(name)
+    try:
+        with _opened(content, name) as image:
+            _check_sides(*image.size, name)
+            whole = image.size[0] * image.size[1]
+            held = _DECODERS.get(image.format or "", 0) * whole
+            if is_buffered(content):
+                held = 2 * len(image.getbands()) * whole  # coefficients of 16 bits
+            _draft(image, size, most_pixels)
+            decoded = image.size[0] * image.size[1]
+            own = 1 if image.mode in _NARROW_MODES else 4
+            is_flat = image.mode == "RGB" and not image.has_transparency_data
+            flat = 0 if is_flat else 4
+            given = 0 if size is not None else decoded // _factor(image, most_pixels) ** 2
+            if size is None and given < decoded and _is_reducible(image):
+                after = (own + flat) * given
+            else:
+                after = flat * decoded + 4 * given
+            bands = _LEAST_BYTES if is_flat else _BANDS_BYTES
+            return held + own * decoded + after + bands
     except (DataError, MemoryError):
         raise
     except Exception as error:  # as of read_picture
@@ -248,21 +317,41 @@ def _decode(
     name: str,
     size: int | None,
     flatten: Callable[[Image.Image], Image.Image],
+    most_pixels: int,
 ) -> Picture:
     with _opened(content, name) as image:
         width, height = image.size
         _check_sides(width, height, name)
-        if size is not None:
-            image.draft(None, (size, size))
+        _draft(image, size, most_pixels)
         image.load()
         orientation, taken = _exif(image)
-        pixels = flatten(image)
-        resized = (
-            pixels.copy() if size is None else pixels.resize((size, size), Image.Resampling.BICUBIC)
-        )
+        first = reduced(image, most_pixels) if size is None and _is_reducible(image) else image
+        pixels = flatten(first)
+        if size is None:
+            pixels = reduced(pixels, most_pixels)
+        else:
+            pixels = pixels.resize((size, size), Image.Resampling.BICUBIC)
+        resized = pixels.copy() if pixels is image else pixels  # no file belongs to what is given
     if orientation in _LYING:
         width, height = height, width
     return Picture(_upright(resized, orientation), width, height, taken)
+
+
+def _draft(image: Image.Image, size: int | None, most_pixels: int) -> None:
+    """Have a JPEG decoded smaller, as far as that leaves as many pixels as are wanted."""
+    if size is not None:
+        image.draft(None, (size, size))
+    elif (factor := _factor(image, most_pixels)) > 1:
+        image.draft(None, (-(-image.width // factor), -(-image.height // factor)))
+
+
+def _is_reducible(image: Image.Image) -> bool:
+    """Whether the mean of pixels is a pixel: not in a palette, nor beside a transparent colour."""
+    return image.mode in _MEAN_MODES and "transparency" not in image.info
+
+
+def _factor(image: Image.Image, most_pixels: int) -> int:
+    return math.ceil(math.sqrt(image.width * image.height / most_pixels))
 
 
 def _opened(content: bytes, name: str) -> Image.Image:

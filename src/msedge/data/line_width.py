@@ -13,6 +13,8 @@ References:
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -27,6 +29,8 @@ TOO_THICK = 10.0  # from there on thinning gains more than it costs
 _SILHOUETTE = 36.0  # wider is an area, not a line
 _TARGET = 4.1  # Sketchy's median, of framed drawings
 _SIDE = 384  # of the picture worked on, at least: twice what the network reads
+
+_BAND = 2_000_000  # pixels looked at together
 
 _Levels = npt.NDArray[np.uint8]
 _Mask = npt.NDArray[np.bool_]
@@ -50,7 +54,15 @@ def line_width(framed: Image.Image) -> float:
         >>> round(line_width(page))
         6
     """
-    return UNIT * _width(_ink(np.asarray(framed.convert("L")))) / framed.size[0]
+    grey, rows = framed.convert("L"), max(1, _BAND // framed.width)
+    low, high = cast(tuple[int, int], grey.getextrema())
+    area = crossings = 0
+    for top in range(0, grey.height, rows):
+        below = np.asarray(grey.crop((0, top, grey.width, min(grey.height, top + rows + 1))))
+        ink = below < (low + high) / 2
+        area += int(ink[:rows].sum())
+        crossings += int((ink[:rows, 1:] != ink[:rows, :-1]).sum() + (ink[1:] != ink[:-1]).sum())
+    return UNIT * _mean_width(area, crossings) / framed.width
 
 
 def even_lines(framed: Image.Image, sheet: int) -> Image.Image:
@@ -80,12 +92,15 @@ def _ink(levels: _Levels) -> _Mask:
 
 def _width(ink: _Mask) -> float:
     crossings = int((ink[:, 1:] != ink[:, :-1]).sum() + (ink[1:] != ink[:-1]).sum())
-    return 2 * int(ink.sum()) / (crossings * np.pi / 4) if crossings else 0.0
+    return _mean_width(int(ink.sum()), crossings)
+
+
+def _mean_width(area: int, crossings: int) -> float:
+    return 2 * area / (crossings * np.pi / 4) if crossings else 0.0
 
 
 def _thickened(framed: Image.Image) -> Image.Image:
-    levels = np.asarray(framed.convert("L"))
-    levels = _darkest_of_blocks(levels, max(1, len(levels) // _SIDE))
+    levels = _darkest_of_blocks(framed.convert("L"), max(1, framed.width // _SIDE))
     low, high = int(levels.min()), int(levels.max())
     darkness = (high - levels.astype(np.float32)) / (high - low)
     levels = np.rint(255 * (1 - np.minimum(1.5 * darkness, 1))).astype(np.uint8)  # shades, to black
@@ -95,13 +110,17 @@ def _thickened(framed: Image.Image) -> Image.Image:
     return Image.fromarray(levels).convert("RGB")
 
 
-def _darkest_of_blocks(levels: _Levels, factor: int) -> _Levels:
+def _darkest_of_blocks(grey: Image.Image, factor: int) -> _Levels:
     """Reduce so that a line one pixel wide stays one, and as dark."""
-    side = -(-len(levels) // factor) * factor
-    padded = np.full((side, side), levels.max(), np.uint8)
-    padded[: len(levels), : len(levels)] = levels
-    blocks = padded.reshape(side // factor, factor, side // factor, factor)
-    return np.asarray(blocks.min(axis=(1, 3)))
+    side, lightest = grey.width, cast(tuple[int, int], grey.getextrema())[1]
+    count = -(-side // factor)
+    darkest = np.empty((count, count), np.uint8)
+    for number in range(count):
+        rows = np.asarray(grey.crop((0, number * factor, side, min(side, (number + 1) * factor))))
+        row = np.full(count * factor, lightest, np.uint8)
+        row[:side] = rows.min(axis=0)
+        darkest[number] = row.reshape(count, factor).min(axis=1)
+    return darkest
 
 
 def _darkest_around(levels: _Levels, *, corners: bool) -> _Levels:

@@ -69,7 +69,7 @@ def frame_sketch(sheet: Image.Image) -> Image.Image:
         left, top, right, bottom = box
         side = round(max(right - left, bottom - top) / FILL)
         side = max(side, round(_LEAST_SIDE * max(width, height)))
-    most = min(_LARGEST_SIDE, max(_STRIPS_SIDE, 2 * math.isqrt(width * height)))
+    most = _most_side(width, height)
     if side > most:
         scale = 0.9 * most / side
         smaller = max(1, round(scale * width)), max(1, round(scale * height))
@@ -78,6 +78,15 @@ def frame_sketch(sheet: Image.Image) -> Image.Image:
     corner = (round((side - left - right) / 2), round((side - top - bottom) / 2))
     framed.paste(sheet, corner)
     return framed
+
+
+def frame_side(width: float, height: float) -> float:
+    """The longest side of :func:`frame_sketch` of a sheet of that size, whatever is drawn."""
+    return min(_most_side(width, height), max(width, height) / FILL + 1)
+
+
+def _most_side(width: float, height: float) -> float:
+    return min(_LARGEST_SIDE, max(_STRIPS_SIDE, 2 * math.isqrt(int(width * height))))
 
 
 def _inked(sheet: Image.Image, paper: npt.NDArray[np.int16]) -> tuple[int, int, int, int] | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Self, TypeVar
 
-from msedge.errors import ConfigError
+from msedge.errors import ConfigError, DataError
 from msedge.search.encoder import Encoder
 from msedge.search.filters import Filters
 from msedge.search.locations import whole
@@ -33,7 +33,13 @@ from msedge.search.query import (
 )
 from msedge.search.stores import open_store
 from msedge.search.stores.reports import Model
-from msedge.search.stores.store import MissingGalleryError, ReplacedError, Store, View
+from msedge.search.stores.store import (
+    MissingGalleryError,
+    ReplacedError,
+    Store,
+    UnreadableError,
+    View,
+)
 
 _SECONDS_BETWEEN_NAMES = 0.05
 
@@ -137,6 +143,11 @@ class Gallery:
         return self._now().changes
 
     @property
+    def committed(self) -> float | None:
+        """When it changed last, in Unix seconds; None where only its object store would know."""
+        return self._ask(lambda store: store.committed())
+
+    @property
     def is_shared(self) -> bool:
         """Whether processes on many machines may write it."""
         return self._opened.store.is_shared
@@ -172,6 +183,15 @@ class Gallery:
             self._opened = self._open(self._opened.changes + 1)
 
     def _now(self) -> _Opened:
+        """What lies at the path now; an UnreadableError, whatever is wrong with it."""
+        try:
+            return self._look()
+        except UnreadableError:
+            raise
+        except DataError as error:
+            raise UnreadableError(str(error)) from error
+
+    def _look(self) -> _Opened:
         """What lies at the path now; what was known of it where nothing has changed."""
         opened = self._opened
         try:

@@ -202,12 +202,14 @@ class _Run:
     def update(self, found: Found, gallery: Path) -> Found:
         """Bring a gallery up to date; gives what was found, shards listed."""
         with open_or_create(gallery, self._model()) as store:
-            places = store.places()
+            places, before = store.places(), store.version()
             found, note = self._listed(found, store, places, places)
             if note != store.note(SHARDS):
                 store.write_note(SHARDS, note)
             self._do(plan(found, places), store, places)
             self.summary.moved_folders = moved_folders(self.copies, places, found)
+            if store.version() != before and not self.summary.stopped:
+                self._tidy(store)
         return found
 
     def rebuild(self, found: Found, gallery: Path) -> Found:

@@ -21,7 +21,8 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from msedge.data.images import open_image, open_image_bytes
+from msedge.data.image_content import read_content
+from msedge.data.images import open_image_bytes, reading_bytes
 from msedge.errors import ConfigError
 from msedge.search.locations import location
 from msedge.search.photo import Photo
@@ -64,17 +65,33 @@ def thumbnail(photo: Photo, side: int = THUMBNAIL_SIDE) -> bytes:
     """
     if side < 1:
         raise ConfigError(f"a thumbnail needs a side of at least 1 pixel, got {side}")
-    scale = min(1.0, side / max(photo.width, photo.height, 1))
-    size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+    size = _size(photo, side)
     # As a square first: that is what a JPEG can be decoded to directly, at an eighth of its size.
-    if is_within(photo.path):
-        square = open_image_bytes(open_location(photo.path), location(photo.path), size=max(size))
-    else:
-        square = open_image(photo.path, size=max(size))
+    square = open_image_bytes(_content(photo), location(photo.path), size=max(size))
     picture = square.resize(size, Image.Resampling.BICUBIC)
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=_QUALITY, optimize=True)
     return content.getvalue()
+
+
+def thumbnail_bytes(photo: Photo, side: int = THUMBNAIL_SIDE) -> int:
+    """What :func:`thumbnail` takes of memory at most, the file's content among it.
+
+    Raises:
+        DataError: as :func:`thumbnail`.
+    """
+    content, size = _content(photo), max(_size(photo, side))
+    picture = 4 * 3 * size**2  # the square, the picture, and its JPEG
+    return len(content) + picture + reading_bytes(content, location(photo.path), size=size)
+
+
+def _size(photo: Photo, side: int) -> tuple[int, int]:
+    scale = min(1.0, side / max(photo.width, photo.height, 1))
+    return max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
+
+
+def _content(photo: Photo) -> bytes:
+    return open_location(photo.path) if is_within(photo.path) else read_content(photo.path)
 
 
 class ThumbnailCache:

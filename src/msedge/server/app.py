@@ -1,7 +1,7 @@
 """The HTTP API and the page, put together.
 
-A request passes, from the outside in: what counts it, the guard (who may ask), what makes a ``GET``
-of a ``HEAD``, how often one may ask, the body's limit, and a route. Tested in
+A request passes, from the outside in: what numbers and counts it, the guard (who may ask), what
+makes a ``GET`` of a ``HEAD``, how often one may ask, the body's limit, and a route. Tested in
 ``tests/server/test_app.py``.
 """
 
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 import msedge
+from msedge.errors import MSEdgeError
 from msedge.search.gallery import Gallery
 from msedge.search.thumbnails import ThumbnailCache
 from msedge.server import gallery_routes, page_routes, photo_routes, search_routes
@@ -24,11 +25,14 @@ from msedge.server.description import describe
 from msedge.server.folder_names import FolderNames
 from msedge.server.guard import Guard
 from msedge.server.head import HeadAsGet
-from msedge.server.metrics import Measured, Metrics
+from msedge.server.memory import MemoryBudget
+from msedge.server.metrics import Metrics
 from msedge.server.page_files import read_page
 from msedge.server.problems import install_problems
+from msedge.server.request_log import RequestLog
 from msedge.server.service import Service
 from msedge.server.settings import ServerSettings, cores
+from msedge.server.tokens import Tokens
 from msedge.server.work_queue import WorkQueue
 
 __all__ = ["ServerSettings", "create_app"]
@@ -53,14 +57,20 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
 
     Returns:
         An application with no state beside its own: any number may live in one process.
+
+    Raises:
+        ConfigError: the file of tokens cannot be used.
     """
     settings = settings or ServerSettings()
-    metrics = Metrics(gallery)
+    tokens = Tokens(settings.token, settings.token_file)
+    metrics = Metrics()
+    memory = MemoryBudget(settings.memory_bytes)
     searches = WorkQueue(
         settings.searches_at_once,
         settings.searches_waiting,
         per_client=settings.searches_per_client,
         seconds=settings.gallery_seconds,
+        memory=memory,
         refused=metrics.refused,
     )
     pictures = WorkQueue(
@@ -68,9 +78,11 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         _PICTURES_WAITING,
         per_client=settings.pictures_per_client,
         seconds=_PICTURE_SECONDS,
+        memory=memory,
         refused=metrics.refused,
     )
     metrics.watch_searches(searches)
+    metrics.watch_memory(memory)
     service = Service(
         gallery=gallery,
         settings=settings,
@@ -82,6 +94,9 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         thumbnails=ThumbnailCache.beside(gallery.path),
         page=read_page(),
     )
+
+    with suppress(MSEdgeError):  # searches will say what is wrong
+        service.note_gallery()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -96,18 +111,19 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
         lifespan=lifespan,
     )
-    app.state.service = service
+    app.state.service, app.state.tokens = service, tokens
     # The guard has checked the token by then: these lines document it.
     bearer = HTTPBearer(auto_error=False, description="The server's token.")
-    asks_token = [] if settings.token is None else [Depends(bearer)]
+    asks_token = [Depends(bearer)] if tokens else []
     app.include_router(search_routes.router, dependencies=asks_token)
     app.include_router(photo_routes.router, dependencies=asks_token)
     app.include_router(gallery_routes.router, dependencies=asks_token)
     app.include_router(gallery_routes.open_router)
     app.include_router(page_routes.router)
-    app.openapi = describe(app, token=settings.token is not None)  # type: ignore[method-assign]
+    app.openapi = describe(app, token=bool(tokens))  # type: ignore[method-assign]
     install_problems(app)
     per_second = settings.searches_per_second
     app.add_middleware(BodyLimit, settings=settings, refused=metrics.refused)
@@ -118,6 +134,6 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         refused=metrics.refused,
     )
     app.add_middleware(HeadAsGet)
-    app.add_middleware(Guard, settings=settings)
-    app.add_middleware(Measured, metrics=service.metrics)
+    app.add_middleware(Guard, settings=settings, tokens=tokens, refused=metrics.refused)
+    app.add_middleware(RequestLog, served=app, tokens=tokens)
     return app

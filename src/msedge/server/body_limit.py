@@ -6,8 +6,10 @@ Tested in ``tests/server/test_body_limit.py``.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -21,6 +23,8 @@ FREE_BYTES = 2**16
 """Of each body, not counted among all: a drawing's is hardly ever longer."""
 
 _CLOSE = {"Connection": "close"}
+_LINGER_SECONDS = 1.0
+_LINGER_BODIES = 2
 
 
 class BodyLimit:
@@ -39,13 +43,23 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        body = _Body(self, receive)
+
+        async def lingering(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                body.cut = (b"connection", b"close") in message["headers"]
+            elif body.cut and not message.get("more_body", False):
+                await send({**message, "more_body": True})  # all of it, but for saying so
+                await body.drain()
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
         refusal = self._refusal(Headers(scope=scope))
         if refusal is not None:
-            await problem(*refusal, _CLOSE)(scope, receive, send)
+            await problem(*refusal, _CLOSE)(scope, receive, lingering)
             return
-        body = _Body(self, receive)
         try:
-            await self._app(scope, body.receive, send)
+            await self._app(scope, body.receive, lingering)
         finally:
             self.held -= body.held
 
@@ -65,9 +79,14 @@ class BodyLimit:
         most = self._settings.max_body_bytes
         return f"the body is longer than {most} bytes: send a smaller image or drawing"
 
-    def patience(self) -> Patience:
-        """For a new body."""
-        return Patience(self._settings.body_seconds, self._settings.bytes_per_second)
+    def patience(self, most: float = math.inf) -> Patience:
+        """For a new body; of at most some seconds."""
+        seconds = min(most, self._settings.body_seconds)
+        return Patience(seconds, self._settings.bytes_per_second)
+
+    def is_worth_reading(self, received: int) -> bool:
+        """Whether to read on what is thrown away."""
+        return received < _LINGER_BODIES * self._settings.max_body_bytes
 
     def count(self, received: int, held: int) -> int:
         """Count a body that has come so far.
@@ -102,20 +121,37 @@ class _Body:
         self._received = 0
         self._ended = False
         self.held = 0
+        self.cut = False
+        """Whether the connection ends after the answer, with what has not been read."""
 
     async def receive(self) -> Message:
         if self._ended:  # from here on it tells only that the client has gone
             return await self._receive()
-        begun = time.monotonic()
         try:
-            async with asyncio.timeout(max(0.0, self._patience.left)):
-                message = await self._receive()
+            message = await self._next(self._patience)
         except TimeoutError as error:
             line = "the body came too slowly: send it faster, or a smaller image"
             raise HTTPException(408, line, _CLOSE) from error
+        self.held = self._limit.count(self._received, self.held)
+        return message
+
+    async def drain(self) -> None:
+        """Throw the rest away after a refusal.
+
+        Else the connection would be reset, and whoever sends everything before it reads would
+        never see the answer.
+        """
+        patience = self._limit.patience(_LINGER_SECONDS)
+        with suppress(TimeoutError):
+            while not self._ended and self._limit.is_worth_reading(self._received):
+                await self._next(patience)
+
+    async def _next(self, patience: Patience) -> Message:
+        begun = time.monotonic()
+        async with asyncio.timeout(max(0.0, patience.left)):
+            message = await self._receive()
         size = len(message.get("body", b""))
-        self._patience.waited(time.monotonic() - begun, size)
+        patience.waited(time.monotonic() - begun, size)
         self._received += size
         self._ended = not message.get("more_body", False)
-        self.held = self._limit.count(self._received, self.held)
         return message

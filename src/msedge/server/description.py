@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+_TOO_MANY = "Too many wrong tokens came from this client; `Retry-After` says when to come again."
 _SESSION = "/api/session"
 
 
@@ -21,9 +22,13 @@ def describe(app: FastAPI, *, token: bool) -> Callable[[], dict[str, Any]]:
         described = describe_all()
         if not token:
             described["paths"].pop(_SESSION, None)
-            for path in described["paths"].values():
-                for operation in path.values():
-                    operation["responses"].pop("401", None)
+        for path in described["paths"].values():
+            for operation in path.values():
+                answers = operation["responses"]
+                if not token:
+                    answers.pop("401", None)
+                elif "401" in answers:
+                    answers.setdefault("429", {**answers["401"], "description": _TOO_MANY})
         return described
 
     return document

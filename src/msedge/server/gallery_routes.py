@@ -8,16 +8,16 @@ from __future__ import annotations
 import logging
 
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from msedge.errors import MSEdgeError
 from msedge.server.answers import FolderAnswer, GalleryAnswer, HealthAnswer, ModelAnswer
 from msedge.server.folder_names import spelt
-from msedge.server.guard import COOKIE, COOKIE_PATH, cookie_value
+from msedge.server.guard import COOKIE, COOKIE_PATH
 from msedge.server.metrics import CONTENT_TYPE
 from msedge.server.problems import refused
 from msedge.server.service import Served
+from msedge.server.tokens import Token
 
 _logger = logging.getLogger(__name__)
 
@@ -34,21 +34,20 @@ async def gallery(service: Served) -> GalleryAnswer:
 
     def read() -> GalleryAnswer:
         served = service.gallery
-        with service.reading():
-            return GalleryAnswer(
-                name=spelt(served.path.name),
-                photos=served.photos,
-                model=ModelAnswer(
-                    name=served.model.name,
-                    dim=served.model.dim,
-                    image_size=served.encoder.image_size,
-                ),
-                folders=[
-                    FolderAnswer(folder=folder, photos=photos)
-                    for folder, photos in service.folders.counted()
-                ],
-                version=served.version,
-            )
+        return GalleryAnswer(
+            name=spelt(served.path.name),
+            photos=service.note_gallery(),
+            model=ModelAnswer(
+                name=served.model.name,
+                dim=served.model.dim,
+                image_size=served.encoder.image_size,
+            ),
+            folders=[
+                FolderAnswer(folder=folder, photos=photos)
+                for folder, photos in service.folders.counted()
+            ],
+            version=served.version,
+        )
 
     return await service.ask(lambda: service.of_one_state(read))
 
@@ -66,15 +65,15 @@ async def session(request: Request, service: Served) -> Response:
 
     It is sent to `/api/photos` only, no script can read it, and the token cannot be had from it.
     """
-    token = service.settings.token
+    token: Token | None = getattr(request.state, "token", None)
     if token is None:
         raise HTTPException(404, "this server asks for no token, so there is no session")
     secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https:")
     answer = Response(status_code=204)
     answer.set_cookie(
         COOKIE,
-        cookie_value(token),
-        path=COOKIE_PATH,
+        token.cookie,
+        path=service.settings.root_path + COOKIE_PATH,
         secure=secure,
         httponly=True,
         samesite="strict",
@@ -99,9 +98,10 @@ async def readyz(service: Served) -> HealthAnswer:
 
     def look() -> None:
         try:
-            service.gallery.refresh()
-            _ = service.gallery.encoder
+            _ = service.gallery.encoder  # which looks at the gallery, too
+            service.note_gallery()
         except MSEdgeError as error:
+            service.metrics.gallery_unreadable()
             _logger.warning("not ready: %s", error)
             raise HTTPException(503, "the gallery cannot be searched; the log says why") from error
 
@@ -120,6 +120,6 @@ async def readyz(service: Served) -> HealthAnswer:
     },
 )
 async def metrics(service: Served) -> Response:
-    """Answers requests by route and status, times, photos, and searches that run or wait."""
-    text = await run_in_threadpool(service.metrics.text)
-    return Response(text, headers={"Content-Type": CONTENT_TYPE})
+    """Answers requests by route and status, times, memory, and the gallery as it was last read."""
+    # Not in a thread: all may be taken by requests that a store keeps waiting.
+    return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})

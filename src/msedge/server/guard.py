@@ -3,22 +3,23 @@
 A server on 127.0.0.1 is reached by every page in the browser of the same machine. Three checks keep
 other sites out: the ``Host`` header (a name of their own that they let point here: DNS rebinding),
 ``Origin`` and ``Sec-Fetch-Site`` (forms and scripts of their pages), and headers that let no other
-page embed or read an answer. A token, where one is set, is compared in constant time and never
-logged. Tested in ``tests/server/test_guard.py``.
+page embed or read an answer. Tokens, where there are any, are compared in constant time and never
+logged; who gives wrong ones is slowed down. Tested in ``tests/server/test_guard.py``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from msedge.server.clients import Guesses, client_of
 from msedge.server.problems import problem
 from msedge.server.settings import ServerSettings, host_and_port, host_name
+from msedge.server.tokens import Tokens
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -43,17 +44,19 @@ _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _logger = logging.getLogger(__name__)
 
 
-def cookie_value(token: str) -> str:
-    """What the cookie holds: a proof of the token from which it cannot be had back."""
-    return hmac.new(token.encode(), b"msedge photos", hashlib.sha256).hexdigest()
-
-
 class Guard:
     """Refuse what must not be asked, and add the headers of every answer."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
-        """Take the application to guard, and its rules."""
-        self._app, self._names, self._token = app, settings.host_names, settings.token
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ServerSettings,
+        tokens: Tokens,
+        refused: Callable[[str], None],
+    ) -> None:
+        """Take the application to guard, its rules, and what hears of a refusal of 429."""
+        self._app, self._names = app, settings.host_names
+        self._tokens, self._guesses, self._refused = tokens, Guesses(), refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request on, or answer why not."""
@@ -73,49 +76,54 @@ class Guard:
 
         refusal = self._refusal(scope)
         if refusal is not None:
-            status, line = refusal
-            challenge = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-            await problem(status, line, challenge)(scope, receive, with_headers)
+            await problem(*refusal)(scope, receive, with_headers)
             return
         try:
             await self._app(scope, receive, with_headers)
         except Exception:
             if started:
                 raise
-            _logger.exception("cannot answer %s", scope["method"])
+            name = scope.get("state", {}).get("request_id", "-")
+            _logger.exception("cannot answer %s, id=%s", scope["method"], name)
             line = "the server failed to answer; its log says why"
             await problem(500, line)(scope, receive, with_headers)
 
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope) -> tuple[int, str, dict[str, str]] | None:
         headers, path = Headers(scope=scope), str(scope["path"])
         hosts = headers.getlist("host")
         name = host_name(hosts[0]) if len(hosts) == 1 else None
         if name is None:
-            return 400, "the Host header is missing or not well formed"
+            return 400, "the Host header is missing or not well formed", {}
         if name not in self._names:
-            return 403, f"this server does not answer to {name}; `--allow-host {name}` lets it"
+            return 403, f"this server does not answer to {name}; `--allow-host {name}` lets it", {}
         safe = scope["method"] in _SAFE_METHODS
         if not _is_from_here(headers, hosts[0], safe=safe, public=_is_public(path)):
-            return 403, "requests from other sites' pages are refused"
-        if self._token is not None and not _is_public(path):
-            return self._token_refusal(headers, self._token, cookie=safe and _has_cookie(path))
+            return 403, "requests from other sites' pages are refused", {}
+        if self._tokens and not _is_public(path):
+            return self._token_refusal(scope, headers, cookie=safe and _has_cookie(path))
         return None
 
     def _token_refusal(
-        self, headers: Headers, token: str, *, cookie: bool
-    ) -> tuple[int, str] | None:
+        self, scope: Scope, headers: Headers, *, cookie: bool
+    ) -> tuple[int, str, dict[str, str]] | None:
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _same(given.strip(), token):
+        secret = given.strip() if scheme.lower() == "bearer" else ""
+        proof = cookie_parser(headers.get("cookie", "")).get(COOKIE, "") if cookie else ""
+        token = self._tokens.of_secret(secret) or self._tokens.of_cookie(proof)
+        client = client_of(scope)
+        wait = self._guesses.wait(client) if secret or proof else 0
+        if token is not None and (not wait or self._guesses.was_right(client)):
+            self._guesses.right(client)
+            scope.setdefault("state", {})["token"] = token
             return None
-        if cookie:
-            cookies = cookie_parser(headers.get("cookie", ""))
-            if _same(cookies.get(COOKIE, ""), cookie_value(token)):
-                return None
-        return 401, "a token is needed: send `Authorization: Bearer TOKEN`"
-
-
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
+        if wait:
+            self._refused("token")
+            line = f"too many wrong tokens from your address: try again in {wait} s"
+            return 429, line, {"Retry-After": str(wait)}
+        if secret or proof:
+            self._guesses.wrong(client)
+        line = "a token is needed: send `Authorization: Bearer TOKEN`"
+        return 401, line, {"WWW-Authenticate": "Bearer"}
 
 
 def _is_public(path: str) -> bool:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from msedge.server.requests import MAX_EXAMPLES, MAX_POINTS, MAX_STROKES
+from msedge.server.requests import MAX_EXAMPLES, MAX_POINTS, MAX_STROKES, unpacked
 
 _FOLDER = 4096  # characters of the one text that may hold these signs too
 _MOST = {
@@ -45,12 +46,41 @@ class JsonRoute(APIRoute):
 
 
 class _JsonRequest(Request):
+    """Its body is there once: the text goes when it is parsed, and an image's when it is unpacked.
+
+    A request waits for its turn, and may be one of many that hold a large image.
+    """
+
+    _parsed: tuple[bool, Any] | None = None
+
+    async def body(self) -> bytes:
+        """Something that is true where there is a body, which is all that is asked of it."""
+        if self._parsed is None:
+            self._parsed = await self._read()
+        return b"{}" if self._parsed[0] else b""
+
     async def json(self) -> Any:
-        body = await self.body()
+        if self._parsed is None:
+            self._parsed = await self._read()
+        return self._parsed[1]
+
+    async def _read(self) -> tuple[bool, Any]:
+        """Whether there is a body, and its values."""
+        body = bytearray()
+        async for piece in self.stream():
+            body += piece
+        if not body:
+            return False, None
         if any(body.count(sign) > most for sign, most in _MOST.items()):
             line = "the body holds more values than a drawing can have: send fewer points"
             raise HTTPException(413, line)
         try:
-            return json.loads(body.decode())
+            text = body.decode()
         except UnicodeDecodeError as error:
             raise HTTPException(400, "the body is not UTF-8") from error
+        del body
+        values = json.loads(text)
+        if isinstance(values, dict) and isinstance(values.get("image"), str):
+            with suppress(ValueError):  # which will be told with all else that is wrong
+                values["image"] = unpacked(values["image"])
+        return True, values

@@ -6,8 +6,11 @@ Tested in ``tests/server/test_metrics.py``.
 from __future__ import annotations
 
 import math
+import platform
 import time
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from threading import Lock
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -15,26 +18,30 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     generate_latest,
 )
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from msedge.errors import MSEdgeError
-from msedge.search.gallery import Gallery
+import msedge
+from msedge.server.memory import MemoryBudget
 from msedge.server.work_queue import WorkQueue
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_NO_ROUTE = "none"
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 
 
 class Metrics:
-    """The figures of one application."""
+    """The figures of one application.
 
-    def __init__(self, gallery: Gallery) -> None:
-        """Take what is served."""
+    To ask for them touches nothing else: of the gallery they are what whoever read it last has said
+    here, since a store that hangs would take the figures with it when they are wanted most.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing counted."""
         self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # memory, open files, CPU; on Linux alone
         self._requests = Counter(
             "msedge_requests",
             "Requests answered.",
@@ -60,8 +67,35 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        photos = Gauge("msedge_photos", "Photos in the gallery.", registry=registry)
-        photos.set_function(lambda: _count(gallery))
+        build = Gauge(
+            "msedge_build_info",
+            "1; the labels say what runs.",
+            ("version", "python", "onnxruntime"),
+            registry=registry,
+        )
+        build.labels(msedge.__version__, platform.python_version(), _onnxruntime()).set(1)
+        self._gallery_lock = Lock()  # of what is seen, by threads that search
+        self._seen: int | None = None
+        self._times_reopened = 0
+        self._photos = Gauge("msedge_photos", "Photos in the gallery.", registry=registry)
+        self._version = Gauge(
+            "msedge_gallery_version", "Rises with every change of the photos.", registry=registry
+        )
+        self._commit = Gauge(
+            "msedge_last_commit_timestamp_seconds",
+            "When the gallery changed last, as far as the server has seen.",
+            registry=registry,
+        )
+        self._readable = Gauge(
+            "msedge_gallery_readable", "Whether the gallery could be read last.", registry=registry
+        )
+        self._reopened = Counter(
+            "msedge_gallery_reopened",
+            "Galleries opened anew, since another had taken the place.",
+            registry=registry,
+        )
+        for unknown in (self._photos, self._version, self._commit):
+            unknown.set(math.nan)  # until it was read once
         self._refused = Counter(
             "msedge_refused",
             "Requests turned away because too much was asked.",
@@ -87,6 +121,43 @@ class Metrics:
         )
         waiting.set_function(lambda: searches.waiting)
 
+    def watch_memory(self, budget: MemoryBudget) -> None:
+        """Show how much of it pictures take."""
+        taken = Gauge(
+            "msedge_picture_memory_bytes",
+            "Memory set aside for pictures that are read now.",
+            registry=self._registry,
+        )
+        taken.set_function(lambda: budget.taken)
+
+    def gallery_seen(
+        self, *, photos: int, version: int, committed: float | None, reopened: int
+    ) -> None:
+        """Note what was read of the gallery.
+
+        Args:
+            photos: that it holds.
+            version: of its photos.
+            committed: when it changed last, in Unix seconds; None where that is not known: then it
+                is when another version than before was first seen here.
+            reopened: how often another gallery was found in its place.
+        """
+        with self._gallery_lock:
+            if committed is None and version != self._seen:
+                committed = time.time()
+            if committed is not None:
+                self._commit.set(committed)
+            self._reopened.inc(max(0, reopened - self._times_reopened))
+            self._times_reopened = max(reopened, self._times_reopened)
+            self._seen = version
+            self._photos.set(photos)
+            self._version.set(version)
+            self._readable.set(1)
+
+    def gallery_unreadable(self) -> None:
+        """Note that the gallery could not be read."""
+        self._readable.set(0)
+
     def watch_connections(self, connections: Callable[[], int]) -> None:
         """Show how many are open."""
         self._connections.set_function(connections)
@@ -110,37 +181,10 @@ class Metrics:
         self._latency.labels(route).observe(seconds)
 
 
-def _count(gallery: Gallery) -> float:
-    try:
-        return gallery.photos
-    except MSEdgeError:  # the other figures are wanted all the more
-        return math.nan
-
-
-class Measured:
-    """Count and time every request that goes through."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """Take the application, and where to count."""
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on, and count when it is done."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status, begun = 500, time.perf_counter()
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+def _onnxruntime() -> str:
+    for package in ("onnxruntime", "onnxruntime-gpu"):
         try:
-            await self._app(scope, receive, noted)
-        finally:
-            # The route, never the path: a label for each id would fill the memory.
-            route = getattr(scope.get("route"), "path", _NO_ROUTE)
-            seconds = time.perf_counter() - begun
-            self._metrics.answered(scope["method"], route, status, seconds)
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return ""

@@ -5,6 +5,8 @@ Tested in ``tests/server/test_photo_routes.py``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -14,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from msedge.errors import DataError
 from msedge.search.photo import Photo
-from msedge.search.thumbnails import THUMBNAIL_SIDE, thumbnail
+from msedge.search.thumbnails import THUMBNAIL_SIDE, thumbnail, thumbnail_bytes
 from msedge.server.conditional import not_modified
 from msedge.server.folder_names import spelt
 from msedge.server.photo_content import PhotoContent, PhotoResponse, open_photo
@@ -24,7 +26,7 @@ from msedge.server.service import Served, Service
 
 _CONVERTED_SIDE = 2560
 _PHOTO_CACHING = "private, no-cache"
-_THUMBNAIL_CACHING = "private, max-age=600"
+_THUMBNAIL_CACHING = "private, max-age=10"  # ids are others' soon after a gallery is replaced
 
 
 def _number(text: object) -> object:
@@ -47,7 +49,7 @@ def _pictures(*types: str) -> dict[int | str, dict[str, Any]]:
     return {
         200: {"description": "The picture.", "content": {kind: dict(binary) for kind in types}},
         304: {"description": "It is still what `If-None-Match` named."},
-        **refused(401, 404, 410, 415, 422, 429, 503),
+        **refused(401, 404, 410, 413, 415, 422, 429, 503),
     }
 
 
@@ -71,7 +73,7 @@ async def photo_file(photo_id: PhotoId, request: Request, service: Served) -> Re
     if content.media_type is not None:
         return PhotoResponse(content, headers)
     content.stream.close()
-    picture = await service.pictures.run(request, lambda: _jpeg(photo, _CONVERTED_SIDE))
+    picture = await _made(service, request, photo, _CONVERTED_SIDE)
     return Response(picture, headers=headers, media_type="image/jpeg")
 
 
@@ -91,7 +93,10 @@ async def photo_thumbnail(photo_id: PhotoId, request: Request, service: Served) 
     if not_modified(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if kept is None:
-        kept = await service.pictures.run(request, lambda: _new_thumbnail(service, photo))
+        kept = await _made(service, request, photo, THUMBNAIL_SIDE)
+        put = service.thumbnails.put
+        made = kept
+        await service.ask(lambda: put(photo.content_hash, THUMBNAIL_SIDE, made))
     return Response(kept, headers=headers, media_type="image/jpeg")
 
 
@@ -106,15 +111,25 @@ def _kept_thumbnail(service: Service, photo_id: int) -> tuple[Photo, bytes | Non
     return photo, service.thumbnails.get(photo.content_hash, THUMBNAIL_SIDE)
 
 
-def _new_thumbnail(service: Service, photo: Photo) -> bytes:
-    picture = _jpeg(photo, THUMBNAIL_SIDE)
-    service.thumbnails.put(photo.content_hash, THUMBNAIL_SIDE, picture)
-    return picture
+async def _made(service: Service, request: Request, photo: Photo, side: int) -> bytes:
+    """A photo as a JPEG, in its turn and when there is memory for it."""
+
+    def memory() -> int:
+        with _shown():
+            return thumbnail_bytes(photo, side)
+
+    def picture() -> bytes:
+        with _shown():
+            return thumbnail(photo, side)
+
+    needed = await service.pictures.run(request, memory)
+    return await service.pictures.run(request, picture, memory=needed)
 
 
-def _jpeg(photo: Photo, side: int) -> bytes:
+@contextmanager
+def _shown() -> Iterator[None]:
     try:
-        return thumbnail(photo, side)
+        yield
     except DataError as error:  # it could be read when it was indexed
         raise HTTPException(415, str(error)) from error
 

@@ -12,10 +12,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from msedge.data.images import one_line
 from msedge.errors import MSEdgeError, WeightsError
-from msedge.search.stores.store import MissingGalleryError
+from msedge.search.stores.store import UnreadableError
 from msedge.server.answers import Problem
 
 _LONGEST_LINE = 300
@@ -26,11 +27,11 @@ _MEANINGS = {
     404: "There is no such photo, or no such page.",
     408: "The body came too slowly.",
     410: "The photo's file has gone or changed since it was indexed.",
-    413: "The body has too many bytes, or the image too many pixels.",
+    413: "The body has too many bytes, or the image too many pixels, or wants too much memory.",
     415: "The body must be `application/json` and not compressed, or the photo cannot be shown.",
     422: "What is asked cannot be answered; the line says why.",
     429: "Too much is asked, by this client or by all; `Retry-After` says when to come again.",
-    503: "The gallery cannot be read any more.",
+    503: "The gallery cannot be read now, or does not answer in time.",
 }
 _ALWAYS = (400, 403)
 
@@ -43,11 +44,25 @@ def refused(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def problem(status: int, line: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def problem(status: int, line: str, headers: Mapping[str, str] | None = None) -> Refusal:
     """A refusal with its line."""
     text = one_line(line)
     short = text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 1] + "…"
-    return JSONResponse({"detail": short}, status_code=status, headers=dict(headers or {}))
+    return Refusal({"detail": short}, status_code=status, headers=dict(headers or {}))
+
+
+class Refusal(JSONResponse):
+    """An answer that leaves its line in the request's state, for the log."""
+
+    def render(self, content: dict[str, str]) -> bytes:
+        """The answer's body."""
+        self._line = content["detail"]
+        return super().render(content)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        scope.setdefault("state", {})["refusal"] = self._line
+        await super().__call__(scope, receive, send)
 
 
 def install_problems(app: FastAPI) -> None:
@@ -75,7 +90,6 @@ async def _validation_problem(_request: Request, error: Exception) -> Response:
 
 async def _user_problem(_request: Request, error: Exception) -> Response:
     line = str(error).partition("\n")[0]
-    # The server's own trouble: nothing that the client could mend.
-    if isinstance(error, WeightsError | MissingGalleryError):
+    if isinstance(error, WeightsError | UnreadableError):  # nothing that the client could mend
         return problem(503, line)
     return problem(422, line)

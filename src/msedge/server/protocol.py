@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from typing import Any
 
@@ -18,6 +19,7 @@ from uvicorn.server import ServerState
 
 from msedge.server.connections import Connections
 from msedge.server.patience import Patience
+from msedge.server.request_log import new_request_id, write_request
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEAD_LINES = 100
@@ -154,6 +156,11 @@ class LimitedProtocol(H11Protocol):
             self.cycle.disconnected = True  # the application's own answer would come second
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            request_id = new_request_id()
+            if status >= 500:
+                client = self.client[0] if self.client else "-"
+                told = {"request_id": request_id, "client": client, "status": status, "ms": 0.0}
+                write_request(logging.ERROR, **told, reason=line)
             body = json.dumps({"detail": line}).encode()
             head = [
                 (b"content-type", b"application/json"),
@@ -161,6 +168,7 @@ class LimitedProtocol(H11Protocol):
                 (b"cache-control", b"no-store"),
                 (b"x-content-type-options", b"nosniff"),
                 (b"connection", b"close"),
+                (b"x-request-id", request_id.encode()),
                 *headers,
             ]
             answer = h11.Response(status_code=status, headers=head, reason=STATUS_PHRASES[status])

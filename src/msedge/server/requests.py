@@ -33,7 +33,10 @@ Axis = Annotated[list[Coordinate], Field(max_length=MAX_POINTS), FailFast()]
 Examples = Annotated[list[Id], Field(max_length=MAX_EXAMPLES), FailFast()]
 
 
-def _decoded(text: object) -> bytes:
+def unpacked(text: object) -> bytes:
+    """The bytes of an image in base64; as they are where they were unpacked before."""
+    if isinstance(text, bytes):
+        return text
     if not isinstance(text, str):
         raise ValueError("an image must be a string of base64")
     try:
@@ -47,7 +50,7 @@ def _decoded(text: object) -> bytes:
 
 Base64 = Annotated[
     bytes,
-    BeforeValidator(_decoded),
+    BeforeValidator(unpacked),
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
 ]
 

@@ -23,11 +23,14 @@ import uvicorn
 from fastapi import FastAPI
 
 from msedge.data.images import one_line
-from msedge.errors import ConfigError
+from msedge.errors import ConfigError, MSEdgeError
 from msedge.server.connections import Connections
+from msedge.server.memory import prepare_to_give_back
 from msedge.server.protocol import LimitedProtocol
-from msedge.server.request_log import RequestLog, log_requests
+from msedge.server.request_log import LogFormat, start_log
 from msedge.server.service import Service
+
+_logger = logging.getLogger(__name__)
 
 _BACKLOG = 256
 _SECONDS_MORE = 5.0
@@ -77,16 +80,25 @@ def address_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def serve(app: FastAPI, listening: socket.socket, *, log: bool, ready: Callable[[], None]) -> None:
+def serve(
+    app: FastAPI,
+    listening: socket.socket,
+    *,
+    log: bool,
+    log_format: LogFormat = "text",
+    ready: Callable[[], None],
+) -> None:
     """Serve until SIGINT or SIGTERM, and then end the program.
 
     Answers that have begun are finished first, for as long as the settings say; a second signal
     ends it at once. Whatever still runs or hangs then, a few seconds later the process is gone.
+    SIGHUP has the tokens and the gallery read again.
 
     Args:
         app: what answers, from :func:`~msedge.server.app.create_app`.
         listening: where.
-        log: whether to write a line for each request to standard error.
+        log: whether to write a line for each request to standard error, and not of failures alone.
+        log_format: of these lines.
         ready: called once, when requests are answered.
 
     Raises:
@@ -96,24 +108,26 @@ def serve(app: FastAPI, listening: socket.socket, *, log: bool, ready: Callable[
     connections = Connections(service.settings, service.metrics.dropped)
     service.metrics.watch_connections(lambda: len(connections))
     _say_defects_only()
+    prepare_to_give_back()
     config = uvicorn.Config(
-        RequestLog(app) if log else app,
+        app,
         loop="asyncio",
         http=cast(type[asyncio.Protocol], partial(LimitedProtocol, connections)),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,  # uvicorn's would write what follows the "?"
-        proxy_headers=False,  # nothing here depends on who a proxy says it speaks for
+        proxy_headers=False,  # RequestLog believes those that were named
         server_header=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=service.settings.finish_seconds,  # type: ignore[arg-type]
     )
-    if log:
-        log_requests()
+    start_log(log_format, requests=log)
     server = _Server(config, ready)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, server.leave)  # uvicorn raises it again after its own ending
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, _Hangup(app).heard)
     server.run(sockets=[listening])
 
 
@@ -146,6 +160,42 @@ class _Server(uvicorn.Server):
     def leave(self, _number: int, _frame: FrameType | None) -> None:
         """End the program, by the signal that uvicorn raises once more."""
         raise SystemExit(int(self.force_exit))
+
+
+class _Hangup:
+    """What SIGHUP does: it reads again what may have changed, unless the terminal was closed."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup: it is to live on
+        self._had_terminal = _has_terminal() and not ignored
+
+    def heard(self, _number: int, _frame: FrameType | None) -> None:
+        if self._had_terminal and not _has_terminal():  # whoever started it has left
+            signal.raise_signal(signal.SIGTERM)
+            return
+        with suppress(RuntimeError, MemoryError):  # no memory for a thread
+            threading.Thread(target=self._reload, daemon=True).start()
+
+    def _reload(self) -> None:
+        service, tokens = self._app.state.service, self._app.state.tokens
+        try:
+            tokens.reload()
+        except MSEdgeError as error:
+            _logger.error("SIGHUP: the tokens stay as they are: %s", error)
+        try:
+            service.gallery.reload()
+            _logger.warning("SIGHUP: %d tokens, %d photos", len(tokens), service.gallery.photos)
+        except MSEdgeError as error:
+            _logger.error("SIGHUP: the gallery stays as it is: %s", error)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _end_after(seconds: float, status: int) -> None:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 from starlette.exceptions import HTTPException
 
+from msedge.data.drawings import drawing_bytes, is_picture
 from msedge.data.images import picture_size
 from msedge.errors import DataError
 from msedge.search.filters import Filters
@@ -47,12 +49,14 @@ async def search(asked: SearchRequest, request: Request, service: Served) -> Sea
     def query() -> Query:
         drawings: list[Drawing] = [asked.strokes] if asked.strokes else []
         if asked.image is not None:
-            _check_pixels(asked.image, service.settings.max_pixels)
             drawings.append(asked.image)
         _check_known(service, (*asked.like, *asked.unlike))
         return service.gallery.query(drawings, like=asked.like, unlike=asked.unlike)
 
-    return await _answer(asked, request, service, query)
+    memory = 0
+    if asked.image is not None:
+        memory = await run_in_threadpool(_memory, asked.image, service.settings.max_pixels)
+    return await _answer(asked, request, service, query, memory)
 
 
 @router.post(SIMILAR_PATH, summary="Find photos like one of the gallery")
@@ -71,6 +75,7 @@ async def _answer(
     request: Request,
     service: Service,
     query: Callable[[], Query],
+    memory: int = 0,
 ) -> SearchAnswer:
     begun = time.perf_counter()
 
@@ -78,12 +83,14 @@ async def _answer(
         filters = _filters(asked, service)
         with service.metrics.embedding.time():
             vector = query()
-        with service.reading():
-            with service.metrics.ranking.time():
-                hits = service.gallery.find(vector, k=asked.k, filters=filters)
-            return hits, service.gallery.photos
+        with service.metrics.ranking.time():
+            hits = service.gallery.find(vector, k=asked.k, filters=filters)
+        return hits, service.note_gallery()
 
-    hits, searched = await service.searches.run(request, lambda: service.of_one_state(answer))
+    def work() -> tuple[list[Hit], int]:
+        return service.of_one_state(answer)
+
+    hits, searched = await service.searches.run(request, work, memory=memory)
     took = round(1000 * (time.perf_counter() - begun), 1)
     return SearchAnswer(took_ms=took, searched=searched, hits=[_found(hit) for hit in hits])
 
@@ -103,17 +110,19 @@ def _check_known(service: Service, ids: tuple[int, ...]) -> None:
         service.photo(photo)
 
 
-def _check_pixels(content: bytes, most: int) -> None:
-    """Refuse by the header what would unpack into too much."""
+def _memory(content: bytes, most: int) -> int:
+    """What reading an image takes, by its header; what would unpack into too much is refused."""
     try:
-        pixels = math.prod(picture_size(content, "the image"))
+        memory = drawing_bytes(content)
+        pixels = math.prod(picture_size(content, "the image")) if is_picture(content) else 0
     except DataError as error:
         bomb = isinstance(error.__cause__, Image.DecompressionBombError) or "Mpx" in str(error)
         if not bomb:  # whatever else is wrong with it, reading it will tell
-            return
-        pixels = most + 1
+            return 0
+        memory, pixels = 0, most + 1
     if pixels > most:
         raise HTTPException(413, f"the image has more than {most} pixels: send a smaller one")
+    return memory
 
 
 def _found(hit: Hit) -> FoundPhoto:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from msedge.errors import DataError
+from msedge.errors import MSEdgeError
 from msedge.search.gallery import Gallery
 from msedge.search.photo import Photo
 from msedge.search.query import UnknownPhotoError
-from msedge.search.stores.store import ReplacedError
+from msedge.search.stores.store import ReplacedError, UnreadableError
 from msedge.search.thumbnails import ThumbnailCache
 from msedge.server.folder_names import FolderNames
 from msedge.server.metrics import Metrics
@@ -65,39 +64,44 @@ class Service:
         except TimeoutError as error:
             raise HTTPException(503, NO_ANSWER, {"Retry-After": "5"}) from error
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
+    def check_gallery(self) -> None:
         """Tell trouble with the gallery's file from mistakes of who asks.
 
         Raises:
             HTTPException: 503, it cannot be read any more, or not yet again.
         """
         try:
-            yield
-        except UnknownPhotoError:
-            raise
-        except DataError as error:
+            self.gallery.refresh()
+        except MSEdgeError as error:
+            self.metrics.gallery_unreadable()
             raise HTTPException(503, str(error)) from error
 
     def of_one_state(self, read: Callable[[], T]) -> T:
-        """Read several things of the gallery, again where it has changed meanwhile.
-
-        Raises:
-            HTTPException: 503, it cannot be read any more, or not yet again.
-        """
+        """Read several things of the gallery, again where it has changed meanwhile."""
         for is_last in (False, False, True):
-            with self.reading():
-                before = self.gallery.changes
+            self.check_gallery()
+            before = self.gallery.changes
             try:
                 answer = read()
-                is_of_one = self.gallery.changes == before
             except (ReplacedError, UnknownPhotoError):
                 if is_last:
                     raise
-            else:
-                if is_of_one:
-                    break
+                continue
+            if self.gallery.changes == before:
+                break
         return answer
+
+    def note_gallery(self) -> int:
+        """Have the metrics show the gallery as it is now; how many photos it holds."""
+        gallery = self.gallery
+        photos = gallery.photos
+        self.metrics.gallery_seen(
+            photos=photos,
+            version=gallery.version,
+            committed=gallery.committed,
+            reopened=gallery.reopened,
+        )
+        return photos
 
     def photo(self, photo: int) -> Photo:
         """A photo by its id.
@@ -106,8 +110,10 @@ class Service:
             HTTPException: 404, there is none; 503, the gallery cannot be read any more.
         """
         try:
-            with self.reading():
-                return self.gallery.photo(photo)
+            return self.gallery.photo(photo)
+        except UnreadableError:
+            self.metrics.gallery_unreadable()
+            raise
         except UnknownPhotoError as error:
             raise HTTPException(404, f"photo {photo} is not in this gallery") from error
 
@@ -119,7 +125,7 @@ class Service:
         self.thumbnails.close()
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # else a thread would be wanted for each
     service = request.app.state.service
     assert isinstance(service, Service)
     return service

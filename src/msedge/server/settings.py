@@ -9,7 +9,9 @@ import ipaddress
 import math
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError
@@ -27,15 +29,22 @@ address, and leaves most places in the queue to all others."""
 PICTURES_PER_CLIENT = 64
 """Likewise; a browser asks for six at a time."""
 
+MEMORY_BYTES = 300_000_000
+"""For pictures while they are read: enough for one JPEG, PNG or HEIC of 24 megapixels, whatever its
+kind, and for several small ones."""
+
 _OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _WILDCARDS = frozenset({"", "0.0.0.0", "::"})
+_ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?))(:[0-9]{0,5})?")
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _AT_LEAST_ONE = (
     "max_body_bytes",
     "max_bodies_bytes",
     "max_pixels",
+    "memory_bytes",
     "searches_at_once",
     "searches_per_client",
     "pictures_per_client",
@@ -51,6 +60,11 @@ _ABOVE_ZERO = (
     "finish_seconds",
     "gallery_seconds",
 )
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be a token: long enough, of ASCII, without spaces."""
+    return len(text) >= SHORTEST_TOKEN and re.fullmatch(r"[!-~]+", text) is not None
 
 
 def cores() -> int:
@@ -103,12 +117,19 @@ class ServerSettings:
 
     Attributes:
         host: the address to bind to. One that other machines reach needs a token.
-        token: what a request must prove to know; None lets every local process ask.
+        token: what a request must prove to know; None lets every local process ask, where there is
+            no `token_file` either.
+        token_file: further tokens with their names, see :mod:`msedge.server.tokens`.
+        trusted_proxies: addresses or networks whose ``X-Forwarded-For`` and ``X-Forwarded-Proto``
+            are believed.
+        root_path: under which a proxy shows the server, such as ``/photos``, which it takes off.
         allowed_hosts: further names that a ``Host`` header may hold, such as a proxy's.
         max_body_bytes: longest body of a request.
         max_bodies_bytes: of all bodies that are in memory at a time, beyond the first 64 KiB of
             each, so that drawings go on being answered when large images do not.
         max_pixels: largest image of a request, in pixels.
+        memory_bytes: that pictures may take at a time while they are read, those of requests and of
+            the gallery; more have to wait.
         searches_at_once: searches that run at the same time.
         searches_waiting: searches that may wait for their turn; more are turned away.
         searches_per_second: of one client, on average over three seconds; None for no limit.
@@ -131,10 +152,14 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    root_path: str = ""
     allowed_hosts: tuple[str, ...] = ()
     max_body_bytes: int = 16 * 2**20
     max_bodies_bytes: int = 128 * 2**20
     max_pixels: int = 24_000_000
+    memory_bytes: int = MEMORY_BYTES
     searches_at_once: int = field(default_factory=cores)
     searches_waiting: int = 128
     searches_per_second: float | None = None
@@ -166,16 +191,22 @@ class ServerSettings:
                     f"{one_line(name)!r} is not a host name; give one such as photos.example.org, "
                     "without a port"
                 )
+        if not _ROOT_PATH.fullmatch(self.root_path):
+            raise ConfigError(
+                f"{one_line(self.root_path)!r} is no path of a site; give one such as /photos, "
+                "without a slash at its end"
+            )
+        _ = self.proxies
         self._check_token()
 
     def _check_token(self) -> None:
         if self.token is None:
-            if not is_loopback(self.host):
+            if self.token_file is None and not is_loopback(self.host):
                 raise ConfigError(
                     f"{one_line(self.host)} can be reached from other machines, so a token is "
                     "needed: give --token, or MSEDGE_TOKEN in the environment"
                 )
-        elif len(self.token) < SHORTEST_TOKEN or not re.fullmatch(r"[!-~]+", self.token):
+        elif not is_token(self.token):
             raise ConfigError(
                 f"a token needs at least {SHORTEST_TOKEN} characters, of ASCII and without spaces; "
                 "`openssl rand -hex 16` makes one"
@@ -187,31 +218,66 @@ class ServerSettings:
         bound = frozenset() if self.host in _WILDCARDS else {self.host.lower()}
         return _OWN_NAMES | bound | {name.lower().strip("[]") for name in self.allowed_hosts}
 
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """The networks of the trusted proxies."""
+        return tuple(map(_network, self.trusted_proxies))
+
+
+def _network(text: str) -> Network:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise ConfigError(
+            f"{one_line(text)!r} is no address; give a proxy's, such as 127.0.0.1 or 10.0.0.0/8"
+        ) from error
+    if network.prefixlen == 0:
+        raise ConfigError(f"{text} trusts everybody to name a client; give the proxy's own address")
+    return network
+
 
 def settings_for(
-    host: str, *, token: str | None, allowed_hosts: tuple[str, ...], rate: float | None
+    host: str,
+    *,
+    token: str | None,
+    allowed_hosts: Iterable[str],
+    rate: float | None,
+    token_file: Path | None = None,
+    trusted_proxies: Iterable[str] = (),
+    root_path: str = "",
+    memory: int = MEMORY_BYTES,
 ) -> ServerSettings:
     """The settings that suit an address: limits for each client where there can be several.
 
     On this machine alone all clients have one address, a reverse proxy's with all behind it
-    included, so there a limit for each would be one for all.
+    included, so there a limit for each would be one for all, unless the proxy is trusted to name
+    them.
 
     Args:
         host: the address to bind to.
         token: as of :class:`ServerSettings`.
         allowed_hosts: likewise.
         rate: searches a second of one client; 0 for no limit, None for what suits the address.
+        token_file: as of :class:`ServerSettings`.
+        trusted_proxies: likewise.
+        root_path: likewise; a slash at its end is taken off.
+        memory: ``memory_bytes`` of :class:`ServerSettings`.
 
     Raises:
         ConfigError: as :class:`ServerSettings`.
     """
-    alone = is_loopback(host)
+    proxies = tuple(trusted_proxies)
+    alone = is_loopback(host) and not proxies
     if rate is None:
         rate = 0.0 if alone else SEARCHES_PER_SECOND
     return ServerSettings(
         host=host,
         token=token,
-        allowed_hosts=allowed_hosts,
+        token_file=token_file,
+        trusted_proxies=proxies,
+        root_path=root_path.rstrip("/"),
+        allowed_hosts=tuple(allowed_hosts),
+        memory_bytes=memory,
         searches_per_second=rate if rate != 0 else None,
         searches_per_client=None if alone else SEARCHES_PER_CLIENT,
         pictures_per_client=None if alone else PICTURES_PER_CLIENT,

@@ -8,6 +8,7 @@ Tested in ``tests/server/test_work_queue.py``.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,19 +21,24 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from msedge.server.clients import client_of
+from msedge.server.memory import MemoryBudget
 
 T = TypeVar("T")
 
 NO_ANSWER = "the gallery does not answer in time: try again in a few seconds"
+_BYTES_A_SECOND = 50_000_000  # of memory that a picture needs: large ones take their time
 CLIENT_GONE = 499
 """Status, in the metrics, of what nobody waited for any more (nginx's number for it)."""
+
+_LEAVING = 0.02  # seconds, in which clients that have just gone leave the line
 
 
 @dataclass(slots=True)
 class _Job:
-    """When it was asked for, and when its turn came."""
+    """When it was asked for, the memory that it needs, and when its turn came."""
 
     asked: float
+    memory: int
     started: float = 0.0
 
 
@@ -46,6 +52,7 @@ class WorkQueue:
         *,
         per_client: int | None = None,
         seconds: float | None = None,
+        memory: MemoryBudget | None = None,
         refused: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         """Take the limits; None for no such limit.
@@ -55,33 +62,38 @@ class WorkQueue:
             waiting: how many may wait for that.
             per_client: how many of one client may run or wait.
             seconds: that work may take, or wait while no other comes to its end.
+            memory: what work may need of it at a time, with all others that share it.
             refused: hears why one is turned away: ``"client"`` or ``"queue"``.
         """
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="msedge-serve")
         self._free = asyncio.Semaphore(at_once)
         self._most_waiting, self._per_client, self._refused = waiting, per_client, refused
+        self._memory = memory or MemoryBudget(sys.maxsize)
         self._clients: Counter[str] = Counter()
         self._seconds, self._ended = seconds, 0.0
         self.waiting = 0
         self.running = 0
 
-    async def run(self, request: Request, work: Callable[[], T]) -> T:
+    async def run(self, request: Request, work: Callable[[], T], *, memory: int = 0) -> T:
         """Run `work` in a thread when its turn comes.
 
         Args:
             request: who asked; its body must have been read. When its client goes away before the
                 turn comes, the work is dropped.
             work: what to do.
+            memory: bytes that it needs; its turn comes when they are there.
 
         Returns:
             What `work` returns; its exceptions are passed on.
 
         Raises:
-            HTTPException: 429 when too many wait already, or too many of this client's;
-                :data:`CLIENT_GONE` when the client went; 503 when what it waits for hangs.
+            HTTPException: 413 when there never are so many bytes; 429 when too many wait already,
+                or too many of this client's; :data:`CLIENT_GONE` when the client went; 503 when
+                what it waits for hangs.
         """
+        self._memory.check(memory)
         with self._counted(client_of(request.scope)):
-            job = _Job(time.monotonic())
+            job = _Job(time.monotonic(), memory)
             running = asyncio.ensure_future(self._run(request, work, job))
             try:
                 while not running.done():
@@ -97,7 +109,7 @@ class WorkQueue:
         if self._seconds is None:
             return None
         since = job.started or max(job.asked, self._ended)
-        return since + self._seconds - time.monotonic()
+        return since + self._seconds + job.memory / _BYTES_A_SECOND - time.monotonic()
 
     @contextmanager
     def _counted(self, client: str) -> Iterator[None]:
@@ -116,16 +128,19 @@ class WorkQueue:
         return HTTPException(429, f"{line}: try again in a second", {"Retry-After": "1"})
 
     async def _run(self, request: Request, work: Callable[[], T], job: _Job) -> T:
-        if self._free.locked():
+        memory = job.memory
+        if self._must_wait(memory) and self.waiting >= self._most_waiting:
+            await asyncio.sleep(_LEAVING)
+        if self._must_wait(memory):
             if self.waiting >= self._most_waiting:
                 raise self._refusal("queue", "too much is asked at a time")
             self.waiting += 1
             try:
-                await self._turn(request)
+                await self._turn(request, memory)
             finally:
                 self.waiting -= 1
         else:
-            await self._free.acquire()
+            await self._acquire(memory)
         self.running += 1
         job.started = time.monotonic()
         try:
@@ -134,28 +149,43 @@ class WorkQueue:
             return result
         finally:
             self.running -= 1
-            self._free.release()
+            self._release(memory)
 
-    async def _turn(self, request: Request) -> None:
+    def _must_wait(self, memory: int) -> bool:
+        return self._free.locked() or not self._memory.has(memory)
+
+    async def _acquire(self, memory: int) -> None:
+        await self._memory.take(memory)  # first, so that work without any is not held up by it
+        try:
+            await self._free.acquire()
+        except asyncio.CancelledError:
+            self._memory.give(memory)
+            raise
+
+    def _release(self, memory: int) -> None:
+        self._free.release()
+        self._memory.give(memory)
+
+    async def _turn(self, request: Request, memory: int) -> None:
         """Wait for a turn or for the client to leave, whichever is first."""
-        turn: asyncio.Future[Any] = asyncio.ensure_future(self._free.acquire())
+        turn: asyncio.Future[Any] = asyncio.ensure_future(self._acquire(memory))
         gone = asyncio.ensure_future(_gone(request))
         try:
             await asyncio.wait({turn, gone}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            self._give_up(turn)
+            self._give_up(turn, memory)
             raise
         finally:
             gone.cancel()
         if not turn.done():
-            self._give_up(turn)
+            self._give_up(turn, memory)
             gone.result()  # or it went wrong in another way, such as with too long a body
             raise HTTPException(CLIENT_GONE, "the client went away")
 
-    def _give_up(self, turn: asyncio.Future[Any]) -> None:
+    def _give_up(self, turn: asyncio.Future[Any], memory: int) -> None:
         def release(waited: asyncio.Future[Any]) -> None:
             if not waited.cancelled():
-                self._free.release()
+                self._release(memory)
 
         turn.add_done_callback(release)  # it may be granted in the moment it is given up
         turn.cancel()

@@ -89,7 +89,7 @@ class TestIdentity:
         (PermissionError(13, "Permission denied"), "permission denied"),
         (OSError("403: Forbidden"), "403: Forbidden"),
         (ValueError("two\nlines"), "two\\nlines"),
-        (TimeoutError(), "TimeoutError"),
+        (TimeoutError(), "the server does not answer in time"),
         (RuntimeError("x" * 999), "x" * 200),
     ],
 )

@@ -55,6 +55,7 @@ class TestTar:
         pairs = [("./a.png", b"1"), ("/b.png", b"2"), ("../c.png", b"3"), ("x/../d.png", b"4")]
         path = write_tar(tmp_path / "s.tar", pairs)
         assert members_of(path) == [("a.png", b"1"), ("b.png", b"2"), ("d.png", b"4")]
+        assert listed(path).outside == ("../c.png",)
 
     def test_of_two_members_of_a_name_the_last_counts(self, tmp_path):
         pairs = [("a.png", b"first"), ("b.png", b"other"), ("a.png", b"second")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 
 from msedge.errors import ConfigError, DataError
 from msedge.search.sources import Choice, Found, check_sources, find
-from msedge.search.sources.objects import Item
+from msedge.search.sources.contents import contents, open_location
+from msedge.search.sources.objects import Item, found_at, local_or_remote
+from msedge.search.sources.shards import list_shard
 from photo_files import write_photo
-from shard_files import photo_bytes, served, write_tar
+from shard_files import answering, photo_bytes, served, write_parquet, write_tar
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links and odd names")
 
@@ -250,6 +253,29 @@ class TestObjects:
         assert found.files[1].size == photo.size == (tmp_path / "b.jpg").stat().st_size
         assert photo.mtime_ns // 1_000_000_000 == 1_000  # as `Last-Modified` says
         assert shard.size == tar.stat().st_size
+
+    @pytest.mark.parametrize(
+        ("status", "reason"),
+        [
+            (403, r"the server answers 403 \(.+\)"), (503, r"the server answers 503 \(.+\)"),
+            (404, "no such file or directory"), (410, "no such file or directory"),
+            (None, "the server refuses the connection"),
+        ],
+    )  # fmt: skip
+    def test_a_server_that_refuses_is_no_missing_file(self, tmp_path, status, reason):
+        with served(tmp_path) as url:
+            tmp_path = tmp_path / "gone"
+            with answering(status) as bad:
+                with pytest.raises(DataError, match=rf"{reason}.*nothing was changed"):
+                    find([f"{bad}/a.jpg"])
+                with pytest.raises(DataError, match=rf"cannot read {bad}/a.jpg: {reason}"):
+                    open_location(Path(local_or_remote(f"{bad}/a.jpg")))
+                table = write_parquet(tmp_path / "p.parquet", {"url": [f"{bad}/a.jpg", f"{url}/x"]})
+                shard = list_shard(found_at(str(table)))
+                first, second = (content for _, content in contents(shard.photos))
+        assert re.fullmatch(reason, first.reason)
+        assert not first.is_damaged
+        assert second.reason == "no such file or directory"
 
     @pytest.mark.usefixtures("memory")
     def test_what_is_missing_or_unknown_is_refused(self, monkeypatch):

@@ -17,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lance import LanceDataset
 
+from cluster_runs import index_here
+from indexing_runs import run
 from lance_galleries import (
     DAY,
     DIM,
@@ -40,6 +42,7 @@ from msedge.search.stores import check_gallery
 from msedge.search.stores.lance import store as lance_store
 from msedge.search.stores.lance.store import LanceStore
 from msedge.search.stores.reports import Watched
+from photo_files import write_photo
 
 
 @pytest.fixture
@@ -154,6 +157,69 @@ class TestCompacting:
         store.put_with_ids(block(11))
         store.compact(Watched())  # as far as that goes beside those who change photos
         assert fragments(store) == 2
+
+
+class TestTidying:
+    @pytest.mark.parametrize("done", [run, index_here])
+    def test_many_small_runs_end_with_few_fragments(self, tmp_path, done):
+        path, reader = tmp_path / "a.lance", None
+        for number in range(25):
+            write_photo(tmp_path / f"photos/{number}.jpg", number)
+            assert done([tmp_path / "photos"], path).photos == number + 1
+            if reader is None:
+                reader = lance.dataset(str(path))
+        with LanceStore.open(path) as store:
+            parts = store.size().parts
+            assert parts["fragments"] <= 16
+            assert len(store.places()) == 25
+            assert check_gallery(path) == []
+            assert reader.to_table().num_rows == 1  # of a version that is younger than an hour
+            store.tidy(kept=timedelta(0))
+            assert store.size().parts["versions"] == 1
+            before = data(store)
+            assert done([tmp_path / "photos"], path).unchanged == 25
+            assert (data(store), store.size().parts["versions"]) == (before, 1)
+
+    def test_large_fragments_stay_and_no_more_than_so_much_is_done(self, store, monkeypatch):
+        monkeypatch.setattr(lance_store, "_SMALL", 4)
+        monkeypatch.setattr(lance_store, "_MOST_TIDIED", 8)
+        store.put_with_ids(block(*range(11, 16)))
+        large = data(store)
+        for number in range(16, 50):
+            store.put_with_ids(block(number))
+        photos, before = store.photos(), fragments(store)
+        store.tidy()
+        assert large < data(store)
+        assert before - 8 <= fragments(store) < before
+        for _ in range(9):
+            store.tidy()
+        assert fragments(store) <= 2 + 16
+        assert store.photos() == photos
+
+    @pytest.mark.parametrize(
+        "said", ["preempted by concurrent transaction", "No space left on device"]
+    )
+    def test_what_stands_in_its_way_is_no_failure(self, store, monkeypatch, said):
+        def hindered(*_, **__):
+            raise OSError(said)
+
+        for number in range(11, 40):
+            store.put_with_ids(block(number))
+        photos = store.photos()
+        monkeypatch.setattr(type(store.now().dataset.optimize), "compact_files", hindered)
+        monkeypatch.setattr(LanceDataset, "cleanup_old_versions", hindered)
+        store.tidy(kept=timedelta(0))
+        assert store.photos() == photos
+
+    def test_goes_on_beside_a_writer(self, store):
+        writer = LanceStore.open(store.path, writable=True)
+        writer.places()
+        for number in range(11, 40):
+            writer.commit(apart(writer, number))
+            if number == 30:
+                store.tidy()
+        assert fragments(store) < 29
+        assert ids(store) == list(range(1, 40))
 
 
 class TestChecking:

@@ -18,6 +18,7 @@ from msedge.search.stores.lance.store import LanceStore
 from msedge.search.stores.reports import Watched
 from msedge.search.stores.store import MissingGalleryError
 from object_store import BUCKET, object_store
+from shard_files import answering
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +132,25 @@ def test_a_store_that_does_not_answer_is_said_to_and_left_as_it_is(monkeypatch, 
         monkeypatch.setenv(name, value)
     with pytest.raises(DataError, match="its object store does not answer"):
         use(Path("s3:/nowhere/photos.lance"))
+
+
+class TestAnAddressOfPlainHttp:
+    @pytest.fixture(autouse=True)
+    def environment(self, monkeypatch):
+        monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+            monkeypatch.setenv(name, "x")
+
+    @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
+    def test_is_asked_as_it_stands(self, monkeypatch, name):
+        with answering(404) as url:
+            monkeypatch.setenv(name, url)
+            with pytest.raises(DataError, match="404 Not Found"):
+                open_store(Path("s3:/b/photos.lance"))
+
+    def test_is_refused_by_name_where_it_is_forbidden(self, monkeypatch):
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "false")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        for use in (LanceStore.open, lambda path: LanceStore.create(path, MODEL)):
+            with pytest.raises(DataError, match="AWS_ALLOW_HTTP"):
+                use(Path("s3:/b/photos.lance"))

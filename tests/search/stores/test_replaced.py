@@ -251,6 +251,14 @@ class TestAnewWhereOneWas:
             with pytest.raises(MissingGalleryError, match="no gallery"):
                 store.count()
 
+    @pytest.mark.parametrize("make_it", [os.mkfifo, os.mkdir, Path.touch])
+    def test_something_else_in_its_place_is_refused_at_once(self, gallery, make_it):
+        with open_store(gallery) as store:
+            gallery.unlink()
+            make_it(gallery)
+            with pytest.raises(DataError, match=r"is not a gallery|no such table: meta"):
+                store.count()
+
 
 class TestWriting:
     def test_stops_when_the_file_was_moved(self, gallery, tmp_path):
@@ -285,6 +293,35 @@ class TestWriting:
             for writable in (False, True):  # its file by itself says nothing of it yet
                 with pytest.raises(DataError, match="update msedge"):
                     open_store(gallery, writable=writable)
+
+
+class TestANewerRelease:
+    @pytest.fixture
+    def newer(self, gallery):
+        """One that adds a column of words that this release does not know, in the log alone."""
+        with opened(gallery, "in the midst"):
+            with closing(sqlite3.connect(gallery)) as connection:
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
+                connection.execute("ALTER TABLE photos ADD COLUMN mood TEXT DEFAULT 'calm'")
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+                connection.execute("DELETE FROM photos WHERE id = 7")
+                connection.commit()
+                yield gallery
+            assert set_aside(gallery.parent) == []
+            with closing(sqlite3.connect(gallery)) as connection:
+                assert connection.execute("SELECT count(*) FROM photos").fetchone() == (99,)
+
+    @pytest.mark.parametrize("writable", [False, True])
+    def test_keeps_its_log_where_an_older_one_opens_the_gallery(self, newer, writable):
+        with pytest.raises(DataError, match="update msedge"):
+            open_store(newer, writable=writable)
+
+    def test_is_noticed_by_an_older_one_that_has_the_gallery_open(self, gallery, request):
+        with open_store(gallery) as store:
+            assert store.count() == 100
+            request.getfixturevalue("newer")
+            with pytest.raises(DataError, match="update msedge"):
+                store.count()
 
 
 class TestTidying:

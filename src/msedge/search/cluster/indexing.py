@@ -19,7 +19,7 @@ from typing import Any
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError, DataError, MSEdgeError
-from msedge.search.cluster.ray_cluster import Cluster, RayEngine
+from msedge.search.cluster.ray_cluster import Cluster, RayEngine, RayFailedError
 from msedge.search.cluster.worker import Entry, NewEncoder, Part, PartResult, Work, onnx_encoder
 from msedge.search.encoder import providers_of
 from msedge.search.folders import moved_folders
@@ -163,16 +163,21 @@ class _Run:
     committed: float = field(default_factory=time.monotonic)
 
     def bring_up_to_date(self, found: Found, choice: Choice) -> None:
+        before = self.gallery.version()
         try:
             found = self._plan(found, choice)
+            self._tell_progress()
+            self._do()
         except StoppedError:
             self.summary.photos, self.summary.stopped = self.gallery.count(), True
             return
-        self._tell_progress()
-        try:
-            self._do()
-        except MSEdgeError:
+        except MSEdgeError as error:
             self._commit()  # what came is in order, and need not be done again
+            if isinstance(error, RayFailedError):
+                raise DataError(
+                    f"{error}: the gallery keeps the {self.gallery.count():,} photos that it has "
+                    "now; once the cluster is well again, the same command goes on from there"
+                ) from error
             raise
         if self.left and self.stop.is_set():
             self.summary.left, self.summary.stopped = len(self.left), True
@@ -183,6 +188,8 @@ class _Run:
             self.remove += gone
             self.summary.removed += len(gone)
         self._commit()
+        if self.gallery.version() != before and not self.summary.stopped:
+            self.gallery.tidy()
         self.summary.photos = self.gallery.count()
         self.summary.pass_over(found)
         self._look_for_moved_folders(found)

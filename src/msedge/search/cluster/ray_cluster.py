@@ -40,6 +40,10 @@ _LISTED_HERE = 32  # shards that are quicker listed than a cluster is started
 _TRIES = 2  # of a part that a worker died of: it may have been the machine
 _STARTS = 3  # of a worker that dies before it is ready
 _PATIENCE = 60.0  # seconds, where no machine is left that a worker fits on
+# Seconds without an answer, after which a cluster is given up: Ray itself would end this process
+# without a word after 15 (where its own part on this machine is gone) or 60 (the head).
+_SILENCE = 10.0
+_SECONDS_TO_BE_HEARD = 3.0
 
 _STORE_BYTES = 128 * 2**20  # descriptions of the work and of results; photos never pass through
 _SECONDS_TO_ANSWER = 10.0
@@ -57,6 +61,10 @@ _PRIVATE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
 _SILENT = logging.CRITICAL + 1  # standard output may be JSON that a program reads
 _FOLDER = "msedge-ray-"
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # by which its processes know each other
+
+
+class RayFailedError(DataError):
+    """Ray cannot go on, or is gone; what was committed is safe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,7 @@ class RayEngine:
         self._todo: deque[Part] = deque()
         self._tries: Counter[int] = Counter()
         self._had_room = 0.0  # when a worker last had a machine, or could; 0: none was ready yet
+        self._silent: float | None = None  # since when the cluster does not answer
 
     def workers(self) -> int:
         """How many workers there will be; a ConfigError where not even one fits."""
@@ -140,6 +149,8 @@ class RayEngine:
             while asked:
                 if stop.is_set():
                     raise StoppedError
+                if not self._answers():
+                    continue
                 listed, asked = self._ray.wait(asked, timeout=_SECONDS_A_TICK)
                 yield from self._ray.get(listed)
 
@@ -150,7 +161,7 @@ class RayEngine:
 
         A part whose worker or machine dies is done again by another, a bounded number of times, and
         is then left out. Results come as they are there, and None several times a second, so that
-        the caller can do other things; a DataError where Ray fails or no machine is left.
+        the caller can do other things; a RayFailedError where it fails or no machine is left.
         """
         if self._new_actor is None:
             cpus, gpus = self._cluster.threads, self._cluster.gpus
@@ -163,11 +174,15 @@ class RayEngine:
                 for _ in range(min(self.workers(), len(parts)) - len(self._workers)):
                     self._begin(0)
                 while self._todo or any(worker.parts() for worker in self._workers):
+                    if not self._answers():
+                        yield None
+                        continue
                     self._hand_out(1 if alone else 2)
                     asked = {each: worker for worker in self._workers for each in worker.asked}
                     answered, _ = self._ray.wait(list(asked), timeout=_SECONDS_A_TICK)
                     if not answered:
-                        self._check_room()
+                        if self._answers():
+                            self._check_room()
                         yield None
                     for each in answered:
                         if (result := self._hear(asked[each], each)) is not None:
@@ -183,6 +198,45 @@ class RayEngine:
         import ray
 
         return ray
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[str, int]]:
+        """Where the parts of Ray listen that this process cannot do without.
+
+        Ray's client (``ray://``) looks after that by itself.
+        """
+        if (self._cluster.address or "").startswith("ray://"):
+            return {}
+        context = self._ray.get_runtime_context()
+        host, _, port = context.gcs_address.rpartition(":")
+        places = {"the cluster's head at": (host.strip("[]"), int(port))}
+        for node in self._ray.nodes():
+            if node["NodeID"] == context.get_node_id():
+                place = node["NodeManagerAddress"], node["NodeManagerPort"]
+                places["the cluster's node at"] = place
+        return places
+
+    def _answers(self) -> bool:
+        """Whether the cluster can be asked for something; waits a little where it cannot.
+
+        Asked for anything meanwhile, Ray would wait, and then end this process without a word.
+
+        Raises:
+            ConnectionError: it has not answered for so long that it is given up.
+        """
+        now = time.monotonic()
+        for name, place in self._places.items():
+            try:
+                socket.create_connection(place, _SECONDS_TO_BE_HEARD).close()
+            except OSError as error:
+                self._silent = self._silent or now
+                if now - self._silent > _SILENCE:
+                    where = f"{name} {place[0]}:{place[1]}"
+                    raise ConnectionError(f"{where} does not answer any more") from error
+                time.sleep(_SECONDS_A_TICK)
+                return False
+        self._silent = None
+        return True
 
     def _room(self) -> int:
         """How many workers fit on the machines that are alive, in use or not."""
@@ -200,7 +254,8 @@ class RayEngine:
     def _end(self, workers: Iterable[_Worker]) -> None:
         for worker in list(workers):
             self._workers.remove(worker)
-            self._ray.kill(worker.actor)  # also those that hang
+            if self._silent is None:
+                self._ray.kill(worker.actor)  # also those that hang
 
     def _hand_out(self, in_flight: int) -> None:
         for depth in range(in_flight):  # first one for each
@@ -213,7 +268,8 @@ class RayEngine:
         try:
             result: PartResult | None = self._ray.get(answer)
         except self._ray.exceptions.RayError as error:
-            self._replace(worker, error)  # it has died, or its answer is lost with its machine
+            if self._answers():  # else nobody knows yet what has died
+                self._replace(worker, error)  # it, or its answer is lost with its machine
             return None
         del worker.asked[answer]
         worker.is_ready, self._had_room = True, time.monotonic()
@@ -243,7 +299,7 @@ class RayEngine:
 
 @contextlib.contextmanager
 def _failures_told() -> Iterator[None]:
-    """Turn what Ray cannot do into one line that says how to go on."""
+    """Turn what Ray cannot do into a RayFailedError of a few words."""
     from ray.exceptions import RayError
 
     try:
@@ -251,8 +307,7 @@ def _failures_told() -> Iterator[None]:
     except (RayError, OSError) as error:
         last = str(error).strip().rpartition("\n")[2].strip()
         reason = one_line(last or type(error).__name__)[:200]
-        safe = "what was committed is safe; the same command goes on from there"
-        raise DataError(f"Ray has failed ({reason}): {safe}") from error
+        raise RayFailedError(f"Ray has failed ({reason})") from error
 
 
 @contextlib.contextmanager

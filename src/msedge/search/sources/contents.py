@@ -209,4 +209,6 @@ def _within(shard: str, name: str) -> bytes:
 
 @lru_cache(_SHARDS_KNOWN)
 def _known(shard: Item) -> Any:
-    return members(shard.path) if kind_of(shard.path) == TAR else rows_and_column(shard.path, None)
+    if kind_of(shard.path) == TAR:
+        return members(shard.path)[0]
+    return rows_and_column(shard.path, None)

@@ -14,9 +14,9 @@ import os
 import posixpath
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ _SECOND = 1_000_000_000
 _TIMES = "mtime", "LastModified", "last_modified", "updated", "modified", "Last-Modified", "created"
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "checksum")
 _ASKED_AT_ONCE = 16
+_NOT_THERE = (404, 410)  # as HTTP numbers it
 _ODD_NAME = "its name holds // or /./, which paths do not: give it another"
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -105,7 +106,8 @@ def found_at(path: str) -> Item:
         status = os.stat(path)
         return Item(path, status.st_size, status.st_mtime_ns)
     system, name = _filesystem(path)
-    return found_of(path, system.info(name))
+    with _missing_alone():
+        return found_of(path, system.info(name))
 
 
 def found_of(path: str, info: Mapping[str, Any]) -> Item:
@@ -137,7 +139,8 @@ def objects_at(root: str, counts: Callable[[str], bool]) -> tuple[list[Item], di
     unread: dict[str, str] = {}
     try:
         system, name = _filesystem(root)
-        info = system.info(name)
+        with _missing_alone():
+            info = system.info(name)
         if info.get("type") != "directory" and kind_of(root):
             known = {root: info}
         else:
@@ -167,7 +170,8 @@ def open_binary(path: str) -> BinaryIO:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a regular file")
     system, name = _filesystem(path)
-    return cast(BinaryIO, system.open(name, "rb"))
+    with _missing_alone():
+        return cast(BinaryIO, system.open(name, "rb"))
 
 
 def read_range(path: str, start: int, length: int) -> bytes:
@@ -190,11 +194,31 @@ def why(error: Exception) -> str:
     """The reason of a failed reading, in a few words."""
     if isinstance(error, DataError):
         return str(error)
-    if isinstance(error, FileNotFoundError):
+    status = getattr(error, "status", None)  # of HTTP
+    if isinstance(error, FileNotFoundError) or status in _NOT_THERE:
         return "no such file or directory"
+    if isinstance(status, int):
+        words = getattr(error, "message", "") or "no reason"
+        return one_line(f"the server answers {status} ({words})")[:200]
+    if isinstance(error, TimeoutError):
+        return "the server does not answer in time"
+    if getattr(error, "errno", None) == errno.ECONNREFUSED:
+        return "the server refuses the connection"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return one_line(str(error).strip() or type(error).__name__)[:200]
+
+
+@contextmanager
+def _missing_alone() -> Iterator[None]:
+    """Keep a server that refuses or fails from being a missing file, which fsspec makes of it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        cause = error.__cause__
+        if not isinstance(cause, Exception) or getattr(cause, "status", None) in _NOT_THERE:
+            raise
+        raise ConnectionError(why(cause)) from error
 
 
 def _filesystem(path: str) -> tuple[AbstractFileSystem, str]:

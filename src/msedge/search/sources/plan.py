@@ -33,7 +33,10 @@ _PACKED_FROM = 4096  # characters
 _MOST = 2**28  # characters of a note that is unpacked
 _ZLIB = "zlib:"
 
-_Notes = dict[str, tuple[Any, ...]]  # size, time, photos that counted and by which choice, by path
+_CLIMBS = "its name climbs out of the tar: give it one that lies within"
+
+# By path: size, time, photos that counted and by which choice; then names that climb out, if any.
+_Notes = dict[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +114,15 @@ def with_shards_listed(
         if at >= 0:
             known[path[:at]].append(path)
     files, unread, to_list = list(found.files), dict(found.unread), []
+    odd = dict(found.odd)
     after: _Notes = {}
     for shard in found.shards:
-        inside, note = known[shard.path], before.get(shard.path)
-        if note == (*shard.state, len(inside), choice.asked()) and all(
+        inside, note = known[shard.path], before.get(shard.path, ())
+        if note[:4] == (*shard.state, len(inside), choice.asked()) and all(
             (places[path].size, places[path].mtime_ns) == shard.state for path in inside
         ):
             after[shard.path] = note
+            odd |= {f"{shard.path}/{name}": _CLIMBS for name in _outside(note)}
             files += [Item(path, *shard.state, shard.path) for path in inside]
         else:
             to_list.append(shard)
@@ -128,10 +133,13 @@ def with_shards_listed(
             continue
         within = len(shard.path) + 1
         wanted = [each for each in listing.photos if choice.wants_all_of(each.path[within:])]
-        after[shard.path] = (*shard.state, len(wanted), choice.asked())
+        outside = [name for name in listing.outside if choice.wants_all_of(_below_top(name))]
+        odd |= {f"{shard.path}/{name}": _CLIMBS for name in outside}
+        noted_outside = (outside,) if outside else ()
+        after[shard.path] = (*shard.state, len(wanted), choice.asked(), *noted_outside)
         files += wanted
     files.sort(key=_order)
-    found = replace(found, files=files, shards=(), unread=unread)
+    found = replace(found, files=files, shards=(), unread=unread, odd=odd)
     kept = {path: note for path, note in before.items() if not found.covers(path)}
     return found, _written(kept | after)
 
@@ -177,6 +185,17 @@ def with_photos_elsewhere(
         files += [each for each in listing.photos if each.path in places]
     files.sort(key=_order)
     return replace(found, files=files)
+
+
+def _outside(note: Sequence[Any]) -> list[str]:
+    """Names that climb out of a tar, of its note."""
+    names = note[4] if len(note) > len(("size", "time", "photos", "choice")) else []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _below_top(name: str) -> str:
+    """A name that climbs out of a tar from where it does not climb any more."""
+    return "/".join(part for part in name.split("/") if part != "..")
 
 
 def _order(item: Item) -> tuple[bytes, tuple[int, int]]:

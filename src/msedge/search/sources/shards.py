@@ -32,14 +32,16 @@ class Listing:
     shard: Item  # as it was found before it was listed
     photos: tuple[Item, ...] = ()
     unread: str | None = None  # why it could not be listed
+    outside: tuple[str, ...] = ()  # members named like photos, by names that climb out of a tar
 
 
 def list_shard(shard: Item, column: str | None = None) -> Listing:
     """Name a shard's photos and where they lie, in the column asked for of a Parquet file."""
     found = ""
+    outside: tuple[str, ...] = ()
     try:
         if kind_of(shard.path) == TAR:
-            spots = members(shard.path)
+            spots, outside = members(shard.path)
         else:
             rows, found = rows_and_column(shard.path, column)
             spots = {str(row): (row, 0) for row in range(rows)}
@@ -49,13 +51,14 @@ def list_shard(shard: Item, column: str | None = None) -> Listing:
         Item(f"{shard.path}/{name}", *shard.state, shard.path, spot, found)
         for name, spot in sorted(spots.items(), key=lambda named: named[1])
     )
-    return Listing(shard, tuple(photos))
+    return Listing(shard, tuple(photos), outside=outside)
 
 
-def members(path: str) -> dict[str, tuple[int, int]]:
+def members(path: str) -> tuple[dict[str, tuple[int, int]], tuple[str, ...]]:
     """First byte and length of a tar's members that are named like photos, by name without ``./``.
 
-    Of several of one name the last counts, as when a tar is unpacked.
+    Of several of one name the last counts, as when a tar is unpacked. Names that climb out of the
+    tar, and so stand for no path below it, are given apart.
 
     Raises:
         DataError: it is no plain tar, or damaged.
@@ -64,14 +67,16 @@ def members(path: str) -> dict[str, tuple[int, int]]:
     import tarfile  # with its compressions, late: a search needs none of it
 
     found: dict[str, tuple[int, int]] = {}
+    outside: set[str] = set()
     try:
         with open_binary(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
                 name = posixpath.normpath(member.name).lstrip("/")
-                # A name that climbs out of the tar stands for no path below it.
-                usable = member.isreg() and not member.issparse() and ".." not in name.split("/")
-                if usable and kind_of(name) == PHOTO:
-                    found[name] = (member.offset_data, member.size)
+                if member.isreg() and not member.issparse() and kind_of(name) == PHOTO:
+                    if ".." in name.split("/"):
+                        outside.add(name)
+                    else:
+                        found[name] = (member.offset_data, member.size)
                 tar.members = []  # type: ignore[attr-defined]  # it would keep every header
             # A header that is damaged or cut ends the walk without a word.
             stream.seek(tar.offset)
@@ -79,7 +84,7 @@ def members(path: str) -> dict[str, tuple[int, int]]:
                 raise tarfile.ReadError("a header makes no sense, or is cut short")
     except (tarfile.TarError, EOFError) as error:
         raise DataError(f"no plain tar, or damaged ({one_line(error)})") from error
-    return found
+    return found, tuple(sorted(outside))
 
 
 def rows_and_column(path: str, column: str | None) -> tuple[int, str]:

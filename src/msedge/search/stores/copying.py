@@ -42,6 +42,14 @@ def name_of_kept(target: Path) -> Path:
     raise AssertionError
 
 
+def cannot_take_place(target: Path, error: OSError) -> DataError:
+    """What is said where a gallery cannot be put in another's place."""
+    return DataError(
+        f"cannot put a gallery in the place of {one_line(target)} ({error.strerror}): move it "
+        "away, and copy the backup there with `msedge gallery copy`"
+    )
+
+
 def passing(source: Store, digest: Digest, watched: Watched) -> Iterator[Block]:
     """What a gallery holds at one moment, taken into a digest as it passes."""
     total = source.count()

@@ -52,7 +52,11 @@ _ROWS = 4096
 _FOLDERS = 10
 
 
-class MissingGalleryError(DataError):
+class UnreadableError(DataError):
+    """A gallery cannot be read or written just now; what it was asked is not the reason."""
+
+
+class MissingGalleryError(UnreadableError):
     """There is no gallery of that name."""
 
 
@@ -179,6 +183,10 @@ class Store(ABC):
     @abstractmethod
     def version(self) -> int:
         """A number that rises with every change of the photos, whichever process made it."""
+
+    @abstractmethod
+    def committed(self) -> float | None:
+        """When it was last changed, in Unix seconds; None where that costs a request."""
 
     @abstractmethod
     def view(self, last: View | None = None) -> View:
@@ -330,7 +338,11 @@ class Store(ABC):
 
     @abstractmethod
     def tidy(self) -> list[str]:
-        """Do the small upkeep that is due when changes have come to an end; gives what to tell."""
+        """Upkeep after a run that changed something, where it is due; gives lines for a person.
+
+        It is little work, or none. Others may search and write meanwhile. It raises nothing of
+        theirs: what is not done now is done after another run, or by :meth:`compact`.
+        """
 
     @abstractmethod
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:

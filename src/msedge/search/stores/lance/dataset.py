@@ -1,8 +1,8 @@
 """A gallery's Lance dataset: opening it, its rows, and one change of them as one operation.
 
 Where a dataset lies in an object store, credentials and addresses come from the environment, as
-Lance reads it: ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``AWS_ALLOW_HTTP`` and so on. What made
-the vectors stands in the schema's metadata.
+Lance reads it: ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` and so on. What made the vectors stands
+in the schema's metadata.
 
 Lance lets changes through that touch different fragments, whoever made them, so two processes
 could put the same path at the same time. Here every change also names the dataset's oldest
@@ -18,6 +18,7 @@ import re
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,13 @@ from msedge.search.locations import is_remote, location
 from msedge.search.photo import ADDED, COLUMNS, NAMES, Block, Digest
 from msedge.search.stores.copying import passing
 from msedge.search.stores.reports import Model, Watched
-from msedge.search.stores.store import WIDEST, MissingGalleryError, Store, not_a_gallery
+from msedge.search.stores.store import (
+    WIDEST,
+    MissingGalleryError,
+    Store,
+    UnreadableError,
+    not_a_gallery,
+)
 
 FACTS = ("id", *NAMES)  # the columns of a photo without its vector
 WHOLE = (*FACTS, "vector")
@@ -56,6 +63,8 @@ _LONGEST = 200
 _DIGITS = 19  # of the largest id
 _KEYS_IN_A_FILTER = 500  # beyond that, reading the whole column is quicker
 _PLACES = 2**32  # in a fragment
+_ALLOWS = "AWS_ALLOW_HTTP"
+_ADDRESSES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _NO_CHANGE = (  # of photos; what has no class of its own reserves numbers and the like
     LanceOperation.Rewrite,
     LanceOperation.CreateIndex,
@@ -72,12 +81,24 @@ def open_dataset(path: Path) -> LanceDataset:
     if not is_remote(path) and path.exists() and not (path / "_versions").is_dir():
         raise DataError(not_a_gallery(path))
     with told(path):
-        return lance.dataset(location(path))
+        return lance.dataset(location(path), storage_options=access(path))
+
+
+def access(path: Path) -> dict[str, str]:
+    """What Lance is told beside the environment: who gives an address as http:// means it.
+
+    Lance itself wants ``AWS_ALLOW_HTTP`` as well, and says nothing of it; where that is set it
+    counts.
+    """
+    said = (os.environ.get(name, "") for name in _ADDRESSES)
+    is_plain = next(filter(None, said), "").lower().startswith("http://")
+    asks = is_remote(path) and is_plain and _ALLOWS not in os.environ
+    return {"allow_http": "true"} if asks else {}
 
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn Lance's errors into a DataError of one line that says how to go on."""
+    """Turn Lance's errors into an UnreadableError of one line that says how to go on."""
     try:
         yield
     except BaseException as error:
@@ -92,13 +113,18 @@ def is_failure(error: BaseException) -> bool:
     return is_panic or isinstance(error, OSError | ValueError | RuntimeError | pa.ArrowException)
 
 
+def is_unanswered(error: BaseException) -> bool:
+    """Whether a failure of Lance's is that of an object store that does not answer."""
+    return any(words in str(error) for words in ("HTTP error", "error sending request"))
+
+
 def reason(error: BaseException) -> str:
     """What went wrong, without where in Lance's sources."""
     text = _WRAPPING.sub("", _SOURCE_LINE.sub("", str(error)))
     return one_line(text if len(text) <= _LONGEST else text[:_LONGEST] + "...")
 
 
-def _told(path: Path, error: BaseException) -> DataError:
+def _told(path: Path, error: BaseException) -> UnreadableError:
     name, text = one_line(location(path)), str(error)
     is_gone = not path.exists()
     if is_remote(path):
@@ -108,17 +134,24 @@ def _told(path: Path, error: BaseException) -> DataError:
             f"no gallery {name}: make it with `msedge index PHOTOS --gallery NAME.lance`"
         )
     if "Permission denied" in text or "Read-only file system" in text:
-        return DataError(
+        return UnreadableError(
             f"gallery {name}: it may not be read or written: change the permissions of its files"
         )
     if "No space left" in text:
-        return DataError(f"gallery {name}: the disk is full: make room; what was committed is safe")
-    if "HTTP error" in text or "error sending request" in text:
-        return DataError(
+        return UnreadableError(
+            f"gallery {name}: the disk is full: make room; what was committed is safe"
+        )
+    if "HTTP error: builder error" in text and _ALLOWS in os.environ:
+        return UnreadableError(
+            f"gallery {name}: its object store's address is http://, which {_ALLOWS} forbids: set "
+            f"{_ALLOWS}=true, or give an address of https:// (AWS_ENDPOINT_URL)"
+        )
+    if is_unanswered(error):
+        return UnreadableError(
             f"gallery {name}: its object store does not answer ({reason(error)}): check the "
             "network, the address and the credentials"
         )
-    return DataError(
+    return UnreadableError(
         f"gallery {name}: it cannot be read or written ({reason(error)}): try again; if that "
         "stays so it is damaged: move it away and copy or index again"
     )
@@ -309,7 +342,8 @@ def write_whole(source: Store, place: Path, watched: Watched) -> Digest:
     reader = pa.RecordBatchReader.from_batches(schema, batches())
     try:
         with told(place):
-            lance.write_dataset(reader, location(place), mode="create")
+            options = access(place)
+            lance.write_dataset(reader, location(place), mode="create", storage_options=options)
     except DataError:
         if failed:
             raise failed[0] from None
@@ -379,3 +413,14 @@ def next_id(dataset: LanceDataset) -> int:
 def saying(said: dict[str, str]) -> LanceOperation.BaseOperation:
     """What is said in a dataset's configuration, as an operation."""
     return LanceOperation.UpdateConfig(config_updates=LanceOperation.UpdateMap({**said}))
+
+
+def put_together(dataset: LanceDataset, **options: Any) -> None:
+    """Make few large fragments of small ones; the anchor stays as it is."""
+    oldest = sorted(each.fragment_id for each in dataset.get_fragments())[:1]
+    dataset.optimize.compact_files(excluded_fragment_ids=oldest, **options)
+
+
+def let_go(dataset: LanceDataset, kept: timedelta) -> Any:
+    """Remove old versions; gives what Lance says of it."""
+    return dataset.cleanup_old_versions(kept, error_if_tagged_old_versions=False)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +32,7 @@ from msedge.search.locations import is_remote, location, whole
 from msedge.search.photo import Block, Digest, NewPhoto, Photo, Place, row_of, stored_path
 from msedge.search.stores.copying import (
     PART,
+    cannot_take_place,
     check_equal,
     is_there,
     name_of_kept,
@@ -51,6 +53,12 @@ IN_MEMORY = 512 * 2**20
 
 KEPT = timedelta(hours=1)
 """How long versions stay that nobody needs: a copy of the whole gallery reads one that long."""
+
+_MANY = 16  # small fragments, or versions, from which on a run's end tidies them
+_SMALL = 16_384  # rows: a fragment of fewer is small
+_MOST_TIDIED = (
+    8 * _SMALL
+)  # rows that are written anew after one run: some 80 MB, or a second or two
 
 _NOTE = "msedge.note."  # in the dataset's configuration, before the name
 _TRIES = 50  # at a change that others get in the way of
@@ -96,9 +104,15 @@ class LanceStore(Store):
         if not is_remote(path):
             refuse_existing(path)
         empty = stored.schema_of(model).empty_table()
+        options = stored.access(path)
         try:
-            made = lance.write_dataset(empty, location(path), mode="create")
+            made = lance.write_dataset(
+                empty, location(path), mode="create", storage_options=options
+            )
         except OSError as error:
+            if stored.is_unanswered(error):
+                with told(path):
+                    raise
             if "already exists" in str(error):
                 raise DataError(is_there(path)) from error
             raise DataError(
@@ -157,6 +171,13 @@ class LanceStore(Store):
     def version(self) -> int:
         """The dataset's version, which upkeep raises, too."""
         return self.now().version
+
+    def committed(self) -> float | None:
+        """When a version was last written, in Unix seconds; None in an object store."""
+        if is_remote(self.path):
+            return None
+        with told(self.path):
+            return (self.path / "_versions").stat().st_mtime
 
     def view(self, last: View | None = None) -> View:
         """The gallery as it is now; ``last`` comes back where nothing has changed since."""
@@ -455,8 +476,8 @@ class LanceStore(Store):
                 check_equal(copy, digest, watched)
         except BaseException:
             # In an object store others see it already, and what they put is theirs.
-            if lance.dataset(location(place)).version <= max(version, _OWN_VERSIONS):
-                LanceDataset.drop(location(place))
+            if stored.open_dataset(place).version <= max(version, _OWN_VERSIONS):
+                LanceDataset.drop(location(place), storage_options=stored.access(place))
             raise
         return digest
 
@@ -471,10 +492,7 @@ class LanceStore(Store):
                 target.rename(kept)
             part.rename(target)
         except OSError as error:
-            raise DataError(
-                f"cannot put a dataset in the place of {one_line(target)} ({error.strerror}): move "
-                "it away, and copy the backup there with `msedge gallery copy`"
-            ) from error
+            raise cannot_take_place(target, error) from error
         return kept if was_there else None
 
     @classmethod
@@ -491,7 +509,7 @@ class LanceStore(Store):
         bytes_before, waiting = self._bytes(), moment.unindexed()
         fragments = len(moment.dataset.get_fragments())
         watched.progress("putting fragments together")
-        self._insist(lambda: _put_together(self._own_dataset()))
+        self._insist(lambda: stored.put_together(self._own_dataset()))
         left = self.now(afresh=True).dataset.get_fragments()
         if len(left) > 1 or any(each.num_deletions for each in left):
             # The oldest fragment, which every change of photos names: only while nobody changes any
@@ -500,8 +518,7 @@ class LanceStore(Store):
         self._insist(lambda: self._own_dataset().optimize.optimize_indices())
         watched.progress("removing old versions")
         with told(self.path):
-            own = self._own_dataset()
-            removed = own.cleanup_old_versions(kept, error_if_tagged_old_versions=False)
+            removed = stored.let_go(self._own_dataset(), kept)
         moment = self.now(afresh=True)
         done = [
             f"fragments: {fragments:,} before, {len(moment.dataset.get_fragments()):,} now",
@@ -512,8 +529,23 @@ class LanceStore(Store):
             done.append(f"photos taken into the index: {known:,}")
         return Compacted(bytes_before, self._bytes(), tuple(done), time.monotonic() - begun)
 
-    def tidy(self) -> list[str]:
-        """Nothing yet."""
+    def tidy(self, *, kept: timedelta = KEPT) -> list[str]:
+        """Put small fragments together, and let versions older than ``kept`` go, if many gathered.
+
+        So there are at most some 16 small fragments beside large ones, and some 16 versions beside
+        those of the last hour. The oldest fragment, which others name as changed, stays as it is.
+        """
+        with suppress(DataError):  # the photos are in; others write, or the disk is full
+            parts = self.now(afresh=True).dataset.get_fragments()
+            if sum(each.metadata.num_rows < _SMALL for each in parts) > _MANY:
+                few = {"target_rows_per_fragment": _SMALL, "max_source_rows": _MOST_TIDIED}
+                self._came_through(
+                    lambda: stored.put_together(
+                        self._own_dataset(), materialize_deletions=False, **few
+                    )
+                )
+            if self.now(afresh=True).parts()["versions"] > _MANY:
+                self._came_through(lambda: stored.let_go(self._own_dataset(), kept))
         return []
 
     def build_index(self, recall: float, kind: str, watched: Watched) -> None:
@@ -563,8 +595,3 @@ def _moved(photo: NewPhoto, path: Path, size: int, mtime_ns: int) -> NewPhoto:
     follows = photo.taken == photo.mtime_ns / 1e9
     taken = mtime_ns / 1e9 if follows else photo.taken
     return replace(photo, path=path, size=size, mtime_ns=mtime_ns, taken=taken)
-
-
-def _put_together(dataset: LanceDataset) -> None:
-    oldest = sorted(each.fragment_id for each in dataset.get_fragments())[:1]
-    dataset.optimize.compact_files(excluded_fragment_ids=oldest)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import stat
 import sys
 import threading
 import time
@@ -36,6 +37,7 @@ from msedge.search.stores.sqlite.file import (
     remove_database,
     told,
 )
+from msedge.search.stores.store import not_a_gallery
 
 if sys.platform != "win32":
     import fcntl
@@ -156,6 +158,8 @@ def stamp_of(path: Path) -> Stamp:
             f"gallery {one_line(path)} cannot be read ({error.strerror}): check its disk and its "
             "permissions"
         ) from error
+    if not stat.S_ISREG(status.st_mode):  # to open a pipe would be to wait for ever
+        raise DataError(not_a_gallery(path))
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -261,7 +265,8 @@ def is_whole(path: Path) -> bool:
     if not has_log(path):
         return True
     with closing(connect(path, "mode=ro")) as connection:
-        return _state_of_file(path) == newest_state(connection)
+        _, states = _states(connection)
+    return len(states) < _MOST_STATES and _state_of_file(path) == states[-1]
 
 
 def has_own_log(path: Path) -> bool | None:

@@ -20,7 +20,12 @@ from msedge.errors import DataError
 from msedge.quoting import plain, quoted
 from msedge.search.photo import ADDED, COLUMNS
 from msedge.search.stores.reports import Model
-from msedge.search.stores.store import WIDEST, MissingGalleryError, not_a_gallery
+from msedge.search.stores.store import (
+    WIDEST,
+    MissingGalleryError,
+    UnreadableError,
+    not_a_gallery,
+)
 
 APPLICATION_ID = 0x4D534547  # `MSEG`, in the header: tells a gallery from any other database
 
@@ -184,10 +189,14 @@ def _steps(schema: int) -> list[str]:
 
 
 def check_objects(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a database with a view, a trigger, a computed column or a table that is not ours."""
+    """Refuse a database with a view, a trigger, a computed column or a table that is not ours.
+
+    Of a newer release's, which :func:`check_schema` refuses, nothing but the meta table is read.
+    """
+    is_newer = schema_of(connection) > SCHEMA_VERSION
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
     for kind, name, sql in rows.fetchall():  # a query half read would keep the file open
-        if not _is_ours(str(kind), str(name), str(sql)):
+        if not _is_ours(str(kind), str(name), str(sql)) and (name == "meta" or not is_newer):
             raise DataError(
                 f"gallery {one_line(path)} holds the {plain(kind, _MOST_NAMED)} "
                 f"{quoted(name, _MOST_NAMED)}, which msedge does not make, and is not opened: "
@@ -250,7 +259,7 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse a gallery that a newer release has brought up to date, if only in its log."""
     version = schema_of(connection)
     if version > SCHEMA_VERSION:
-        raise DataError(
+        raise UnreadableError(
             f"gallery {one_line(path)} is of schema {version}, and this release knows "
             f"{SCHEMA_VERSION}: update msedge, or index into another file with --gallery"
         )
@@ -280,7 +289,7 @@ def remove_database(path: Path) -> None:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into a DataError of one line that says how to go on."""
+    """Turn SQLite's errors into an UnreadableError of one line that says how to go on."""
     try:
         yield
     except sqlite3.ProgrammingError:  # a defect of ours
@@ -288,10 +297,10 @@ def told(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = primary_code(error)
         if code == sqlite3.SQLITE_NOTADB:
-            raise DataError(not_a_gallery(path)) from error
+            raise UnreadableError(not_a_gallery(path)) from error
         damaged = f"it is damaged ({one_line(error)}): move it away and index again"
         reason = _REASONS.get(code, damaged)
-        raise DataError(f"gallery {one_line(path)}: {reason}") from error
+        raise UnreadableError(f"gallery {one_line(path)}: {reason}") from error
 
 
 def primary_code(error: Exception) -> int:

@@ -38,6 +38,7 @@ from msedge.search.photo import (
 )
 from msedge.search.stores.copying import (
     PART,
+    cannot_take_place,
     check_equal,
     name_of_kept,
     passing,
@@ -128,6 +129,10 @@ class SqliteStore(Store):
         """A number that rises with every change of the photos, whichever process made it."""
         with self._reading() as connection:
             return file.read_meta(connection)[1]
+
+    def committed(self) -> float:
+        """When the file was last changed, in Unix seconds."""
+        return connections.stamp_of(self.path)[3] / 1e9
 
     def view(self, last: View | None = None) -> View:
         """The gallery as it is now; the last view where nothing has changed since."""
@@ -347,10 +352,7 @@ class SqliteStore(Store):
                 file.beside(target, file.LOG).rename(file.beside(kept, file.LOG))
             connections.put_in_place(part, target)
         except OSError as error:
-            raise DataError(
-                f"cannot put a gallery in the place of {one_line(target)} ({error.strerror}): move "
-                "it away, and copy the backup there with `msedge gallery copy`"
-            ) from error
+            raise cannot_take_place(target, error) from error
         checks.remove_index_of(target)
         return kept
 
@@ -443,6 +445,7 @@ class SqliteStore(Store):
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._connections.reading() as connection:
+            file.check_schema(connection, self.path)  # a newer release may have been here meanwhile
             model, _, identity = file.read_meta(connection)
             self.check_same(model, identity)
             yield connection
