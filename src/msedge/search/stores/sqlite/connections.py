@@ -229,10 +229,13 @@ def note_state(writer: sqlite3.Connection, path: Path) -> None:
     Raises a DataError where another file has taken the place of the one that is written to: then
     nothing may be written.
     """
-    there, (earlier, states) = _state_of_file(path), _states(writer)
-    if there is not None:
-        if there not in (states if has_log(path) else states[-1:]):
+    earlier, states = _states(writer)
+    known = states if has_log(path) else states[-1:]
+    if (there := _state_of_file(path)) not in (None, *known):
+        time.sleep(_SECONDS_BETWEEN)  # it may have been read while it was written
+        if (there := _state_of_file(path)) not in (None, *known):
             raise replaced(path)
+    if there is not None:
         at = states.index(there)
         earlier, states = [*earlier, *states[:at]], states[at:]
     if len(states) < _MOST_STATES:
