@@ -33,7 +33,7 @@ SVG = (
 def files(tmp_path, monkeypatch):
     """Every file that the page names."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(onnx_encoder.OnnxEncoder, "load", lambda *_: ColourEncoder())
+    monkeypatch.setattr(onnx_encoder.OnnxEncoder, "load", lambda *_, **__: ColourEncoder())
     monkeypatch.setattr(typer, "launch", lambda _: 0)
     make_gallery(tmp_path, {f"{name}.png": photo(name) for name in ("red", "green", "blue")})
     for name in ("drawing.png", "front.png", "tree.png"):

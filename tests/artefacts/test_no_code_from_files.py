@@ -40,6 +40,7 @@ ALLOWED = {
     ("training/run_record.py", "subprocess.run"): "git rev-parse HEAD, nothing else",
     ("training/allocator.py", "ctypes.CDLL"): "the C library of this process",
     ("cli/with_parent.py", "ctypes.CDLL"): "the C library of this process",
+    ("server/memory.py", "ctypes.CDLL"): "the C library of this process",
     ("data/quiet_decoders.py", "ctypes.CDLL"): "a library that Pillow has loaded already",
     ("training/learner.py", "torch.compile"): "our own network",
     ("training/step_log.py", "importlib.import_module"): "the name stands there",

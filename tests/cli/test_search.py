@@ -39,7 +39,7 @@ def place(tmp_path, monkeypatch):
     """A gallery and two drawings in the working directory, and an encoder that is quick."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(onnx_encoder.OnnxEncoder, "load", lambda *_: ColourEncoder())
+    monkeypatch.setattr(onnx_encoder.OnnxEncoder, "load", lambda *_, **__: ColourEncoder())
     CROSS.save("cross.png")
     BAR.save("bar.png")
     return make_gallery(tmp_path, PICTURES)
@@ -124,7 +124,9 @@ class TestQuery:
     def test_the_model_by_name(self, monkeypatch):
         asked = []
         monkeypatch.setattr(
-            onnx_encoder.OnnxEncoder, "load", lambda name: asked.append(name) or ColourEncoder()
+            onnx_encoder.OnnxEncoder,
+            "load",
+            lambda name, **_: asked.append(name) or ColourEncoder(),
         )
         found("cross.png")
         found("cross.png", "--model", "moved.onnx")
@@ -178,7 +180,9 @@ class TestRefusals:
         assert "longer than 1 MB" in refused("-", given=b"x" * 1_000_001)
 
     def test_other_weights(self, monkeypatch):
-        monkeypatch.setattr(onnx_encoder.OnnxEncoder, "load", lambda *_: ColourEncoder("colours-2"))
+        monkeypatch.setattr(
+            onnx_encoder.OnnxEncoder, "load", lambda *_, **__: ColourEncoder("colours-2")
+        )
         assert "--rebuild" in refused("cross.png")
 
     def test_as_a_person_sees_it(self, type_in):
