@@ -219,7 +219,7 @@ def _leftovers(kind: type[Store], path: Path, is_readable: bool) -> Iterator[Pro
             work, count = file.remove_database, len(files)
             yield _mendable("leftovers", what, count, f"removes it{rest}", "removed", work, half)
     if is_readable and not connections.is_whole(path):
-        log = file.beside(path, file.LOG)
+        log = file.of_sqlite(path, file.LOG)
         size = log.stat().st_size
         what = f"commits that only {one_line(log.name)} holds, {size:,} bytes of it"
         advice = "puts them into the gallery's file"
@@ -360,7 +360,7 @@ def _remains(path: Path) -> Iterator[tuple[Path, sqlite3.Connection, dict[str, I
         shutil.copyfile(path, copy)
         if file.has_log(path):
             _begin_anew(copy, "WAL")
-            shutil.copyfile(file.beside(path, file.LOG), file.beside(copy, file.LOG))
+            shutil.copyfile(file.of_sqlite(path, file.LOG), file.beside(copy, file.LOG))
             with suppress(sqlite3.Error), closing(file.connect(copy, "mode=rw")) as connection:
                 (count,) = connection.execute("PRAGMA page_count").fetchone()
                 os.truncate(copy, max(copy.stat().st_size, count * _PAGE))

@@ -32,6 +32,7 @@ from msedge.search.stores.sqlite.file import (
     connect,
     has_log,
     no_gallery,
+    of_sqlite,
     primary_code,
     remove_database,
     told,
@@ -226,9 +227,11 @@ def note_state(writer: sqlite3.Connection, path: Path) -> None:
     nothing may be written.
     """
     there, (earlier, states) = _state_of_file(path), _states(writer)
-    if there is not None:
-        if there not in (states if has_log(path) else states[-1:]):
+    if there not in (states if has_log(path) else states[-1:]):
+        # Where a power cut tore it, the file says nothing, or nonsense: the log mends that.
+        if there is not None and (not has_log(path) or _is_sound(path)):
             raise replaced(path)
+    else:
         at = states.index(there)
         earlier, states = [*earlier, *states[:at]], states[at:]
     if len(states) < _MOST_STATES:
@@ -303,14 +306,14 @@ def put_log_aside(path: Path) -> str:
 
     Who still has its gallery open goes on with it: it was opened already.
     """
-    log, aside = beside(path, LOG), _aside(path)
+    log, aside = of_sqlite(path, LOG), _aside(path)
     try:
         with log.open("rb") as stream:
             if sys.platform != "win32":  # another may be at it: SQLite has locks of another kind
                 fcntl.flock(stream, fcntl.LOCK_EX)
             if not has_anothers_log(path):
                 return ""
-            beside(path, _SHARED).unlink(missing_ok=True)
+            of_sqlite(path, _SHARED).unlink(missing_ok=True)
             log.rename(aside)
     except FileNotFoundError:
         return ""
@@ -327,7 +330,7 @@ def settle(path: Path) -> None:
 
     SQLite does so when the last connection that may write is closed.
     """
-    if not (beside(path, LOG).exists() or beside(path, _SHARED).exists()):
+    if not (of_sqlite(path, LOG).exists() or of_sqlite(path, _SHARED).exists()):
         return
     with suppress(sqlite3.Error, DataError, OSError):
         if not has_log(path) or has_own_log(path):
@@ -374,7 +377,7 @@ def _alone(path: Path) -> sqlite3.Connection:
 
 
 def _aside(path: Path) -> Path:
-    return beside(path, f"{ANOTHERS}{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+    return of_sqlite(path, f"{ANOTHERS}{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
 
 
 # Making
@@ -406,8 +409,8 @@ def put_in_place(part: Path, target: Path) -> None:
         (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if is_busy:
         raise DataError(f"another program reads {one_line(part)}: try again when that has ended")
-    beside(target, _SHARED).unlink(missing_ok=True)
+    of_sqlite(target, _SHARED).unlink(missing_ok=True)
     if has_log(target):
-        beside(target, LOG).rename(_aside(target))
-    beside(target, LOG).unlink(missing_ok=True)
+        of_sqlite(target, LOG).rename(_aside(target))
+    of_sqlite(target, LOG).unlink(missing_ok=True)
     part.rename(target)
