@@ -285,7 +285,8 @@ class TestWriting:
         assert len(ids(link)) == 103
         assert names(tmp_path) == {gallery.name, link.name}
 
-    def test_goes_on_where_a_power_cut_tore_the_page_of_states(self, gallery, tmp_path):
+    @pytest.mark.parametrize("repaired", [False, True])
+    def test_goes_on_where_a_power_cut_tore_the_page_of_states(self, gallery, tmp_path, repaired):
         torn = tmp_path / "torn.msedge"
         with open_store(gallery, writable=True) as store, opened(gallery, "in the midst"):
             for number in range(20):
@@ -297,6 +298,9 @@ class TestWriting:
         pages[8192 + 4096 : 2 * 8192] = after[8192 + 4096 : 2 * 8192]
         torn.write_bytes(pages)
         assert held(torn) == held(gallery)
+        if repaired:
+            assert check_gallery(torn, repair=True)
+            assert check_gallery(torn) == []
         index_more(torn)
         assert len(ids(torn)) == 118
         assert is_sound(torn)

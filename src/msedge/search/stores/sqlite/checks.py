@@ -180,9 +180,10 @@ def _make_parts(path: Path, names: Sequence[str]) -> None:
 
 
 def _remove(kind: type[Store], path: Path, ids: Sequence[int]) -> None:
-    with kind.open(path, writable=True) as store:  # which takes in its log
+    with kind.open(path, writable=True) as store:
         if ids:
             store.change(remove=ids)
+        store.tidy()  # takes in its log
 
 
 def _mendable(
@@ -268,7 +269,9 @@ def _of_index(path: Path) -> Iterator[Problem]:
         with file.told(path), connections.reading_once(path) as connection:
             changed = count_changes(connection, about.version)
             if not is_of(connection, about):
-                wrong = "the approximate index is of another gallery"
+                wrong = (
+                    "the approximate index is of another gallery, or of another past of this one"
+                )
     if wrong:
         yield _mendable("approximate", wrong, 1, "removes it", "removed", _remove_index, folder)
     elif changed is None:

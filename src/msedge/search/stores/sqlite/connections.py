@@ -251,6 +251,12 @@ def comes_from(connection: sqlite3.Connection, state: str) -> bool:
     return any(state in some for some in _states(connection))
 
 
+def may_come_from(connection: sqlite3.Connection, state: str) -> bool:
+    """Whether the gallery may have been in a state before: only long ago that is not known."""
+    known = [each for some in _states(connection) for each in some]
+    return state in known or len(known) >= _MOST_STATES
+
+
 def replaced(path: Path) -> DataError:
     """What is said to a writer whose file has become another."""
     return DataError(

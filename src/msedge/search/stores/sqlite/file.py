@@ -272,7 +272,7 @@ def beside(path: Path, ending: str) -> Path:
 
 
 def of_sqlite(path: Path, ending: str) -> Path:
-    """What SQLite keeps beside a file: under the file's own name, where the path is a link to it."""
+    """What SQLite keeps beside a file, by the file's own name where the path is a link."""
     return beside(Path(os.path.realpath(path)), ending)
 
 
