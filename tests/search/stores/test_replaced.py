@@ -18,7 +18,8 @@ import pytest
 
 from made_photos import compact, held, ids, make, names, photo, photos
 from msedge.errors import DataError
-from msedge.search.stores import check_gallery, copy_gallery, open_store
+from msedge.search.stores import check_gallery, copy_gallery, open_store, restore_gallery
+from msedge.search.stores.sqlite import connections
 from msedge.search.stores.sqlite.connections import ANOTHERS, is_whole
 from msedge.search.stores.sqlite.file import SCHEMA_VERSION
 from msedge.search.stores.store import MissingGalleryError
@@ -230,6 +231,22 @@ class TestRestoring:
         index_more(link)
         assert is_sound(gallery)
 
+    def test_leaves_the_log_to_readers_until_the_last_moment(self, gallery, backup, monkeypatch):
+        seen = []
+
+        def open_to_write(path):
+            seen.append((path.name, len(ids(gallery))))
+            return open_it(path)
+
+        open_it = connections.open_to_write
+        with opened(gallery, "in the midst"):
+            index_more(gallery)
+            monkeypatch.setattr(connections, "open_to_write", open_to_write)
+            kept = Path(restore_gallery(backup, gallery).kept)
+            assert (len(ids(gallery)), len(ids(kept))) == (100, 118)
+        assert {name for name, _ in seen} >= {f"{gallery.name}-restoring.msedge"}
+        assert {count for _, count in seen} == {118}
+
 
 class TestAnewWhereOneWas:
     @pytest.mark.parametrize("left", [KILLED, WRITER], ids=["killed", "ended"])
@@ -268,6 +285,14 @@ class TestAnewWhereOneWas:
             assert is_sound(gallery)
         assert is_sound(gallery)
         assert len(ids(gallery)) == 25
+
+    @pytest.mark.parametrize("put", ["mkdir", "mkfifo"])
+    def test_an_open_store_says_what_is_no_file(self, gallery, put):
+        with open_store(gallery) as store:
+            gallery.unlink()
+            getattr(os, put)(gallery)
+            with pytest.raises(DataError, match="is not a gallery"):
+                store.count()
 
     def test_an_open_store_says_that_it_has_gone(self, gallery):
         with open_store(gallery) as store:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import stat
 import sys
 import threading
 import time
@@ -37,6 +38,7 @@ from msedge.search.stores.sqlite.file import (
     remove_database,
     told,
 )
+from msedge.search.stores.store import not_a_gallery
 
 if sys.platform != "win32":
     import fcntl
@@ -157,6 +159,8 @@ def stamp_of(path: Path) -> Stamp:
             f"gallery {one_line(path)} cannot be read ({error.strerror}): check its disk and its "
             "permissions"
         ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(not_a_gallery(path))
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -404,8 +408,8 @@ def made_whole(target: Path, ending: str, advice: str) -> Iterator[Path]:
         raise DataError(f"cannot write {one_line(target)} ({error.strerror}): {advice}") from error
 
 
-def put_in_place(part: Path, target: Path) -> None:
-    """Give a file that nobody has open its name, in place of what has it.
+def put_in_place(part: Path, target: Path, kept: Path | None = None) -> None:
+    """Give a file that nobody has open its name, in place of what has it, which may be kept.
 
     A log that a full disk kept from being moved over holds commits that the file itself does not:
     it would stay behind under the old name. One that lies at the new name is another file's, which
@@ -417,6 +421,6 @@ def put_in_place(part: Path, target: Path) -> None:
         raise DataError(f"another program reads {one_line(part)}: try again when that has ended")
     of_sqlite(target, _SHARED).unlink(missing_ok=True)
     if has_log(target):
-        of_sqlite(target, LOG).rename(_aside(target))
+        of_sqlite(target, LOG).rename(beside(kept, LOG) if kept else _aside(target))
     of_sqlite(target, LOG).unlink(missing_ok=True)
     part.rename(target)

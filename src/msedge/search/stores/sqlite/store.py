@@ -348,9 +348,7 @@ class SqliteStore(Store):
             if not target.is_file() or target.is_symlink():
                 raise DataError(not_a_gallery(target))
             os.link(target, kept)  # so that the name is never without a gallery
-            if file.has_log(target):  # what could not be moved into it
-                file.beside(target, file.LOG).rename(file.beside(kept, file.LOG))
-            connections.put_in_place(part, target)
+            connections.put_in_place(part, target, kept)
         except OSError as error:
             raise cannot_take_place(target, error) from error
         checks.remove_index_of(target)
