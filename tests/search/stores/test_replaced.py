@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from made_photos import held, ids, make, names, photo, photos
+from made_photos import compact, held, ids, make, names, photo, photos
 from msedge.errors import DataError
-from msedge.search.stores import check_gallery, copy_gallery, open_store
+from msedge.search.stores import check_gallery, copy_gallery, open_store, restore_gallery
+from msedge.search.stores.sqlite import connections
 from msedge.search.stores.sqlite.connections import ANOTHERS, is_whole
 from msedge.search.stores.sqlite.file import SCHEMA_VERSION
 from msedge.search.stores.store import MissingGalleryError
@@ -206,6 +207,46 @@ class TestRestoring:
             assert now.version == view.version
             assert (now.vector(1) is None, now.vector(2) is None) == (False, True)
 
+    def test_from_before_it_was_compacted(self, tmp_path):
+        gallery = make(tmp_path / "g.msedge", photos(2000))
+        with open_store(gallery, writable=True) as store:
+            store.change(remove=range(1, 1500))
+        plain_backup = Path(shutil.copy(gallery, tmp_path / "plain.msedge"))
+        wanted = held(plain_backup)
+        compact(gallery)
+        assert run(KILLED, gallery) == -signal.SIGKILL
+        plain_backup.replace(gallery)
+        assert held(gallery) == wanted
+        assert is_sound(gallery)
+
+    def test_behind_a_link(self, gallery, backup, tmp_path):
+        wanted = held(backup)
+        (tmp_path / "links").mkdir()
+        (link := tmp_path / "links" / "l.msedge").symlink_to(gallery)
+        assert run(KILLED, link) == -signal.SIGKILL
+        assert not is_whole(link)
+        backup.replace(gallery)
+        assert held(link) == wanted
+        assert len(set_aside(gallery.parent)) == 1
+        index_more(link)
+        assert is_sound(gallery)
+
+    def test_leaves_the_log_to_readers_until_the_last_moment(self, gallery, backup, monkeypatch):
+        seen = []
+
+        def open_to_write(path):
+            seen.append((path.name, len(ids(gallery))))
+            return open_it(path)
+
+        open_it = connections.open_to_write
+        with opened(gallery, "in the midst"):
+            index_more(gallery)
+            monkeypatch.setattr(connections, "open_to_write", open_to_write)
+            kept = Path(restore_gallery(backup, gallery).kept)
+            assert (len(ids(gallery)), len(ids(kept))) == (100, 118)
+        assert {name for name, _ in seen} >= {f"{gallery.name}-restoring.msedge"}
+        assert {count for _, count in seen} == {118}
+
 
 class TestAnewWhereOneWas:
     @pytest.mark.parametrize("left", [KILLED, WRITER], ids=["killed", "ended"])
@@ -245,6 +286,14 @@ class TestAnewWhereOneWas:
         assert is_sound(gallery)
         assert len(ids(gallery)) == 25
 
+    @pytest.mark.parametrize("put", ["mkdir", "mkfifo"])
+    def test_an_open_store_says_what_is_no_file(self, gallery, put):
+        with open_store(gallery) as store:
+            gallery.unlink()
+            getattr(os, put)(gallery)
+            with pytest.raises(DataError, match="is not a gallery"):
+                store.count()
+
     def test_an_open_store_says_that_it_has_gone(self, gallery):
         with open_store(gallery) as store:
             gallery.unlink()
@@ -261,6 +310,35 @@ class TestAnewWhereOneWas:
 
 
 class TestWriting:
+    def test_goes_on_behind_a_link_while_a_reader_is_in_the_midst(self, gallery, tmp_path):
+        (link := tmp_path / "l.msedge").symlink_to(gallery.name)
+        with opened(link, "in the midst"), open_store(link, writable=True) as store:
+            for number in range(3):
+                store.change(put=[photo(500 + number)])
+        assert len(ids(link)) == 103
+        assert names(tmp_path) == {gallery.name, link.name}
+
+    @pytest.mark.parametrize("repaired", [False, True])
+    def test_goes_on_where_a_power_cut_tore_the_page_of_states(self, gallery, tmp_path, repaired):
+        torn = tmp_path / "torn.msedge"
+        with open_store(gallery, writable=True) as store, opened(gallery, "in the midst"):
+            for number in range(20):
+                store.write_note(f"n{number % 3}", "x" * number * 10)
+            # Not by Python, which would take this process's locks on it away
+            subprocess.run(["cp", gallery, torn], check=True)
+            subprocess.run(["cp", f"{gallery}-wal", f"{torn}-wal"], check=True)
+        pages, after = bytearray(torn.read_bytes()), gallery.read_bytes()
+        pages[8192 + 4096 : 2 * 8192] = after[8192 + 4096 : 2 * 8192]
+        torn.write_bytes(pages)
+        assert held(torn) == held(gallery)
+        if repaired:
+            assert check_gallery(torn, repair=True)
+            assert check_gallery(torn) == []
+        index_more(torn)
+        assert len(ids(torn)) == 118
+        assert is_sound(torn)
+        assert is_whole(torn)
+
     def test_stops_when_the_file_was_moved(self, gallery, tmp_path):
         with open_store(gallery, writable=True) as store:
             store.change(remove=[1])

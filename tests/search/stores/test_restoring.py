@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from encoders import ColourEncoder
@@ -118,6 +122,27 @@ def test_the_index_of_what_was_there_goes(tmp_path):
     copy_gallery(gallery, tmp_path / "b.msedge")
     build_approximate(gallery, force=True)
     restore_gallery(tmp_path / "b.msedge", gallery)
+    assert check_gallery(gallery) == []
+
+
+def test_the_index_of_another_past_is_not_used(tmp_path):
+    pytest.importorskip("faiss")
+    gallery = make(tmp_path / "g.msedge", photos(300))
+    plain_backup = Path(shutil.copy(gallery, tmp_path / "plain.msedge"))
+    with open_store(gallery, writable=True) as store:
+        store.change(put=[made(500)], remove=[5])
+    build_approximate(gallery, force=True)
+    with open_store(gallery) as store:
+        assert store.index_state() is not None
+        view = store.view()
+        plain_backup.replace(gallery)
+        with open_store(gallery, writable=True) as writer:
+            writer.change(put=[made(700)], remove=[7])
+        view = store.view(view)
+        assert [view.vector(number) is None for number in (5, 7)] == [False, True]
+        assert np.allclose(view.vector(301), made(700).vector, atol=1e-3)
+        assert store.index_state() is None
+    assert [finding.name for finding in check_gallery(gallery, repair=True)] == ["approximate"]
     assert check_gallery(gallery) == []
 
 

@@ -113,7 +113,7 @@ def build(
         version: of the gallery, read before them.
         recall: share of the true first 20 photos that a search is to find, in (0, 1). Where it
             cannot be had, the best there is stands in what comes back, and is told.
-        gallery: its identity.
+        gallery: its identity, and its state.
         kind: the structure; None to choose by size.
         watched: told how far it is.
         queries: unit vectors ``(Q, dim)`` as people will ask; None for blends of photos.

@@ -71,7 +71,7 @@ class About:
     the lists looked into or the beam of the walk, and ``depth``, the candidates ranked again.
     """
 
-    gallery: str | None  # its identity; None where it has none
+    gallery: str | None  # its identity, and its state then; None where it has none
     version: int  # of the gallery, when its vectors were read
     fingerprint: str  # of the model that made them
     dim: int  # width of the vectors

@@ -180,9 +180,10 @@ def _make_parts(path: Path, names: Sequence[str]) -> None:
 
 
 def _remove(kind: type[Store], path: Path, ids: Sequence[int]) -> None:
-    with kind.open(path, writable=True) as store:  # which takes in its log
+    with kind.open(path, writable=True) as store:
         if ids:
             store.change(remove=ids)
+        store.tidy()  # takes in its log
 
 
 def _mendable(
@@ -219,7 +220,7 @@ def _leftovers(kind: type[Store], path: Path, is_readable: bool) -> Iterator[Pro
             work, count = file.remove_database, len(files)
             yield _mendable("leftovers", what, count, f"removes it{rest}", "removed", work, half)
     if is_readable and not connections.is_whole(path):
-        log = file.beside(path, file.LOG)
+        log = file.of_sqlite(path, file.LOG)
         size = log.stat().st_size
         what = f"commits that only {one_line(log.name)} holds, {size:,} bytes of it"
         advice = "puts them into the gallery's file"
@@ -268,7 +269,9 @@ def _of_index(path: Path) -> Iterator[Problem]:
         with file.told(path), connections.reading_once(path) as connection:
             changed = count_changes(connection, about.version)
             if not is_of(connection, about):
-                wrong = "the approximate index is of another gallery"
+                wrong = (
+                    "the approximate index is of another gallery, or of another past of this one"
+                )
     if wrong:
         yield _mendable("approximate", wrong, 1, "removes it", "removed", _remove_index, folder)
     elif changed is None:
@@ -360,7 +363,7 @@ def _remains(path: Path) -> Iterator[tuple[Path, sqlite3.Connection, dict[str, I
         shutil.copyfile(path, copy)
         if file.has_log(path):
             _begin_anew(copy, "WAL")
-            shutil.copyfile(file.beside(path, file.LOG), file.beside(copy, file.LOG))
+            shutil.copyfile(file.of_sqlite(path, file.LOG), file.beside(copy, file.LOG))
             with suppress(sqlite3.Error), closing(file.connect(copy, "mode=rw")) as connection:
                 (count,) = connection.execute("PRAGMA page_count").fetchone()
                 os.truncate(copy, max(copy.stat().st_size, count * _PAGE))

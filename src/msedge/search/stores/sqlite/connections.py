@@ -33,6 +33,7 @@ from msedge.search.stores.sqlite.file import (
     connect,
     has_log,
     no_gallery,
+    of_sqlite,
     primary_code,
     remove_database,
     told,
@@ -233,9 +234,12 @@ def note_state(writer: sqlite3.Connection, path: Path) -> None:
     known = states if has_log(path) else states[-1:]
     if (there := _state_of_file(path)) not in (None, *known):
         time.sleep(_SECONDS_BETWEEN)  # it may have been read while it was written
-        if (there := _state_of_file(path)) not in (None, *known):
+        there = _state_of_file(path)
+    if there not in known:
+        # Where a power cut tore it, the file says nothing, or nonsense: the log mends that.
+        if there is not None and (not has_log(path) or _is_sound(path)):
             raise replaced(path)
-    if there is not None:
+    else:
         at = states.index(there)
         earlier, states = [*earlier, *states[:at]], states[at:]
     if len(states) < _MOST_STATES:
@@ -253,6 +257,12 @@ def newest_state(connection: sqlite3.Connection) -> str:
 def comes_from(connection: sqlite3.Connection, state: str) -> bool:
     """Whether the gallery was in a state before, or is; False where that is long ago."""
     return any(state in some for some in _states(connection))
+
+
+def may_come_from(connection: sqlite3.Connection, state: str) -> bool:
+    """Whether the gallery may have been in a state before: only long ago that is not known."""
+    known = [each for some in _states(connection) for each in some]
+    return state in known or len(known) >= _MOST_STATES
 
 
 def replaced(path: Path) -> DataError:
@@ -311,14 +321,14 @@ def put_log_aside(path: Path) -> str:
 
     Who still has its gallery open goes on with it: it was opened already.
     """
-    log, aside = beside(path, LOG), _aside(path)
+    log, aside = of_sqlite(path, LOG), _aside(path)
     try:
         with log.open("rb") as stream:
             if sys.platform != "win32":  # another may be at it: SQLite has locks of another kind
                 fcntl.flock(stream, fcntl.LOCK_EX)
             if not has_anothers_log(path):
                 return ""
-            beside(path, _SHARED).unlink(missing_ok=True)
+            of_sqlite(path, _SHARED).unlink(missing_ok=True)
             log.rename(aside)
     except FileNotFoundError:
         return ""
@@ -335,7 +345,7 @@ def settle(path: Path) -> None:
 
     SQLite does so when the last connection that may write is closed.
     """
-    if not (beside(path, LOG).exists() or beside(path, _SHARED).exists()):
+    if not (of_sqlite(path, LOG).exists() or of_sqlite(path, _SHARED).exists()):
         return
     with suppress(sqlite3.Error, DataError, OSError):
         if not has_log(path) or has_own_log(path):
@@ -382,7 +392,7 @@ def _alone(path: Path) -> sqlite3.Connection:
 
 
 def _aside(path: Path) -> Path:
-    return beside(path, f"{ANOTHERS}{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+    return of_sqlite(path, f"{ANOTHERS}{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
 
 
 # Making
@@ -403,8 +413,8 @@ def made_whole(target: Path, ending: str, advice: str) -> Iterator[Path]:
         raise DataError(f"cannot write {one_line(target)} ({error.strerror}): {advice}") from error
 
 
-def put_in_place(part: Path, target: Path) -> None:
-    """Give a file that nobody has open its name, in place of what has it.
+def put_in_place(part: Path, target: Path, kept: Path | None = None) -> None:
+    """Give a file that nobody has open its name, in place of what has it, which may be kept.
 
     A log that a full disk kept from being moved over holds commits that the file itself does not:
     it would stay behind under the old name. One that lies at the new name is another file's, which
@@ -414,8 +424,8 @@ def put_in_place(part: Path, target: Path) -> None:
         (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if is_busy:
         raise DataError(f"another program reads {one_line(part)}: try again when that has ended")
-    beside(target, _SHARED).unlink(missing_ok=True)
+    of_sqlite(target, _SHARED).unlink(missing_ok=True)
     if has_log(target):
-        beside(target, LOG).rename(_aside(target))
-    beside(target, LOG).unlink(missing_ok=True)
+        of_sqlite(target, LOG).rename(beside(kept, LOG) if kept else _aside(target))
+    of_sqlite(target, LOG).unlink(missing_ok=True)
     part.rename(target)

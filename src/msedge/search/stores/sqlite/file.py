@@ -8,6 +8,7 @@ at before anything is read, and SQLite is told not to trust the file. Tested in
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -270,10 +271,17 @@ def beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
+def of_sqlite(path: Path, ending: str) -> Path:
+    """What SQLite keeps beside a file, by the file's own name where the path is a link."""
+    return beside(Path(os.path.realpath(path)), ending)
+
+
 def has_log(path: Path) -> bool:
     """Whether commits may lie beside a file."""
-    log = beside(path, LOG)
-    return log.exists() and log.stat().st_size > 0
+    try:
+        return of_sqlite(path, LOG).stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def files_of(path: Path) -> list[Path]:

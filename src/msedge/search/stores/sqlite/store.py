@@ -348,9 +348,7 @@ class SqliteStore(Store):
             if not target.is_file() or target.is_symlink():
                 raise DataError(not_a_gallery(target))
             os.link(target, kept)  # so that the name is never without a gallery
-            if file.has_log(target):  # what could not be moved into it
-                file.beside(target, file.LOG).rename(file.beside(kept, file.LOG))
-            connections.put_in_place(part, target)
+            connections.put_in_place(part, target, kept)
         except OSError as error:
             raise cannot_take_place(target, error) from error
         checks.remove_index_of(target)
@@ -375,6 +373,9 @@ class SqliteStore(Store):
             with _if_full(self.path, room), closing(connections.open_to_write(self.path)) as writer:
                 with watched.interrupting(writer):
                     writer.execute("VACUUM")
+                with writer:  # its pages lie elsewhere now: no log of before is its own
+                    writer.execute("BEGIN IMMEDIATE")
+                    connections.note_state(writer, self.path)
                 writer.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
                 is_read = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             after = self._bytes()
@@ -393,7 +394,7 @@ class SqliteStore(Store):
         self._empty_log(self._writable(), _LAST_PATIENCE)
         if connections.is_whole(self.path):
             return []
-        log = one_line(file.beside(self.path, file.LOG).name)
+        log = one_line(file.of_sqlite(self.path, file.LOG).name)
         return [
             f"others read the gallery all the time: its last changes are still in {log} beside it; "
             "until they end copy it with `msedge gallery copy`, not as a file"
@@ -427,7 +428,7 @@ class SqliteStore(Store):
         return Size(self._bytes(), {name: size for name, size in caches.items() if size})
 
     def _bytes(self) -> int:
-        return _bytes_below(self.path) + _bytes_below(file.beside(self.path, file.LOG))
+        return _bytes_below(self.path) + _bytes_below(file.of_sqlite(self.path, file.LOG))
 
     def _blocks(self, rows: int, which: str, *values: str) -> Iterator[Block]:
         with self._reading() as connection:

@@ -23,7 +23,7 @@ from msedge.search.filters import Filters, condition
 from msedge.search.photo import LARGEST_ID, STORED_VECTOR, Ids, check_finite
 from msedge.search.ranking import Candidates, Embeddings, unit_vectors
 from msedge.search.stores.reports import IndexState, Watched
-from msedge.search.stores.sqlite.connections import comes_from, newest_state
+from msedge.search.stores.sqlite.connections import comes_from, may_come_from, newest_state
 from msedge.search.stores.sqlite.file import beside, knows_changes, read_meta
 from msedge.search.stores.store import AUTO, Store, Vectors
 from msedge.search.stores.vectors import Kept, Mask, Resident, mask_of, rows_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".approximate"  # of the folder beside a gallery
 
+_IN_STATE = "@"  # stands between a gallery and its state in what an index says it is of
 _ROWS_A_FETCH = 4096
 _ROWS_A_BLOCK = 16_384
 _MOST_CHANGED = 0.25  # share of the photos; beyond it, reading all of them is as quick
@@ -99,7 +100,7 @@ class CurrentVectors:
         stamp = self._stamp()
         if stamp is not None and stamp != self._refused:
             known = before.index if isinstance(before, _Indexed) and before.stamp == stamp else None
-            index = known or self._index()
+            index = self._if_ours(known) if known else self._index()
             if index and (vectors := self._through_index(index, stamp)):
                 return vectors
             self._refused = stamp
@@ -141,6 +142,7 @@ class CurrentVectors:
         with self._reading() as connection:
             # Read before the vectors: what is put meanwhile is then searched beside the index.
             model, version, identity = read_meta(connection)
+            state = newest_state(connection)
         blocks = (
             (np.array(block.ids, np.int64), np.stack([photo.vector for photo in block.photos]))
             for block in store.blocks(_ROWS_A_BLOCK)
@@ -151,7 +153,7 @@ class CurrentVectors:
             count=store.count(),
             model=model,
             version=version,
-            gallery=identity,
+            gallery=f"{identity}{_IN_STATE}{state}",
             recall=recall,
             kind=None if kind == AUTO else cast("Any", kind),
             watched=watched,
@@ -167,6 +169,9 @@ class CurrentVectors:
             index = ApproximateIndex.open(self._folder)
         except (DataError, ModuleNotFoundError):  # a cache: without it, everything goes on
             return None
+        return self._if_ours(index)
+
+    def _if_ours(self, index: ApproximateIndex) -> ApproximateIndex | None:
         with self._reading() as connection:
             return index if is_of(connection, index.about) else None
 
@@ -239,10 +244,16 @@ def folder_of(gallery: Path) -> Path:
 
 
 def is_of(connection: sqlite3.Connection, about: About) -> bool:
-    """Whether an index is of a gallery, and of the model that made its vectors."""
+    """Whether an index is of a gallery, of its past, and of the model that made its vectors.
+
+    A copy of before the index, put back, is the same gallery with another past. An index that an
+    earlier release built does not say of which it is.
+    """
     model, _, identity = read_meta(connection)
+    gallery, _, state = (about.gallery or "").partition(_IN_STATE)
     wanted = (identity, model.fingerprint, model.dim)
-    return (about.gallery, about.fingerprint, about.dim) == wanted
+    is_same = (gallery, about.fingerprint, about.dim) == wanted
+    return is_same and (not state or may_come_from(connection, state))
 
 
 def count_changes(connection: sqlite3.Connection, since: int) -> int | None:
