@@ -18,6 +18,7 @@ from galleries import COLOURS, make_gallery, new_photo, photo
 from msedge.data.drawings import open_drawing
 from msedge.errors import ConfigError, DataError, WeightsError
 from msedge.search.approximate.build import build
+from msedge.search.encoder import OnnxEncoder
 from msedge.search.filters import Filters
 from msedge.search.gallery import Gallery
 from msedge.search.photo import NewPhoto
@@ -309,6 +310,24 @@ class TestChange:
                 each.result()
         assert wrong == []
         assert len(gallery.search(CROSS, k=50, collapse=False)) == 15
+
+
+def test_a_model_is_loaded_once_for_all_galleries_that_lie_here_in_turn(tmp_path):
+    path, following = tmp_path / "photos.msedge", tmp_path / "following.msedge"
+    models = {}
+    for name in ("msedge-lite", "msedge-lite-sketchy21"):
+        encoder = OnnxEncoder.load(name, threads=1)
+        models[name] = Model(encoder.name, encoder.fingerprint, encoder.dim)
+    open_or_create(path, models["msedge-lite"]).close()
+    with Gallery.open(path, threads=1) as gallery:
+        before = gallery.encoder
+        open_or_create(following, models["msedge-lite"]).close()
+        following.replace(path)
+        assert gallery.encoder is before
+        assert gallery.reopened == 1
+        open_or_create(following, models["msedge-lite-sketchy21"]).close()
+        following.replace(path)
+        assert gallery.encoder.name == "msedge-lite-sketchy21"
 
 
 def test_it_needs_no_learning_library_and_loads_no_runtime_before_it_is_asked():

@@ -180,7 +180,7 @@ class Gallery:
     def reload(self) -> None:
         """Open what lies at the path afresh, whether or not it looks the same."""
         with self._reading:
-            self._opened = self._open(self._opened.changes + 1)
+            self._opened = self._open(self._opened)
 
     def _now(self) -> _Opened:
         """What lies at the path now; an UnreadableError, whatever is wrong with it."""
@@ -204,14 +204,18 @@ class Gallery:
         except ReplacedError:
             with self._reading:
                 if self._opened is opened:
-                    self._opened = self._open(opened.changes + 1)
+                    self._opened = self._open(opened)
                     self.reopened += 1
         return self._opened
 
-    def _open(self, changes: int = 0) -> _Opened:
+    def _open(self, earlier: _Opened | None = None) -> _Opened:
         store = self._open_it()
         try:
-            return _Opened(store, self._model_of(store), store.view(), changes)
+            encoder = self._model_of(store)
+            if earlier is None:
+                return _Opened(store, encoder, store.view(), 0)
+            encoder.go_on_with(earlier.encoder)
+            return _Opened(store, encoder, store.view(), earlier.changes + 1)
         except BaseException:
             store.close()
             raise

@@ -72,6 +72,11 @@ class OwnEncoder:
         self._encoder: Encoder | None = None
         self._lock = Lock()
 
+    def go_on_with(self, earlier: OwnEncoder) -> None:
+        """Take what was loaded for another gallery where the model is the same: that is large."""
+        if earlier.store.model == self.store.model:
+            self._encoder = earlier._encoder
+
     def get(self) -> Encoder:
         """The encoder; the first call loads it, or raises a WeightsError."""
         with self._lock:
