@@ -78,7 +78,7 @@ class MemoryBudget:
         self._is_due |= needed > _SMALL
         if self._is_due and not self.taken:
             self._is_due = False
-            _give_back()
+            give_back()
 
     def _serve(self) -> None:
         while self._line and self.taken + self._line[0][0] <= self.most:
@@ -118,7 +118,7 @@ def prepare_to_give_back() -> None:
         mallopt(_TRIM_THRESHOLD, 8 * _LARGE)
 
 
-def _give_back() -> None:
+def give_back() -> None:
     """Give back what lies free between small blocks, which takes some milliseconds."""
     if trim := _of_library("malloc_trim"):
         trim(0)

@@ -132,8 +132,8 @@ class Metrics:
 
     def gallery_seen(
         self, *, photos: int, version: int, committed: float | None, reopened: int
-    ) -> None:
-        """Note what was read of the gallery.
+    ) -> bool:
+        """Note what was read of the gallery; gives whether another was found in its place.
 
         Args:
             photos: that it holds.
@@ -147,12 +147,14 @@ class Metrics:
                 committed = time.time()
             if committed is not None:
                 self._commit.set(committed)
-            self._reopened.inc(max(0, reopened - self._times_reopened))
-            self._times_reopened = max(reopened, self._times_reopened)
+            more = max(0, reopened - self._times_reopened)
+            self._reopened.inc(more)
+            self._times_reopened += more
             self._seen = version
             self._photos.set(photos)
             self._version.set(version)
             self._readable.set(1)
+        return more > 0
 
     def gallery_unreadable(self) -> None:
         """Note that the gallery could not be read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from msedge.search.query import UnknownPhotoError
 from msedge.search.stores.store import ReplacedError, UnreadableError
 from msedge.search.thumbnails import ThumbnailCache
 from msedge.server.folder_names import FolderNames
+from msedge.server.memory import give_back
 from msedge.server.metrics import Metrics
 from msedge.server.page_files import PageFile
 from msedge.server.settings import ServerSettings
@@ -95,12 +97,15 @@ class Service:
         """Have the metrics show the gallery as it is now; how many photos it holds."""
         gallery = self.gallery
         photos = gallery.photos
-        self.metrics.gallery_seen(
+        is_another = self.metrics.gallery_seen(
             photos=photos,
             version=gallery.version,
             committed=gallery.committed,
             reopened=gallery.reopened,
         )
+        if is_another:  # what was loaded for the one before lies free in pieces
+            gc.collect()
+            give_back()
         return photos
 
     def photo(self, photo: int) -> Photo:
