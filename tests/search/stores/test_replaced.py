@@ -311,7 +311,10 @@ class TestWriting:
         assert names(tmp_path) == {gallery.name, link.name}
 
     @pytest.mark.parametrize("repaired", [False, True])
-    def test_goes_on_where_a_power_cut_tore_the_page_of_states(self, gallery, tmp_path, repaired):
+    def test_goes_on_where_a_power_cut_tore_the_page_of_states(
+        self, gallery, tmp_path, repaired, monkeypatch
+    ):
+        monkeypatch.setattr("msedge.search.stores.sqlite.store._PATIENCE", 1)
         torn = tmp_path / "torn.msedge"
         with open_store(gallery, writable=True) as store, opened(gallery, "in the midst"):
             for number in range(20):
@@ -330,6 +333,18 @@ class TestWriting:
         assert len(ids(torn)) == 118
         assert is_sound(torn)
         assert is_whole(torn)
+
+    def test_half_the_name_of_a_state_is_not_another_gallerys(self, gallery):
+        assert run(KILLED, gallery) == -signal.SIGKILL
+        with closing(sqlite3.connect(f"file:{gallery}?immutable=1", uri=True)) as connection:
+            query = "SELECT value FROM meta WHERE key = 'states'"
+            newest = connection.execute(query).fetchone()[0].split()[-2]
+        torn = gallery.read_bytes().replace(newest.encode(), newest[:5].encode() + b"fed")
+        gallery.write_bytes(torn)
+        assert len(ids(gallery)) == 118
+        index_more(gallery)
+        assert is_sound(gallery)
+        assert set_aside(gallery.parent) == []
 
     def test_stops_when_the_file_was_moved(self, gallery, tmp_path):
         with open_store(gallery, writable=True) as store:

@@ -17,6 +17,7 @@ import stat
 import sys
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -48,6 +49,7 @@ ANOTHERS = ".log-of-another-gallery-"  # begins the end of the name of a log tha
 _SHARED = "-shm"  # what those who use a log share
 _STATES = "states"  # the key in the meta table of those that the log leads through, newest last
 _FROM_HERE = "|"  # stands before the state that the file was in when the log began
+_SUM = "="  # stands before the sum of it all: a power cut may leave half a page
 _NEVER = "-"  # the state of a gallery that only earlier releases wrote to
 _MOST_STATES = 200  # as many as lie in one page, which is written whole or not at all
 _LOOKS = 5
@@ -242,7 +244,8 @@ def note_state(writer: sqlite3.Connection, path: Path) -> None:
         states = [*states, secrets.token_hex(4)]
         earlier = earlier[max(0, len(earlier) + len(states) - _MOST_STATES) :]
         noted = " ".join([*earlier, _FROM_HERE, *states])
-        writer.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_STATES, noted))
+        summed = f"{noted} {_SUM}{_sum_of(noted)}"
+        writer.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_STATES, summed))
 
 
 def newest_state(connection: sqlite3.Connection) -> str:
@@ -351,8 +354,15 @@ def settle(path: Path) -> None:
 def _states(connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
     """The states of before, and those that the log leads through from the file on."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (_STATES,)).fetchone()
-    earlier, _, states = str(row[0] if row else "").rpartition(_FROM_HERE)
+    noted, _, its_sum = str(row[0] if row else "").partition(f" {_SUM}")
+    if its_sum and its_sum != _sum_of(noted):
+        raise sqlite3.DatabaseError("it is written in part")
+    earlier, _, states = noted.rpartition(_FROM_HERE)
     return earlier.split(), states.split() or [_NEVER]
+
+
+def _sum_of(noted: str) -> str:
+    return f"{zlib.crc32(noted.encode()):08x}"
 
 
 def _state_of_file(path: Path) -> str | None:
