@@ -28,7 +28,7 @@ def sole_indexer(gallery: Path) -> Iterator[None]:
         DataError: another process indexes into it, its folder cannot be written to, or the file
             system cannot lock.
     """
-    lock = gallery.with_name(gallery.name + _INDEXING)
+    lock = _lock_of(gallery)
     descriptor = _take(lock, gallery)
     try:
         yield
@@ -40,7 +40,7 @@ def sole_indexer(gallery: Path) -> Iterator[None]:
 
 def is_indexed_into(gallery: Path) -> bool:
     """Whether a process indexes into a gallery just now."""
-    return is_held(gallery.with_name(gallery.name + _INDEXING))
+    return is_held(_lock_of(gallery))
 
 
 def is_held(lock: Path) -> bool:
@@ -58,6 +58,12 @@ def is_held(lock: Path) -> bool:
         return True
     finally:
         os.close(descriptor)
+
+
+def _lock_of(gallery: Path) -> Path:
+    """Beside the gallery itself, also where the path is a link to it."""
+    real = Path(os.path.realpath(gallery))
+    return real.with_name(real.name + _INDEXING)
 
 
 def _take(lock: Path, gallery: Path) -> int:

@@ -71,6 +71,17 @@ class TestRestoring:
         restored = restore_gallery(backup, target)
         assert (restored.kept, held(target)) == ("", held(backup))
 
+    def test_of_a_link_what_it_leads_to(self, gallery, backup, tmp_path, suffix):
+        link = tmp_path / "links" / f"photos{suffix}"
+        link.parent.mkdir()
+        link.symlink_to(gallery)
+        restored = restore_gallery(backup, link)
+        assert link.is_symlink()
+        assert held(link) == held(gallery) == held(backup)
+        assert restored.kept.startswith(str(gallery.parent))
+        with sole_indexer(link), pytest.raises(DataError, match="another process is indexing"):
+            restore_gallery(backup, gallery)
+
     def test_from_the_other_kind(self, gallery, backup, tmp_path, suffix):
         other = tmp_path / ("b.lance" if suffix == ".msedge" else "b.msedge")
         copy_gallery(backup, other)

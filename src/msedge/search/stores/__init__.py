@@ -143,7 +143,8 @@ def restore_gallery(
             f"{one_line(location(gallery))}: an object store cannot rename: copy the backup to "
             "another name with `msedge gallery copy`, and serve that"
         )
-    if backup == gallery:
+    gallery = Path(os.path.realpath(gallery))  # a link goes on to lead there
+    if Path(os.path.realpath(backup)) == gallery:
         raise ConfigError(f"{one_line(gallery)} cannot be restored from itself: name its backup")
     part = gallery.with_name(f"{gallery.name}{RESTORING}{gallery.suffix}")
     with open_store(backup) as store, sole_indexer(gallery):
