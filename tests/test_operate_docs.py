@@ -67,7 +67,7 @@ def test_the_commands_run_in_their_order(tmp_path):
     assert {name for name in named if name not in figures} == set()
     log = (tmp_path / "msedge.log").read_text()
     assert "Traceback" not in log
-    assert "SIGHUP: 0 tokens, 4 photos" in log
+    assert "SIGHUP: read again: 0 tokens, 4 photos" in log
     kept = sorted(path.name for path in tmp_path.glob("*.msedge"))
     assert len(kept) == 2
     assert re.fullmatch(r"photos-before-\d{8}-\d{6}\.msedge", kept[0])

@@ -313,6 +313,7 @@ class TestFolders:
         assert json.loads(ask("reroot", "old", "new", "--json").out) == {
             "gallery": "photos.msedge", "old": "old", "new": "new", "photos": 60, "known": 60,
             "other": 0,
+            "is_there": True,
         }  # fmt: skip
         assert json.loads(ask("forget", "new/0", "--json").out) == {
             "gallery": "photos.msedge", "folder": "new/0", "photos": 20,

@@ -278,7 +278,6 @@ class TestNoPhotosThere:
             ("/data/photo", "/data/photos (3), /data/other (1)"),
             ("/data/photos/2020/summer", "/data/photos/2020 (1)"),
             ("/data/photos/20", "/data/photos/2021 (1), /data/photos/2020 (1)"),
-            ("/data/photos/0.jpg", "/data/photos/2021 (1), /data/photos/2020 (1)"),
             ("/mnt/data", "/data (4)"),
             ("s3://buckat", "s3://bucket/deep/deeper (1)"),
             ("s3://bucket/deep/x", "s3://bucket/deep/deeper (1)"),
@@ -298,6 +297,21 @@ class TestNoPhotosThere:
             assert nearest.replace("/data/other", "/data/other/x/y") in told
             assert "\n" not in told
         assert rows_with_ids(gallery) == before
+
+    def test_a_photo_is_forgotten_by_its_name_and_the_root_is_not(self, gallery):
+        made_at(gallery, "/data/photos/0.jpg", "/data/photos/0.jpg.png")
+        with pytest.raises(ConfigError, match="is every photo"):
+            forget(gallery, "/")
+        assert forget(gallery, "/data/photos/0.jpg").photos == 1
+        assert list(paths(gallery).values()) == ["/data/photos/0.jpg.png"]
+
+    def test_a_folder_that_has_none_of_the_photos_is_told(self, gallery, tmp_path):
+        made_at(gallery, "/data/photos/0.jpg", "/data/photos/a/1.jpg")
+        assert not reroot(gallery, "/data/photos", tmp_path).is_there
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a/1.jpg").touch()
+        made_at(gallery.with_stem("other"), "/data/photos/0.jpg", "/data/photos/a/1.jpg")
+        assert reroot(gallery.with_stem("other"), "/data/photos", tmp_path).is_there
 
     def test_an_empty_gallery(self, gallery):
         make(gallery)

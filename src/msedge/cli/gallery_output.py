@@ -78,6 +78,13 @@ def show_approximate(built: Built, gallery: Path) -> None:
 def show_rerooted(rerooted: Rerooted, old: Path, new: Path) -> None:
     """Print how many photos have other paths now, and which were there already."""
     typer.echo(f"{rerooted.photos:,} photos of {_name(old)} are in {_name(new)} now")
+    if not rerooted.is_there:
+        back = f"{shlex.quote(_name(new))} {shlex.quote(_name(old))}"
+        typer.echo(
+            f"none of those that were looked for is in {_name(new)}, and the next `msedge index` "
+            "removes what it does not find: if that is another folder, go back by "
+            f"`msedge gallery reroot {back}`"
+        )
     if rerooted.known:
         typer.echo(f"{rerooted.known:,} of them were known there already, and are there once now")
     if rerooted.other:

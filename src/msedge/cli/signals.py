@@ -26,7 +26,10 @@ def stopped_by_signals() -> Iterator[threading.Event]:
 
     before = {}
     if threading.current_thread() is threading.main_thread():  # others cannot set handlers
-        for number in (signal.SIGINT, signal.SIGTERM):
+        asking = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            asking.append(signal.SIGHUP)  # a terminal that was closed; not under nohup
+        for number in asking:
             before[number] = signal.signal(number, ask)
     try:
         yield stop

@@ -29,6 +29,7 @@ from msedge.search.stores.reports import Told
 from msedge.search.stores.store import Store
 
 _NEAREST = 3  # folders that a message names
+_LOOKED_AT = 200  # photos, to see whether a folder is the one that moved
 _TWINS = 16  # photos of one name and content that are held against a new one
 
 
@@ -39,6 +40,7 @@ class Rerooted(Told):
     photos: int  # that have the new folder's paths now
     known: int  # of these, known at their new path before: those entries are gone
     other: int  # of these, known there with other content
+    is_there: bool  # whether any of those that were looked for is in the new folder
 
 
 @dataclass(frozen=True)
@@ -101,20 +103,24 @@ def reroot(gallery: Path, old: Path | str, new: Path | str) -> Rerooted:
         _note_shards(store, lambda path: moved(path) if is_below(path, (before,)) else path)
         if moves:
             store.change(move=moves)
-    return Rerooted(len(moves), known, other)
+    return Rerooted(len(moves), known, other, _has_some(moves, after))
 
 
 def forget(gallery: Path, folder: Path | str) -> Forgotten:
     """Take all photos of a folder, and of those below, out of a gallery, in one commit.
 
-    The folder need not be there; it may be a tar, a Parquet file or a URL. Files are not touched.
+    The folder need not be there; it may be a tar, a Parquet file, a URL, or one photo. No file is
+    touched.
 
     Raises:
+        ConfigError: it is the root of all files.
         DataError: the gallery holds no photos of it; another process indexes into the gallery; it
             cannot be read or written. Nothing was changed then.
     """
     root = rooted(folder)
-    with _photos_of(gallery, root) as (store, places, inside):
+    if not os.path.basename(root):
+        raise ConfigError(f"{_named(root)} is every photo: name a folder below it, or a photo")
+    with _photos_of(gallery, root, alone=True) as (store, places, inside):
         _note_shards(store, lambda path: None if is_below(path, (root,)) else path)
         store.change(remove=[places[path].id for path in inside])
     return Forgotten(len(inside))
@@ -181,13 +187,17 @@ def _is_gone(folder: str) -> bool:
 
 @contextmanager
 def _photos_of(
-    gallery: Path, folder: str
+    gallery: Path, folder: str, *, alone: bool = False
 ) -> Iterator[tuple[Store, Mapping[str, Place], list[str]]]:
-    """A gallery that nobody else indexes into, its photos, and the paths of those in a folder."""
+    """A gallery that nobody else indexes into, its photos, and the paths of those in a folder.
+
+    Alone says that the folder may be a photo.
+    """
     gallery = whole(gallery)
     with open_store(gallery, writable=True) as store, written_by_one(gallery):
         places, above = store.places(), folder.rstrip(os.sep) + os.sep
         inside = [path for path in places if path.startswith(above)]
+        inside += [folder] * (alone and folder in places)
         if not inside:
             nearest = _nearest(places, folder)
             holds = f"the nearest that it holds: {', '.join(nearest)}" if nearest else "it is empty"
@@ -217,6 +227,18 @@ def _check_there(folder: str) -> None:
         f"{_named(folder)} is no folder, tar or Parquet file that is there: check its name, or "
         "connect its disk first; nothing was changed"
     )
+
+
+def _has_some(moves: Sequence[tuple[int, Path, int, int]], after: str) -> bool:
+    """Whether any of some photos that were looked for is in the new folder."""
+    step = max(1, len(moves) // _LOOKED_AT)
+    targets = [str(path) for _, path, *_ in moves[::step]]
+    return not targets or is_remote(after) or any(map(_is_there, targets))
+
+
+def _is_there(path: str) -> bool:
+    shard = shard_of(Path(path))
+    return os.path.lexists(shard[0] if shard else path)
 
 
 def _lies(path: str, place: Place) -> bool:

@@ -5,8 +5,6 @@ Tested in ``tests/server/test_gallery_routes.py``.
 
 from __future__ import annotations
 
-import logging
-
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
@@ -15,11 +13,9 @@ from msedge.server.answers import FolderAnswer, GalleryAnswer, HealthAnswer, Mod
 from msedge.server.folder_names import spelt
 from msedge.server.guard import COOKIE, COOKIE_PATH
 from msedge.server.metrics import CONTENT_TYPE
-from msedge.server.problems import refused
+from msedge.server.problems import problem, refused
 from msedge.server.service import Served
 from msedge.server.tokens import Token
-
-_logger = logging.getLogger(__name__)
 
 router = APIRouter()
 open_router = APIRouter(responses=refused())
@@ -91,21 +87,25 @@ async def healthz() -> HealthAnswer:
     "/readyz",
     tags=["service"],
     summary="Whether a search would be answered now",
+    response_model=HealthAnswer,
     responses=refused(503),
 )
-async def readyz(service: Served) -> HealthAnswer:
+async def readyz(service: Served) -> HealthAnswer | Response:
     """Looks at the gallery and its model, and needs no token; the log says what is wrong."""
 
     def look() -> None:
         try:
             _ = service.gallery.encoder  # which looks at the gallery, too
             service.note_gallery()
-        except MSEdgeError as error:
+        except MSEdgeError:
             service.metrics.gallery_unreadable()
-            _logger.warning("not ready: %s", error)
-            raise HTTPException(503, "the gallery cannot be searched; the log says why") from error
+            raise
 
-    await service.ask(look)
+    try:
+        await service.ask(look)
+    except MSEdgeError as error:
+        line = "the gallery cannot be searched; the log says why"
+        return problem(503, line, reason=str(error))
     return HealthAnswer()
 
 

@@ -123,6 +123,10 @@ class Guard:
         if secret or proof:
             self._guesses.wrong(client)
         line = "a token is needed: send `Authorization: Bearer TOKEN`"
+        if secret:
+            line = (
+                "the token is not one of this server's, or no longer: ask who keeps it for another"
+            )
         return 401, line, {"WWW-Authenticate": "Bearer"}
 
 

@@ -18,7 +18,7 @@ from msedge.data.images import one_line
 from msedge.errors import ConfigError
 
 _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([kmgt]?)(i?)b?", re.I)
-_LEAST = 50_000_000  # of a budget: a picture of a megapixel is counted as less
+_LEAST = 100_000_000  # of a budget: a picture of four megapixels is counted as less
 _SMALL = 60_000_000  # what may stay in the heap for the next
 
 # Parameters of mallopt(3).

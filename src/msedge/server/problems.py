@@ -44,24 +44,25 @@ def refused(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def problem(status: int, line: str, headers: Mapping[str, str] | None = None) -> Refusal:
-    """A refusal with its line."""
+def problem(
+    status: int, line: str, headers: Mapping[str, str] | None = None, *, reason: str = ""
+) -> Refusal:
+    """A refusal with its line; the log gives a reason of its own where there is one."""
     text = one_line(line)
     short = text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 1] + "…"
-    return Refusal({"detail": short}, status_code=status, headers=dict(headers or {}))
+    refusal = Refusal({"detail": short}, status_code=status, headers=dict(headers or {}))
+    refusal.reason = one_line(reason) or short
+    return refusal
 
 
 class Refusal(JSONResponse):
-    """An answer that leaves its line in the request's state, for the log."""
+    """An answer that leaves its reason in the request's state, for the log."""
 
-    def render(self, content: dict[str, str]) -> bytes:
-        """The answer's body."""
-        self._line = content["detail"]
-        return super().render(content)
+    reason = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
-        scope.setdefault("state", {})["refusal"] = self._line
+        scope.setdefault("state", {})["refusal"] = self.reason
         await super().__call__(scope, receive, send)
 
 

@@ -179,15 +179,17 @@ class _Hangup:
 
     def _reload(self) -> None:
         service, tokens = self._app.state.service, self._app.state.tokens
-        try:
-            tokens.reload()
-        except MSEdgeError as error:
-            _logger.error("SIGHUP: the tokens stay as they are: %s", error)
-        try:
-            service.gallery.reload()
-            _logger.warning("SIGHUP: %d tokens, %d photos", len(tokens), service.gallery.photos)
-        except MSEdgeError as error:
-            _logger.error("SIGHUP: the gallery stays as it is: %s", error)
+        failed = []
+        for what, again in (("tokens", tokens.reload), ("gallery", service.gallery.reload)):
+            try:
+                again()
+            except MSEdgeError as error:
+                failed.append(f"SIGHUP: the {what} could not be read again ({error})")
+        if failed:
+            _logger.error("%s", "; ".join([*failed, "what was read before stays"]))
+        else:
+            read = len(tokens), service.gallery.photos
+            _logger.warning("SIGHUP: read again: %d tokens, %d photos", *read)
 
 
 def _has_terminal() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
 from msedge.errors import MSEdgeError
+from msedge.quoting import plain
 from msedge.search.gallery import Gallery
 from msedge.search.photo import Photo
 from msedge.search.query import UnknownPhotoError
@@ -26,6 +28,7 @@ from msedge.server.settings import ServerSettings
 from msedge.server.work_queue import NO_ANSWER, WorkQueue
 
 T = TypeVar("T")
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,10 @@ class Service:
             committed=gallery.committed,
             reopened=gallery.reopened,
         )
-        if is_another:  # what was loaded for the one before lies free in pieces
-            gc.collect()
+        if is_another:
+            model = plain(gallery.model.name)
+            _logger.warning("another gallery is served: %d photos, model %s", photos, model)
+            gc.collect()  # what was loaded for the one before lies free in pieces
             give_back()
         return photos
 

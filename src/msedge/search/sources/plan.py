@@ -205,6 +205,7 @@ def _order(item: Item) -> tuple[bytes, tuple[int, int]]:
 def _unknown(path: str, reason: str) -> DataError:
     return DataError(
         f"the gallery holds {one_line(location(path))}, and {reason}: bring its disk back, "
+        "say where it is now with `msedge gallery reroot OLD NEW`, "
         "index into another file with --gallery, or take its photos out with `msedge gallery "
         "forget FOLDER`; nothing was changed"
     )
