@@ -241,6 +241,8 @@ class Site:
 
     def forget(self) -> tuple[dict[str, str], State, str]:
         """A folder is taken out of the gallery."""
+        if not self.state.photos:
+            return self.compact()
         folder = f"{self.rng.choice(sorted(self.state.folders()))}/"
         self.do("gallery", "forget", folder, "--gallery", self.path)
         photos = self.state.photos.values()

@@ -86,6 +86,7 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
     service = Service(
         gallery=gallery,
         settings=settings,
+        memory=memory,
         readers=ThreadPoolExecutor(_READERS, thread_name_prefix="msedge-read"),
         searches=searches,
         pictures=pictures,

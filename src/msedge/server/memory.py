@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import re
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ from msedge.errors import ConfigError
 
 _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([kmgt]?)(i?)b?", re.I)
 _LEAST = 100_000_000  # of a budget: a picture of four megapixels is counted as less
+_SECONDS_BETWEEN = 30.0
 _SMALL = 60_000_000  # what may stay in the heap for the next
 
 # Parameters of mallopt(3).
@@ -34,6 +36,7 @@ class MemoryBudget:
         self.most = most
         self.taken = 0
         self._is_due = False
+        self._next = time.monotonic() + _SECONDS_BETWEEN
         self._line: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def check(self, needed: int) -> None:
@@ -78,6 +81,12 @@ class MemoryBudget:
         self._is_due |= needed > _SMALL
         if self._is_due and not self.taken:
             self._is_due = False
+            give_back()
+
+    def give_back_now_and_then(self) -> None:
+        """Give back what was freed, such as a model that another has taken the place of."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _SECONDS_BETWEEN
             give_back()
 
     def _serve(self) -> None:

@@ -21,7 +21,7 @@ from msedge.search.query import UnknownPhotoError
 from msedge.search.stores.store import ReplacedError, UnreadableError
 from msedge.search.thumbnails import ThumbnailCache
 from msedge.server.folder_names import FolderNames
-from msedge.server.memory import give_back
+from msedge.server.memory import MemoryBudget
 from msedge.server.metrics import Metrics
 from msedge.server.page_files import PageFile
 from msedge.server.settings import ServerSettings
@@ -38,6 +38,7 @@ class Service:
     Attributes:
         gallery: what is searched.
         settings: the limits.
+        memory: for pictures while they are read.
         readers: where everything else asks the gallery.
         searches: where searches run.
         pictures: where thumbnails are made, and photos converted.
@@ -49,6 +50,7 @@ class Service:
 
     gallery: Gallery
     settings: ServerSettings
+    memory: MemoryBudget
     readers: ThreadPoolExecutor
     searches: WorkQueue
     pictures: WorkQueue
@@ -106,11 +108,11 @@ class Service:
             committed=gallery.committed,
             reopened=gallery.reopened,
         )
+        self.memory.give_back_now_and_then()
         if is_another:
             model = plain(gallery.model.name)
             _logger.warning("another gallery is served: %d photos, model %s", photos, model)
-            gc.collect()  # what was loaded for the one before lies free in pieces
-            give_back()
+            gc.collect()  # what was loaded for the one before
         return photos
 
     def photo(self, photo: int) -> Photo:
