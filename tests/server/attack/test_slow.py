@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from http.client import IncompleteRead
 from pathlib import Path
 
 import pytest
@@ -193,9 +194,11 @@ class TestGone:
 
     @pytest.mark.parametrize("said", [POST + QUERY, POST[:-2], BIG, GET + b"\r\n"])
     def test_who_closes_one_half(self, server: AttackedServer, said: bytes):
+        """Who does is taken to have left: an answer may come, or be cut off."""
         for _ in range(20):
-            for answer in answers(server.say(said, ends=True))[:1]:
-                assert answer.status in (200, 400)
+            with suppress(IncompleteRead):
+                for answer in answers(server.say(said, ends=True))[:1]:
+                    assert answer.status in (200, 400)
         wait_until_closed(server, "a big.png")
 
     def test_no_photo_stays_open_when_its_reader_goes(self, server):
