@@ -73,6 +73,18 @@ def hangs(model: str, device: str) -> ColourEncoder:
     return Hangs()
 
 
+def slow(model: str, device: str) -> ColourEncoder:
+    """Loads an encoder that takes 20 ms for each photo."""
+
+    class Slow(ColourEncoder):
+        def photos(self, pixels: Pixels) -> Embeddings:
+            time.sleep(0.02 * len(pixels))
+            return super().photos(pixels)
+
+    assert device == "cpu"
+    return Slow(model)
+
+
 def other_on_workers(model: str, device: str) -> ColourEncoder:
     """Loads another encoder in a worker than in the process that sees the tests as the program."""
     return colours("the worker's" if "default_worker" in sys.argv[0] else model, device)

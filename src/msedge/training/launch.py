@@ -7,6 +7,7 @@ used as there are.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import warnings
@@ -61,7 +62,19 @@ def launch(config: TrainConfig) -> tuple[Fabric, Processes]:
         ) from error
     _quieten()
     fabric.launch()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        atexit.register(_leave)
     return fabric, Processes.of(fabric)
+
+
+def _leave() -> None:
+    """Leave the other processes in good order.
+
+    Fabric does so for NCCL alone; gloo's threads, where they are left running, now and then abort
+    a process that has ended its work.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _quieten() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from cards import CARD
-from cluster_runs import TESTS, assert_same_galleries, colours, rows_of
+from cluster_runs import TESTS, assert_same_galleries, rows_of, slow
 from msedge.errors import DataError
 from msedge.models.checkpoint import save_checkpoint
 from msedge.models.network import MSEdge
@@ -155,7 +155,7 @@ def test_where_no_machine_is_left_it_says_so_and_keeps_what_came(
     watcher = KillsInTheMiddle(machines, 0.2)
     with pytest.raises(DataError, match="no machine is left that a worker fits on"):
         index_on_ray(
-            [tmp_path / "photos"], gallery, "colours-1", cluster=cluster, encoder=colours,
+            [tmp_path / "photos"], gallery, "colours-1", cluster=cluster, encoder=slow,
             watcher=watcher,
         )  # fmt: skip
     assert len(rows_of(gallery)) == watcher.done
