@@ -27,6 +27,7 @@ from msedge.system import usable_cpus
 if TYPE_CHECKING:
     import onnxruntime
 
+    from msedge.models.bank import Bank
     from msedge.models.card import Card
 
 _CHUNK = 8  # images that go through the network together
@@ -70,6 +71,7 @@ class OnnxEncoder:
     name: str  # a shipped model's, else its file's absolute path: what `load` takes to have it
     fingerprint: str  # SHA-256 over all that decides its vectors, as hexadecimal digits
     card: Card  # what the model says of itself
+    bank: Bank | None  # what it knows beside its weights
     _session: onnxruntime.InferenceSession
 
     @classmethod
@@ -91,6 +93,7 @@ class OnnxEncoder:
             ConfigError: ``threads`` is smaller than 1; or this ONNX Runtime, or this machine, knows
                 no such device.
         """
+        from msedge.models.bank import bank_of
         from msedge.models.onnx_file import check_graph, fingerprint, read_onnx_card
         from msedge.models.shipped import DEFAULT_MODEL, find_model, is_shipped
 
@@ -104,7 +107,7 @@ class OnnxEncoder:
         session = _session(path, threads or usable_cpus(), providers)
         _check(path, card, session)
         name = str(model) if is_shipped(model) else str(Path(model).resolve())
-        return cls(name, decides, card, session)
+        return cls(name, decides, card, bank_of(path, card), session)
 
     @property
     def dim(self) -> int:
