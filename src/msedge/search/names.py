@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from msedge.data.class_names import squeeze
 from msedge.errors import ConfigError, WeightsError
-from msedge.quoting import named, plain
+from msedge.quoting import named, plain, quoted
 from msedge.search.ranking import Embeddings
 
 if TYPE_CHECKING:
@@ -257,15 +257,15 @@ class Names:
             return places[0]
         if not self._known:
             raise UnknownNameError(
-                f"no name {plain(word)!r}: this model knows none; search by a drawing, or add your "
+                f"no name {quoted(word)}: this model knows none; search by a drawing, or add your "
                 "own with `msedge names add`"
             )
         if places:
             several = " or ".join(plain(self._known[place].name) for place in places)
-            raise UnknownNameError(f"{plain(word)!r} has several meanings: say {several}")
+            raise UnknownNameError(f"{quoted(word)} has several meanings: say {several}")
         near = " or ".join(plain(known.name) for known in self.near(word))
         hint = f"did you mean {near}?" if near else "`msedge names` lists those that are"
-        raise UnknownNameError(f"no name {plain(word)!r} is known: {hint}")
+        raise UnknownNameError(f"no name {quoted(word)} is known: {hint}")
 
 
 def key_of(word: str) -> str:

@@ -154,7 +154,7 @@ def remove_name(file: Path, model: str, dim: int, name: str) -> str:
         if gone is None:
             near = " or ".join(plain(each.name) for each in Names(own=own).near(name))
             hint = f"did you mean {near}?" if near else "`msedge names` lists whose each name is"
-            raise ConfigError(f"{plain(name)!r} is no name of your own: {hint}")
+            raise ConfigError(f"{quoted(name)} is no name of your own: {hint}")
         save_bank(file, _bank(own, rows))
     return gone[0].name
 
