@@ -21,7 +21,7 @@ from msedge.data.images import one_line, read_pixels
 from msedge.data.sketches import Strokes
 from msedge.errors import ConfigError, DataError
 from msedge.quoting import named
-from msedge.search.encoder import Encoder, OnnxEncoder
+from msedge.search.encoder import Encoder, OnnxEncoder, photo_side
 from msedge.search.locations import whole
 from msedge.search.names import (
     Likely,
@@ -161,7 +161,7 @@ def make_query(
     unwanted = [*drawn[len(drawings) :], *(vector for _, vector in shunned)]
     without = tuple(known for known, _ in shunned if known is not None)
     vector = combine([*wanted, *liked], unwanted)
-    return Query(vector, without, own.store.model.fingerprint, told)
+    return Query(vector, without, own.store.model.fingerprint, names=told)
 
 
 def drawings_of(given: Drawing | Sequence[Drawing]) -> list[Drawing]:
@@ -264,4 +264,5 @@ def _photo(photo: Photograph, view: View, own: OwnEncoder) -> tuple[int | None, 
     if isinstance(photo, int):
         raise unknown_photo(photo, own.store.path)
     encoder = own.get()
-    return None, encoder.photos(read_pixels(Path(photo), encoder.image_size)[None])[0]
+    side, keep_shape = photo_side(encoder)
+    return None, encoder.photos(read_pixels(Path(photo), side, keep_shape=keep_shape)[None])[0]
