@@ -48,14 +48,18 @@ def card() -> Card:
 class NamedEncoder(ColourEncoder):
     """The quick encoder, with a card and a bank."""
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
+        """Take other names than :data:`NAMES`, at most four."""
         super().__init__()
+        called = tuple(Name(name=name) for name in names) or NAMES
         self.card = card()
         none = np.zeros(self.dim, np.float16)
         self.bank = Bank(
             identity_of(self.card),
             np.empty((0, self.dim), np.float16),
-            NAMES,
-            np.array([drawn(CROSS), drawn(BAR), none, drawn(RING)]),
-            np.array([taken(photo("red")), taken(photo("blue")), taken(photo("green")), none]),
+            called,
+            np.array([drawn(CROSS), drawn(BAR), none, drawn(RING)])[: len(called)],
+            np.array([*(taken(photo(colour)) for colour in ("red", "blue", "green")), none])[
+                : len(called)
+            ],
         )

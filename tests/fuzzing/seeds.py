@@ -259,6 +259,10 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "vectors": _vectors(),
     "features": _features(),
     "labels": _labels(),
+    "synonyms": (
+        _json({"car": ["auto", "automobile"], "tv": []}),
+        _json({"b\u00e4r": ["\u718a"], " two\twords ": ["x" * 9, ""]}),
+    ),
     "protocol": _protocols(),
     "configuration": _configurations(),
     "plan": _plans(),

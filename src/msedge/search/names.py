@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 WEIGHT = 1.5
 """Of the mean photo vectors of what a drawing is likely of, beside 1 for the drawing's own.
 
-On everyday scenes weights from 0.5 to 5 did about as well: P@10 39.6 to 40.3, against 36.7 of the
-drawing alone.
+On everyday scenes weights from 0.5 to 5 did about as well as each other.
 """
 
 TEMPERATURE = 0.05
