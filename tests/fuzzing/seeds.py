@@ -243,6 +243,7 @@ def _requests() -> tuple[bytes, ...]:
             {"strokes": strokes, "k": 5, "unlike": [2]},
             {"like": [1, 2], "after": "2020-01-02", "before": "2021-01-02", "folder": "/a"},
             {"id": 1, "k": 3, "orientation": "landscape"},
+            {"strokes": strokes, "name": ["cat"], "not_names": ["fox"], "names": True},
             {"image": "iVBORw0KGgo="},
             {"image": "PHN2Zz48L3N2Zz4="},
         )

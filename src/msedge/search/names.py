@@ -290,8 +290,10 @@ def own_names_file(model: str, given: Path | None = None) -> Path:
         return Path(told)
     data = os.environ.get("XDG_DATA_HOME", "")
     # The specification has paths that are not absolute passed over.
-    folder = Path(data) if Path(data).is_absolute() else Path.home() / ".local" / "share"
-    return folder / "msedge" / "names" / f"{model[:16]}.safetensors"
+    if not os.path.isabs(data):
+        # Not Path.home, which fails where nobody knows of one: then there are no own names.
+        data = os.path.expanduser("~/.local/share")  # noqa: PTH111
+    return Path(data) / "msedge" / "names" / f"{model[:16]}.safetensors"
 
 
 def read_own_names(path: Path, model: str, dim: int) -> Bank | None:
@@ -302,7 +304,7 @@ def read_own_names(path: Path, model: str, dim: int) -> Bank | None:
     """
     from msedge.models.bank import read_bank
 
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 (false where nobody may look)
         return None
     own = read_bank(path)
     if (own.model, own.dim) != (model, dim):
