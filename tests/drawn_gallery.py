@@ -40,7 +40,7 @@ class HeldEncoder:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self.name, self.fingerprint = encoder.name, encoder.fingerprint
-        self.dim, self.image_size = encoder.dim, encoder.image_size
+        self.dim, self.image_size, self.bank = encoder.dim, encoder.image_size, encoder.bank
         self.free = threading.Event()
         self.free.set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from msedge.models.bank import Bank
 from msedge.search.ranking import Embeddings, Pixels
 
 
@@ -11,6 +12,7 @@ class ColourEncoder:
     """Coarse pixels through a fixed random projection: like pictures get like vectors."""
 
     name, dim, image_size = "colours", 32, 32
+    bank: Bank | None = None
 
     def __init__(self, fingerprint: str = "colours-1") -> None:
         self.fingerprint = fingerprint

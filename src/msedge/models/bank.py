@@ -229,7 +229,7 @@ def hubness(vectors: npt.NDArray[np.floating[Any]], drawings: Vectors) -> Reals:
     double = drawings.astype(np.float64)
     double_lengths = _lengths(double)
     for start in range(0, len(vectors), _BLOCK):
-        photos = vectors[start : start + _BLOCK].astype(np.float64)
+        photos = np.nan_to_num(vectors[start : start + _BLOCK].astype(np.float64))
         cosines = photos @ double.T / double_lengths
         nearest = np.partition(cosines, len(drawings) - neighbours)[:, -neighbours:]
         nearest.sort()

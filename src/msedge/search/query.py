@@ -20,6 +20,7 @@ from msedge.data.drawings import drawing_pixels, open_drawing
 from msedge.data.images import one_line, read_pixels
 from msedge.data.sketches import Strokes
 from msedge.errors import ConfigError, DataError
+from msedge.models.bank import HUB_SHARE
 from msedge.search.encoder import Encoder, OnnxEncoder
 from msedge.search.locations import whole
 from msedge.search.ranking import Embeddings
@@ -45,12 +46,15 @@ Photograph: TypeAlias = int | str | Path
 class Query:
     """What to look for: a unit vector ``(dim,)``, float32, and ids that no hit is to show.
 
-    The model is the fingerprint of what made the vector; empty where nobody says.
+    The model is the fingerprint of what made the vector; empty where nobody says. The share is how
+    much of a photo's hubness is taken off its similarity: hubness is of drawings, so that photos
+    alone ask without.
     """
 
     vector: Embeddings
     without: tuple[int, ...] = ()
     model: str = ""
+    hub_share: float = 0.0
 
 
 class OwnEncoder:
@@ -114,7 +118,8 @@ def make_query(
     wanted = [*drawn[: len(drawings)], *liked]
     unwanted = [*drawn[len(drawings) :], *(vector for _, vector in shunned)]
     without = tuple(known for known, _ in shunned if known is not None)
-    return Query(combine(wanted, unwanted), without, own.store.model.fingerprint)
+    share = HUB_SHARE if drawings else 0.0
+    return Query(combine(wanted, unwanted), without, own.store.model.fingerprint, share)
 
 
 def drawings_of(given: Drawing | Sequence[Drawing]) -> list[Drawing]:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import numpy as np
 from msedge.data.image_file import MAX_BYTES, read_image_file
 from msedge.data.images import as_pixels, cause_of, one_line, read_picture
 from msedge.errors import DataError
+from msedge.models.bank import hubness
 from msedge.search.encoder import Encoder
 from msedge.search.photo import NAMES, Facts, NewPhoto, facts_of, hash_of
 from msedge.search.ranking import Pixels
@@ -144,12 +145,21 @@ def _embed(
         content if isinstance(content, Unreadable) else read_photo(item, content, size, is_known)
         for item, content in batch
     ]
-    pixels = [photo.pixels for photo in read if isinstance(photo, Decoded)]
-    vectors = iter(encoder.photos(np.stack(pixels)).astype(np.float16) if pixels else ())
-    done: list[Embedded] = [
-        NewPhoto(*(getattr(photo.facts, name) for name in NAMES), vector=next(vectors))
-        if isinstance(photo, Decoded)
-        else photo
-        for photo in read
-    ]
+    decoded = [photo for photo in read if isinstance(photo, Decoded)]
+    new = iter(_with_vectors(decoded, encoder) if decoded else ())
+    done: list[Embedded] = [next(new) if isinstance(photo, Decoded) else photo for photo in read]
     return [(item, photo) for (item, _), photo in zip(batch, done, strict=True)]
+
+
+def _with_vectors(photos: Sequence[Decoded], encoder: Encoder) -> list[NewPhoto]:
+    """Photos to be put: each with its vector, and the hubness that follows from it."""
+    vectors = encoder.photos(np.stack([photo.pixels for photo in photos])).astype(np.float16)
+    if (bank := encoder.bank) is None:
+        near = [0.0] * len(photos)
+    else:
+        near = hubness(vectors, bank.drawings).tolist()
+    facts = [replace(photo.facts, hubness=each) for photo, each in zip(photos, near, strict=True)]
+    return [
+        NewPhoto(*(getattr(each, name) for name in NAMES), vector=vector)
+        for each, vector in zip(facts, vectors, strict=True)
+    ]
