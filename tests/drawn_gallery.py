@@ -40,7 +40,9 @@ class HeldEncoder:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self.name, self.fingerprint = encoder.name, encoder.fingerprint
-        self.dim, self.image_size, self.bank = encoder.dim, encoder.image_size, encoder.bank
+        self.dim, self.image_size = encoder.dim, encoder.image_size
+        self.photo_sizes = encoder.photo_sizes
+        self.bank = encoder.bank
         self.free = threading.Event()
         self.free.set()
 
