@@ -95,6 +95,7 @@ def rows(vectors: Stored, model: Model) -> Iterator[pa.RecordBatch]:
                 pa.array(np.full(count, 480), pa.int32()),
                 pa.array(1e9 + ids, pa.float64()),
                 pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+                pa.array(np.zeros(count)),  # no hubs
             ],
             schema=schema,
         )

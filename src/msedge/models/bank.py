@@ -65,6 +65,8 @@ Reals = npt.NDArray[np.float64]
 class Name:
     """What a thing is shown as, and what else it is called."""
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  (read where a file is)
+
     name: str
     synonyms: tuple[str, ...] = ()
 

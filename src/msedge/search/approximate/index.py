@@ -295,7 +295,10 @@ def write_about(folder: Path, about: About, files: Mapping[str, Path]) -> None:
         what: {"name": path.name, "bytes": path.stat().st_size, "checksum": _checksum(path)}
         for what, path in files.items()
     }
-    content = {"format": FORMAT, "about": asdict(about), "files": held}
+    said = asdict(about)
+    if not about.hubs:  # which earlier releases do not know
+        del said["hubs"]
+    content = {"format": FORMAT, "about": said, "files": held}
     with atomic_path(folder / NAME) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
 
