@@ -27,6 +27,9 @@ class ColourEncoder:
 
     sketches = photos
 
+    def places(self, pixels: Pixels) -> None:
+        """It knows of none."""
+
 
 def colour_bank(count: int = 60, seed: int = 0) -> Bank:
     """Of drawings for that encoder; all of them have something in common, as real ones do."""
