@@ -334,6 +334,8 @@ def test_marker_says_what_was_asked(source: Path, tmp_path: Path) -> None:
         "protocol_hash": PROTOCOL.hash,
         "copy": False,
         "keep_duplicates": False,
+        "lone_classes": "refuse",
+        "protocol_file": None,
         "counts": {
             "train": {"classes": 2, "sketches": 6, "photos": 4},
             "val": {"classes": 2, "sketches": 6, "photos": 4},
@@ -348,7 +350,7 @@ def test_a_marker_without_the_newer_key_counts_as_without_repeats(
     counts = prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
     marker = tmp_path / "sketchy" / MARKER
     noted = json.loads(marker.read_text())
-    del noted["keep_duplicates"]
+    del noted["keep_duplicates"], noted["lone_classes"]
     marker.write_text(json.dumps(noted))
     assert prepare_dataset("sketchy", source, PROTOCOL, tmp_path) == counts
     with pytest.raises(DataError, match=r"prepared otherwise \(keep_duplicates False\)"):
