@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import uvicorn
 
 from msedge.data.sample import draw_photo
@@ -42,6 +43,7 @@ class HeldEncoder:
         self.name, self.fingerprint = encoder.name, encoder.fingerprint
         self.dim, self.image_size = encoder.dim, encoder.image_size
         self.photo_sizes = encoder.photo_sizes
+        self.bank = encoder.bank
         self.free = threading.Event()
         self.free.set()
 
@@ -51,6 +53,9 @@ class HeldEncoder:
     def sketches(self, pixels: Pixels) -> Embeddings:
         assert self.free.wait(60)
         return self._encoder.sketches(pixels)
+
+    def places(self, pixels: Pixels) -> npt.NDArray[np.float32] | None:
+        return self._encoder.places(pixels)
 
 
 def names_in(*folders: str) -> list[str]:

@@ -22,6 +22,7 @@ from msedge.search.locations import is_remote, location, uri
 
 if TYPE_CHECKING:
     from msedge.search.gallery import Gallery, Hit
+    from msedge.search.names import Likely
 
 _UNBOUNDED = 10_000  # columns of what is not a terminal: nothing is cut there
 
@@ -56,16 +57,35 @@ def show_paths(hits: Sequence[Hit], *, null: bool) -> None:
     typer.echo(b"".join(path + end for path in paths), nl=False)
 
 
-def show_json(hits: Sequence[Hit], gallery: Gallery) -> None:
+def told_names(names: Sequence[Likely]) -> str:
+    """What a search made of its names, in a line.
+
+    >>> from msedge.search.names import Likely
+    >>> told_names([Likely("cat", 0.614), Likely("tiger", 0.2)])
+    'drawn: cat 61 %, tiger 20 %'
+    """
+    settled = [one_line(each.name) for each in names if each.settled]
+    if settled:
+        return f"named: {', '.join(settled)}"
+    likely = (f"{one_line(each.name)} {100 * each.likelihood:.0f} %" for each in names)
+    return f"drawn: {', '.join(likely)}"
+
+
+def show_json(hits: Sequence[Hit], gallery: Gallery, names: Sequence[Likely] = ()) -> None:
     """Print an answer as JSON."""
     document = {
         "gallery": _readable(gallery.path),
         "model": gallery.model.name,
         "searched": gallery.photos,
+        "names": [
+            {"name": each.name, "likelihood": round(each.likelihood, 4), "settled": each.settled}
+            for each in names
+        ],
         "hits": [
             {
                 "rank": hit.rank,
                 "similarity": round(hit.similarity, 6),
+                "score": round(hit.score, 6),
                 **hit.photo.as_json(),
                 "copies": [copy.as_json() for copy in hit.copies],
             }
@@ -76,7 +96,7 @@ def show_json(hits: Sequence[Hit], gallery: Gallery) -> None:
 
 
 def show_table(hits: Sequence[Hit]) -> None:
-    """Print rank, similarity and path; a click on a path opens it where a terminal can."""
+    """Print rank, score and path; a click on a path opens it where a terminal can."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.style import Style
@@ -86,13 +106,13 @@ def show_table(hits: Sequence[Hit]) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("rank", justify="right")
-    table.add_column("similarity", justify="right")
+    table.add_column("score", justify="right")
     table.add_column("photo", overflow="fold")
     for hit in hits:
         name = Text(one_line(short_path(hit.photo.path)), Style(link=uri(hit.photo.path)))
         if hit.copies:
             name.append(f"  (and {len(hit.copies)} like it)", Style(dim=True))
-        table.add_row(str(hit.rank), f"{hit.similarity:.3f}", name)
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", name)
     console.print(table)
 
 

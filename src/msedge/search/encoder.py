@@ -27,6 +27,7 @@ from msedge.system import usable_cpus
 if TYPE_CHECKING:
     import onnxruntime
 
+    from msedge.models.bank import Bank
     from msedge.models.card import Card
 
 _TOGETHER = 8  # images that go through the network together, fewer where they are large
@@ -58,6 +59,10 @@ class Encoder(Protocol):
         """Pixels on a side of what it reads."""
 
     @property
+    def bank(self) -> Bank | None:
+        """What the model knows beside its weights; None where that is nothing."""
+
+    @property
     def photo_sizes(self) -> tuple[int, ...]:
         """Sides of squares with as many pixels as photos of their own shape are read at.
 
@@ -72,6 +77,9 @@ class Encoder(Protocol):
 
     def sketches(self, pixels: Pixels) -> Embeddings:
         """Unit vectors ``(B, dim)`` of drawings ``(B, 3, S, S)``, RGB, 0 to 255, framed."""
+
+    def places(self, pixels: Pixels) -> npt.NDArray[np.float32] | None:
+        """Unit vectors ``(dim, h, w)`` of the places of a photo ``(3, H, W)``; None if unknown."""
 
 
 def photo_side(encoder: Encoder) -> tuple[int, bool]:
@@ -91,6 +99,7 @@ class OnnxEncoder:
     fingerprint: str  # SHA-256 over all that decides its vectors, as hexadecimal digits
     card: Card  # what the model says of itself
     _session: onnxruntime.InferenceSession
+    bank: Bank | None = None  # that lies beside its file
 
     @classmethod
     def load(
@@ -107,10 +116,11 @@ class OnnxEncoder:
 
         Raises:
             WeightsError: there is no such model, or a file of it is missing, damaged, of another
-                program, or of another model than the file beside it.
+                program, or of another model than the file beside it; so may the bank be.
             ConfigError: ``threads`` is smaller than 1; or this ONNX Runtime, or this machine, knows
                 no such device.
         """
+        from msedge.models.bank import bank_of
         from msedge.models.onnx_file import check_graph, fingerprint, read_onnx_card
         from msedge.models.shipped import DEFAULT_MODEL, find_model, is_shipped
 
@@ -121,10 +131,11 @@ class OnnxEncoder:
         path = _graph(find_model(model))
         card, decides = read_onnx_card(path), fingerprint(path)  # before anything of it is run
         check_graph(path)
+        bank = bank_of(path, card)
         session = _session(path, threads or usable_cpus(), providers)
         _check(path, card, session)
         name = str(model) if is_shipped(model) else str(Path(model).resolve())
-        return cls(name, decides, card, session)
+        return cls(name, decides, card, session, bank)
 
     @property
     def dim(self) -> int:
@@ -200,6 +211,26 @@ class OnnxEncoder:
             vectors[start : start + together] = own
         return vectors
 
+    def places(self, pixels: Pixels) -> npt.NDArray[np.float32] | None:
+        """What each place of a photo says, as if there were nothing else in it.
+
+        Args:
+            pixels: ``(3, H, W)``, read as for :meth:`photos`.
+
+        Returns:
+            ``(dim, h, w)`` float32, unit vectors on a grid over the photo; None where the network
+            tells none: those without ``photo_sizes``.
+        """
+        if not self.photo_sizes:
+            return None
+        from msedge.models.onnx_file import INPUT, PLACES
+
+        image = pixels[None].astype(np.float32) / np.float32(255)
+        with _errors_told(plain(self.name)):
+            (places,) = self._session.run([PLACES], {INPUT: image})
+        lengths = np.linalg.norm(places[0], axis=0, keepdims=True)
+        return places[0] / np.maximum(lengths, np.float32(1e-12))  # type: ignore[no-any-return]
+
     def _run(self, images: npt.NDArray[np.float32]) -> Embeddings:
         """What the network says of images ``(B, 3, H, W)`` in [0, 1]."""
         from msedge.models.onnx_file import INPUT, OUTPUT
@@ -267,7 +298,7 @@ def _session(path: Path, threads: int, providers: list[str]) -> onnxruntime.Infe
 
 def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> None:
     """Hold the graph against its card."""
-    from msedge.models.onnx_file import FREE, INPUT, MOST_PIXELS, OUTPUT
+    from msedge.models.onnx_file import FREE, GRID, INPUT, MOST_PIXELS, OUTPUT, PLACES
 
     size = card.image_size
     if size > MOST_PIXELS:
@@ -276,7 +307,10 @@ def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> Non
             f"{MOST_PIXELS:,}"
         )
     sides = FREE if card.photo_sizes else (size, size)
-    wanted = [(INPUT, _FLOAT, [3, *sides])], [(OUTPUT, _FLOAT, [card.dim])]
+    outputs: list[tuple[str, str, list[object]]] = [(OUTPUT, _FLOAT, [card.dim])]
+    if card.photo_sizes:
+        outputs.append((PLACES, _FLOAT, [card.dim, *GRID]))
+    wanted = [(INPUT, _FLOAT, [3, *sides])], outputs
     values = session.get_inputs(), session.get_outputs()
     found = [[(each.name, each.type, each.shape[1:]) for each in some] for some in values]
     if found != list(wanted):
