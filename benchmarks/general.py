@@ -1,0 +1,325 @@
+"""What a model finds of what photo libraries hold: the validation set of `examples/general_set.py`.
+
+    MSEDGE_TEST_DATA=DIR python benchmarks/general.py --model msedge-lite
+    MSEDGE_TEST_DATA=DIR python benchmarks/general.py --model msedge-lite --model NEW.onnx \
+        --json general.json --figure general.svg
+
+Drawings that no training saw ask for photos that no training saw, read and ranked as a search does.
+P@10 is the share of right photos among the first min(10, R) hits, R the right ones in the gallery:
+a mean for each class, and the mean of these, with 95 % intervals by bootstrap over the queries of
+each class. Beside the photos as they are, made from them: *mosaics* of four (right is that the
+thing is in one of them), and photos *pasted* into others at a share of the side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from msedge.data.drawings import drawing_pixels, open_drawing
+from msedge.data.images import as_pixels, open_image, read_picture
+from msedge.figures.chart import Mark, Panel, interval_chart
+from msedge.models.shipped import DEFAULT_MODEL
+from msedge.search.encoder import OnnxEncoder
+from msedge.search.ranking import Embeddings, Pixels
+
+sys.path.append(str(Path(__file__).parents[1] / "examples"))
+from general_set import EVERYDAY, UNSEEN, Picture, pictures
+
+FIRST, ROUNDS, SEED = 10, 1000, 0
+MOSAICS, SIDE = 400, 448
+PASTED = (
+    "airplane",
+    "bicycle",
+    "car",
+    "cat",
+    "chair",
+    "dog",
+    "face",
+    "guitar",
+    "horse",
+    "umbrella",
+)
+SHARES = (1.0, 0.6, 0.4, 0.25)
+PEOPLE = ("person sitting", "person walking")
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A photo of a gallery: the content of its file, and the classes that it shows."""
+
+    content: bytes
+    classes: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over classes, its 95 % interval, and what it is the mean of."""
+
+    mean: float
+    low: float
+    high: float
+    queries: int
+    classes: int
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.1f} ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the queries of a group met: a value each, and the class of each."""
+
+    values: npt.NDArray[np.float64]
+    classes: tuple[str, ...]
+
+    def of(self, wanted: Iterable[str]) -> Answers:
+        """Those of some classes."""
+        chosen = [i for i, name in enumerate(self.classes) if name in set(wanted)]
+        return Answers(self.values[chosen], tuple(self.classes[i] for i in chosen))
+
+    def by_class(self) -> dict[str, npt.NDArray[np.float64]]:
+        """The values of each class."""
+        names = np.array(self.classes)
+        return {name: self.values[names == name] for name in sorted(set(self.classes))}
+
+    def figure(self) -> Figure:
+        """The mean over classes, with its interval."""
+        random = np.random.default_rng(SEED)
+        groups = list(self.by_class().values())
+        drawn = np.mean(
+            [v[random.integers(len(v), size=(ROUNDS, len(v)))].mean(axis=1) for v in groups], axis=0
+        )
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        mean = float(np.mean([values.mean() for values in groups]))
+        return Figure(mean, float(low), float(high), len(self.values), len(groups))
+
+
+class Validation:
+    """The galleries and the queries."""
+
+    def __init__(self, data: Path) -> None:
+        """Read the set and make the pictures that are made of it."""
+        left_out = [picture for picture in pictures(data) if picture.left_out]
+        photos = [picture for picture in left_out if picture.domain == "photo"]
+        known = {photo.class_name for photo in photos}
+        self.queries = [p for p in left_out if p.domain == "sketch" and p.class_name in known]
+        self.photos = [
+            Shown(photo.path.read_bytes(), frozenset([photo.class_name])) for photo in photos
+        ]
+        random = np.random.default_rng(SEED)
+        self.mosaics = [_mosaic(photos, random) for _ in range(MOSAICS)]
+        self.pasted = {share: list(_pasted(photos, share)) for share in SHARES}
+
+
+def _mosaic(photos: Sequence[Picture], random: np.random.Generator) -> Shown:
+    """Four photos of four classes, two by two; every class as likely as every other."""
+    names = random.choice(sorted({photo.class_name for photo in photos}), 4, replace=False)
+    sheet = Image.new("RGB", (SIDE, SIDE))
+    for place, name in enumerate(names):
+        members = [photo for photo in photos if photo.class_name == name]
+        image = open_image(members[random.integers(len(members))].path)
+        half = SIDE // 2
+        corner = (place % 2 * half, place // 2 * half)
+        sheet.paste(ImageOps.fit(image, (half, half), Image.Resampling.BICUBIC), corner)
+    return Shown(_as_file(sheet), frozenset(map(str, names)))
+
+
+def _pasted(photos: Sequence[Picture], share: float) -> Iterable[Shown]:
+    """Ten photos of each of ten classes, in photos of other ones, of which the share 1 shows none.
+
+    The same photos, in the same others, at the same places for each share.
+    """
+    random = np.random.default_rng(SEED)
+    others = [photo for photo in photos if photo.class_name not in PASTED]
+    for name in PASTED:
+        members = [photo for photo in photos if photo.class_name == name][:FIRST]
+        for photo in members:
+            ground = open_image(others[random.integers(len(others))].path)
+            sheet = ImageOps.fit(ground, (SIDE, SIDE), Image.Resampling.BICUBIC)
+            side, place = round(share * SIDE), random.random(2)
+            thing = ImageOps.fit(open_image(photo.path), (side, side), Image.Resampling.BICUBIC)
+            left, top = (round(float(at) * (SIDE - side)) for at in place)
+            sheet.paste(thing, (left, top))
+            yield Shown(_as_file(sheet), frozenset([name]))
+
+
+def _as_file(image: Image.Image) -> bytes:
+    image.save(content := io.BytesIO(), "JPEG", quality=92)
+    return content.getvalue()
+
+
+class Looker:
+    """A model as a search uses it."""
+
+    def __init__(self, model: str) -> None:
+        """Load it."""
+        self.encoder = OnnxEncoder.load(model)
+
+    def photos(self, shown: Sequence[Shown]) -> Embeddings:
+        """The vectors of a gallery."""
+        side = self.encoder.image_size
+        read = (read_picture(photo.content, "a photo", size=side).image for photo in shown)
+        return _embedded(map(as_pixels, read), self.encoder.photos)
+
+    def sketches(self, drawings: Sequence[Picture]) -> Embeddings:
+        """The vectors of drawings."""
+        sources = (d.path if d.line is None else d.strokes() for d in drawings)
+        side = self.encoder.image_size
+        read = (drawing_pixels(open_drawing(source), side) for source in sources)
+        return _embedded(read, self.encoder.sketches)
+
+
+def _embedded(pixels: Iterator[Pixels], network: Callable[[Pixels], Embeddings]) -> Embeddings:
+    parts = []
+    while batch := list(islice(pixels, _BATCH)):
+        parts.append(network(np.stack(batch)))
+    return np.concatenate(parts)
+
+
+def precision(
+    scores: npt.NDArray[np.float32], asked: Sequence[str], shown: Sequence[Shown], first: int
+) -> npt.NDArray[np.float64]:
+    """P@``first`` of each query: right ones among the first min(first, R), over min(first, R)."""
+    found = []
+    for row, name in zip(scores, asked, strict=True):
+        right = np.array([name in photo.classes for photo in shown])
+        count = min(first, int(right.sum()))
+        found.append(right[np.argsort(-row, kind="stable")[:count]].mean())
+    return np.array(found)
+
+
+def judge(model: str, validation: Validation) -> dict[str, Answers]:
+    """P@10 of every group of queries on every gallery; of mosaics P@1 as well."""
+    looker = Looker(model)
+    queries = validation.queries
+    vectors = looker.sketches(queries)
+
+    def asking(source: str, classes: Iterable[str] | None = None) -> list[int]:
+        return [
+            place
+            for place, query in enumerate(queries)
+            if query.source == source and (classes is None or query.class_name in set(classes))
+        ]
+
+    def answers(chosen: list[int], shown: Sequence[Shown], photos: Embeddings, k: int) -> Answers:
+        asked = tuple(queries[place].class_name for place in chosen)
+        return Answers(precision(vectors[chosen] @ photos.T, asked, shown, k), asked)
+
+    photos = looker.photos(validation.photos)
+    found = {
+        source: answers(asking(source), validation.photos, photos, FIRST)
+        for source in ("tuberlin", "quickdraw", "sketchy")
+    }
+    shown = validation.mosaics
+    inside = frozenset().union(*(mosaic.classes for mosaic in shown))
+    photos = looker.photos(shown)
+    for k in (FIRST, 1):
+        found[f"mosaics P@{k}"] = answers(asking("tuberlin", inside), shown, photos, k)
+    for share, shown in validation.pasted.items():
+        photos = looker.photos(shown)
+        found[f"pasted {share:g}"] = answers(asking("tuberlin", PASTED), shown, photos, FIRST)
+    return found
+
+
+def figures(found: dict[str, Answers]) -> dict[str, Figure]:
+    """The rows of the table."""
+    tuberlin = found["tuberlin"]
+    rows = {
+        "TU-Berlin's drawings, all classes": tuberlin,
+        "the 30 everyday classes": tuberlin.of(EVERYDAY),
+        **{name: tuberlin.of([name]) for name in (*PEOPLE, "face", "cat")},
+        "the 4 unseen classes": tuberlin.of(UNSEEN),
+        "Quick, Draw!": found["quickdraw"],
+        "Sketchy": found["sketchy"],
+    }
+    rows |= {name: found[name] for name in found if name.startswith(("mosaics", "pasted"))}
+    return {name: answers.figure() for name, answers in rows.items()}
+
+
+def table(columns: dict[str, dict[str, Figure]]) -> str:
+    """A row a measure, a column a model."""
+    lines = ["| P@10 | classes, queries | " + " | ".join(columns) + " |"]
+    lines.append("|-" * (len(columns) + 2) + "|")
+    first = next(iter(columns.values()))
+    for name, figure in first.items():
+        values = " | ".join(str(column[name]) for column in columns.values())
+        lines.append(f"| {name} | {figure.classes}, {figure.queries} | {values} |")
+    return "\n".join(lines)
+
+
+def chart(before: Answers, after: Answers, title: str) -> str:
+    """P@10 of the everyday classes and of the ten worst, as SVG."""
+    means = {name: float(values.mean()) for name, values in after.by_class().items()}
+    worst = sorted(means, key=lambda name: means[name])[:FIRST]
+    was, now = before.by_class(), after.by_class()
+
+    def mark(name: str) -> Mark:
+        figure = after.of([name]).figure()
+        old, new = 100 * float(was[name].mean()), 100 * float(now[name].mean())
+        interval = (100 * figure.low, 100 * figure.high)
+        return Mark(name, new, interval, (old,), f"{old:.0f} -> {new:.0f}")
+
+    everyday = [name for name in EVERYDAY if name in means]
+    return interval_chart(
+        title,
+        [
+            Panel("Everyday classes", tuple(map(mark, everyday))),
+            Panel("The ten worst of all classes", tuple(map(mark, worst))),
+        ],
+        axis="P@10 in %",
+        caption="TU-Berlin's drawings. Small dot: before; large dot and line: after, and its 95 % "
+        "interval over queries.",
+    )
+
+
+def main() -> None:
+    """Judge models, print the table and the worst classes."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", action="append", help="one or several, before and after")
+    parser.add_argument("--json", type=Path, help="write every figure, and that of every class")
+    parser.add_argument(
+        "--figure", type=Path, help="draw the classes, the first model and the last"
+    )
+    options = parser.parse_args()
+    models = options.model or [DEFAULT_MODEL]
+    validation = Validation(Path(os.environ["MSEDGE_TEST_DATA"]))
+    print(f"{len(validation.photos)} photos, {len(validation.queries)} drawings", flush=True)
+    found = {model: judge(model, validation) for model in models}
+    told = {model: figures(answers) for model, answers in found.items()}
+    print(table(told))
+    last = found[models[-1]]["tuberlin"].by_class()
+    worst = sorted(last, key=lambda name: last[name].mean())[:FIRST]
+    print("worst: " + ", ".join(f"{name} {100 * last[name].mean():.0f}" for name in worst))
+    if options.json:
+        written = {
+            model: {
+                "figures": {name: asdict(figure) for name, figure in told[model].items()},
+                "classes": {
+                    group: {n: float(v.mean()) for n, v in answers.by_class().items()}
+                    for group, answers in found[model].items()
+                },
+            }
+            for model in models
+        }
+        options.json.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    if options.figure:
+        before, after = (found[model]["tuberlin"] for model in (models[0], models[-1]))
+        title = f"What drawings find: {models[0]}, then {models[-1]}"
+        options.figure.write_text(chart(before, after, title), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
