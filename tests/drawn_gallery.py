@@ -41,6 +41,7 @@ class HeldEncoder:
         self._encoder = encoder
         self.name, self.fingerprint = encoder.name, encoder.fingerprint
         self.dim, self.image_size = encoder.dim, encoder.image_size
+        self.photo_sizes = encoder.photo_sizes
         self.free = threading.Event()
         self.free.set()
 

@@ -11,6 +11,7 @@ class ColourEncoder:
     """Coarse pixels through a fixed random projection: like pictures get like vectors."""
 
     name, dim, image_size = "colours", 32, 32
+    photo_sizes: tuple[int, ...] = ()
 
     def __init__(self, fingerprint: str = "colours-1") -> None:
         self.fingerprint = fingerprint

@@ -15,8 +15,14 @@ from safetensors.torch import load_file
 from msedge.cli import paper
 from msedge.cli.app import main
 from msedge.cli.train import run_training
+from msedge.data.datasets import ImageSet
+from msedge.data.images import read_pixels
+from msedge.data.layouts import read_dataset
 from msedge.errors import ConfigError, DataError
+from msedge.models.checkpoint import load_checkpoint
+from msedge.search.encoder import OnnxEncoder
 from msedge.training.config import TrainConfig
+from msedge.training.embedding import embed, in_percent, judge
 from msedge.training.learner import Learner, Step
 
 
@@ -93,6 +99,26 @@ class TestCommand:
         tensors, twins = (load_file(path + "model.safetensors") for path in (one, other))
         assert tensors.keys() == twins.keys()
         assert all(torch.equal(tensors[name], twins[name]) for name in tensors)
+
+    def test_photos_are_judged_as_they_will_be_searched(self, type_in, paper_options, tmp_path):
+        """In their own shape, at two sizes: by training, by the card, and by the exported file."""
+        typed = paper_options(fusion="none")
+        answer = type_in(paper.main, *typed, "--photo_sizes", "64", "--photo_sizes", "96")
+        assert answer.code == 0, answer.err
+        run = tmp_path / "result" / "tiny_test_efficientnet_16_model.safetensors"
+        network, card = load_checkpoint(run)
+        assert card.photo_sizes == (64, 96)
+        split = read_dataset(Path(typed[1]), "tiny").val
+        images = ImageSet(split.records, split.classes, size=32)
+        vectors = embed(network, images, device=torch.device("cpu"), photo_sizes=(64, 96))
+        assert card.metrics == pytest.approx(in_percent(judge(vectors)), abs=1e-6)
+        exported = type_in(main, "export", run, "--out", tmp_path / "net.onnx")
+        assert exported.code == 0, exported.err
+        encoder = OnnxEncoder.load(tmp_path / "net.onnx")
+        photo = images.records[int(vectors.of("photo")[0])].path
+        found = encoder.photos(read_pixels(photo, 96, keep_shape=True)[None])[0]
+        expected = vectors.embeddings[vectors.of("photo")[0]]
+        assert found == pytest.approx(expected, abs=1e-4)
 
     def test_news_on_standard_error_and_figures_on_standard_output(self, type_in, paper_options):
         answer = type_in(paper.main, *paper_options())

@@ -25,6 +25,7 @@ from msedge.data.images import (
     picture_size,
     read_picture,
     read_pixels,
+    resized,
 )
 from msedge.errors import DataError
 from pictures import BLUE, RED, WHITE, as_heic, halves
@@ -187,6 +188,33 @@ def test_every_orientation_is_undone(
     np.testing.assert_allclose(image.getpixel((3 * width // 4, 3 * height // 4)), BLUE, atol=12)
     assert "exif" not in image.info
     assert dict(image.getexif()) == {}
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        ((400, 300), (224, 160)),
+        ((300, 400), (160, 224)),
+        ((900, 30), (384, 96)),
+        ((9, 9), (192,) * 2),
+    ],
+)
+def test_a_shape_is_kept(tmp_path: Path, orientation: int, size: Any, shape: Any) -> None:
+    """Its halves stay where they are, nothing is cut off, and the sides are multiples of 32."""
+    upright = Image.new("RGB", size, RED)
+    upright.paste(BLUE, (size[0] // 3, 0, *size))
+    stored = upright.transpose(Image.Transpose.ROTATE_90) if orientation == 6 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "a.png", exif=exif)
+    pixels = read_pixels(tmp_path / "a.png", 192, keep_shape=True)
+    assert pixels.shape == (3, *shape[::-1])
+    assert (pixels[0, 0] > pixels[2, 0]).sum() == pytest.approx(shape[0] / 3, abs=2 + shape[0] / 9)
+    smaller = resized(pixels, 96)
+    assert smaller.shape[1] <= pixels.shape[1]
+    assert smaller.shape[1] % 32 == 0
+    assert (smaller[0, 0, 0], smaller[2, 0, -1]) == (RED[0], BLUE[2])
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])

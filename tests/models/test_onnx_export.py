@@ -107,7 +107,7 @@ class TestExceptions:
     ):
         traced = onnx.load(shipment.model.onnx)
         monkeypatch.setattr(onnx_export, "trace", lambda *_: traced)
-        monkeypatch.setattr(onnx_check, "largest_difference", lambda *_: difference)
+        monkeypatch.setattr(onnx_check, "largest_difference", lambda *_, **__: difference)
         run, old = write_run(tmp_path / "run.safetensors"), tmp_path / "net.onnx"
         old.write_bytes(b"old")
         with pytest.raises(WeightsError, match="gives other embeddings as ONNX than in PyTorch"):

@@ -17,6 +17,7 @@ import torch
 
 from cards import CARD
 from msedge.data.datasets import ImageSet
+from msedge.data.images import read_pixels
 from msedge.data.layouts import Record
 from msedge.data.sample import SAMPLE_CLASSES, draw_photo, draw_sketch
 from msedge.errors import ConfigError, ShapeError, WeightsError
@@ -25,9 +26,13 @@ from msedge.models.card import Card, DataSource
 from msedge.models.checkpoint import load_checkpoint, save_checkpoint
 from msedge.models.network import MSEdge
 from msedge.models.onnx_conversion import convert
+from msedge.models.onnx_export import export_onnx
 from msedge.models.shipped import ModelFiles
 from msedge.models.shipping import ship
-from msedge.search.encoder import OnnxEncoder
+from msedge.search.calibration import choose_photos
+from msedge.search.encoder import OnnxEncoder, photo_side
+from msedge.search.gallery import Gallery
+from msedge.search.indexing import index
 from msedge.training.embedding import embed
 
 SIZE = 64
@@ -300,3 +305,107 @@ def test_nobody_is_told_that_it_runs(tmp_path):
     kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     subprocess.run([sys.executable, "-c", program], check=True, env={**kept, **home}, timeout=120)
     assert list(tmp_path.rglob("*")) == []
+
+
+SHAPES = ((96, 96), (200, 90), (90, 200), (640, 70), (200, 92))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+    """Photos and drawings of several shapes."""
+    folder, records = tmp_path_factory.mktemp("shapes"), []
+    for row, shape in enumerate(SHAPES):
+        for domain, draw in (("photo", draw_photo), ("sketch", draw_sketch)):
+            path = folder / f"{row}-{domain}.png"
+            picture = draw(SAMPLE_CLASSES[row], np.random.default_rng(row), 200)
+            picture.convert("RGB").resize(shape).save(path)
+            records.append(Record(path, domain, SAMPLE_CLASSES[row]))
+    return ImageSet(records, SAMPLE_CLASSES, size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> OnnxEncoder:
+    """A network that reads photos in their own shape."""
+    folder = tmp_path_factory.mktemp("shaped")
+    card = OWN.model_copy(update={"photo_sizes": (96,), "fusion": "none"})
+    export_onnx(write_network(folder / "net.safetensors", card=card), folder / "net.onnx")
+    return OnnxEncoder.load(folder / "net.onnx")
+
+
+class TestPhotosOfTheirOwnShape:
+    @pytest.mark.parametrize(("sizes", "precision"), [((96,), "float32"), ((64, 96), "float16")])
+    def test_as_pytorch_embeds_them(self, photos, tmp_path, sizes, precision):
+        card = OWN.model_copy(update={"photo_sizes": sizes, "fusion": "none"})
+        checkpoint = write_network(tmp_path / "net.safetensors", card=card)
+        convert(checkpoint, tmp_path / "own.onnx", precision=precision)
+        encoder = OnnxEncoder.load(tmp_path / "own.onnx")
+        network, _ = load_checkpoint(checkpoint)
+        expected = embed(
+            network, photos, device=torch.device("cpu"), edge_weight=0.5, photo_sizes=sizes
+        )
+        rows = [row for row, record in enumerate(photos.records) if record.domain == "photo"]
+        side, keep_shape = photo_side(encoder)
+        assert (side, keep_shape) == (96, True)
+        found = []
+        for row in rows:
+            pixels = read_pixels(photos.records[row].path, side, keep_shape=True)
+            found.append(encoder.photos(pixels[None])[0])
+        tolerance = 1e-5 if precision == "float32" else 5e-3
+        np.testing.assert_allclose(found, expected.embeddings[rows], atol=tolerance)
+        squashed = embed(network, photos, device=torch.device("cpu"), edge_weight=0.5)
+        assert np.abs(squashed.embeddings[rows] - expected.embeddings[rows]).max() > 0.01
+        sketches = expected.of("sketch")
+        np.testing.assert_allclose(
+            encoder.sketches(pixels_of(photos, "sketch")),
+            expected.embeddings[sketches],
+            atol=tolerance,
+        )
+
+    def test_a_gallery_and_a_photo_that_is_asked_with(self, photos, encoder, tmp_path):
+        folder = photos.records[0].path.parent
+        index([folder], tmp_path / "photos.msedge", encoder)
+        with Gallery.open(tmp_path / "photos.msedge", model=encoder) as gallery:
+            for record in photos.records:
+                copy = shutil.copy(record.path, tmp_path / "copy.png")
+                (first, *_) = gallery.search(like=[copy], k=1)
+                assert (first.photo.path, round(first.similarity, 3)) == (record.path, 1)
+
+    def test_eight_bits_are_fitted_to_photos_of_every_shape(self, photos, tmp_path):
+        card = OWN.model_copy(
+            update={"photo_sizes": (96,), "fusion": "none", "backbone": "test_efficientnet"}
+        )
+        checkpoint = write_network(tmp_path / "net.safetensors", card=card)
+        paths = [record.path for record in photos.records] * 4
+        chosen = choose_photos(paths, 96, keep_shape=True)
+        assert len({batch.shape for batch in chosen.calibration}) > 3
+        convert(
+            checkpoint,
+            tmp_path / "int8.onnx",
+            precision="int8",
+            calibration=chosen.calibration,
+            held_out=chosen.held_out,
+        )
+        encoder = OnnxEncoder.load(tmp_path / "int8.onnx")
+        assert encoder.photos(np.zeros((1, 3, 64, 128), np.uint8)).shape == (1, 12)
+
+    def test_what_is_no_multiple_of_the_stride(self, encoder):
+        with pytest.raises(ShapeError, match=r"in multiples of 32, got \(1, 3, 64, 70\)"):
+            encoder.photos(np.zeros((1, 3, 64, 70), np.uint8))
+
+    def test_a_network_that_does_not_bear_it(self, tmp_path):
+        """The fusion with edges averages them over areas that the export fixes."""
+        card = OWN.model_copy(update={"photo_sizes": (96,)})
+        checkpoint = write_network(tmp_path / "net.safetensors", card=card)
+        with pytest.raises(WeightsError, match="nothing was written"):
+            export_onnx(checkpoint, tmp_path / "net.onnx")
+        assert not (tmp_path / "net.onnx").exists()
+
+    def test_the_sizes_decide_the_vectors(self, tmp_path):
+        """They are told though graph and weights are the same."""
+        prints = set()
+        for sizes in ((96,), (64, 96)):
+            card = OWN.model_copy(update={"photo_sizes": sizes, "fusion": "none"})
+            path = write_network(tmp_path / "net.safetensors", card=card)
+            export_onnx(path, path.with_suffix(".onnx"), embed_weights=False)
+            prints.add(OnnxEncoder.load(path).fingerprint)
+        assert len(prints) == 2

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from msedge.data.datasets import ImageSet
-from msedge.data.images import read_pixels
+from msedge.data.images import read_pixels, resized
 from msedge.data.layouts import read_dataset
 from msedge.data.vectors import Vectors
 from msedge.models.edges import edge_view
@@ -78,6 +79,32 @@ class TestEmbed:
         found = embed(network, images, frozen=cache, **options)
         assert found.embeddings == pytest.approx(expected.embeddings, abs=5e-3)
         assert found.paths == expected.paths
+
+    @pytest.mark.parametrize("sizes", [(64,), (32, 64)])
+    def test_photos_in_their_own_shape(self, images, network, sizes):
+        """Each as if it were alone, whatever shapes are together; sketches as before."""
+        for row in np.flatnonzero(images.domains)[::2]:
+            path = images.records[row].path
+            Image.open(path).resize((90, 40)).save(path)
+        squares = embed(network, images, device=CPU)
+        options = {"edge_weight": 0.5, "photo_sizes": sizes, "batch_size": 7}
+        found = embed(network, images, device=CPU, **options)
+        cache = FrozenCache(network.eval(), images, blocks=4, views=(), limit_gb=1, device=CPU)
+        kept = embed(network, images, device=CPU, frozen=cache, **options)
+        assert kept.embeddings == pytest.approx(found.embeddings, abs=5e-3)
+        for row, record in enumerate(images.records):
+            if record.domain == "sketch":
+                assert found.embeddings[row] == pytest.approx(squares.embeddings[row], abs=1e-5)
+                continue
+            whole, vectors = read_pixels(record.path, 64, keep_shape=True), []
+            for size in sizes:
+                pixels = whole if size == 64 else resized(whole, size)
+                image = torch.from_numpy(pixels.copy())[None] / 255
+                with torch.inference_mode():
+                    both = network(image)[0] + 0.5 * network(edge_view(image))[0]
+                vectors.append(both / both.norm())
+            mean = torch.stack(vectors).mean(dim=0)
+            assert found.embeddings[row] == pytest.approx((mean / mean.norm()).numpy(), abs=1e-5)
 
     @pytest.mark.parametrize("batch_size", [1, 7, 64])
     def test_each_row_is_its_image_embedded(self, images, network, batch_size):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from msedge.models.card import Card
     from msedge.models.onnx_conversion import Conversion
     from msedge.search.calibration import CalibrationPhotos
 
@@ -55,8 +56,8 @@ def export_command(
     from msedge.models.shipped import find_model
 
     source = find_model(checkpoint)
-    size = card_of_source(source).image_size
-    chosen = _chosen(precision, gallery, photos, size, seed)
+    card = card_of_source(source)
+    chosen = _chosen(precision, gallery, photos, card, seed)
     if chosen is None:
         conversion = convert(source, out, precision=precision.value)
     else:
@@ -72,7 +73,7 @@ def export_command(
 
 
 def _chosen(
-    precision: Precision, gallery: Path | None, photos: Path | None, size: int, seed: int
+    precision: Precision, gallery: Path | None, photos: Path | None, card: Card, seed: int
 ) -> CalibrationPhotos | None:
     """The photos to calibrate and check on; None where none are named, and none are needed."""
     from msedge.errors import ConfigError
@@ -90,7 +91,8 @@ def _chosen(
     with TerminalWatcher() as watcher:
         chosen = choose_photos(
             paths,
-            size,
+            max(card.photo_sizes, default=card.image_size),
+            keep_shape=bool(card.photo_sizes),
             seed=seed,
             progress=lambda done, total: watcher.progress("reading photos", done, total),
         )

@@ -70,7 +70,7 @@ def with_config_options(
 
     def command(**given: Any) -> None:
         file = given.pop("config")
-        run({name: value for name, value in given.items() if value is not None}, file)
+        run({name: value for name, value in given.items() if value not in (None, [])}, file)
 
     command.__doc__ = run.__doc__
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -91,11 +91,13 @@ def _spelled(name: str, field: FieldInfo, separator: str) -> str:
 def _parameter(
     name: str, field: FieldInfo, *, option: str, shown_default: object, panel: str | None
 ) -> inspect.Parameter:
-    told = shown_default is not None and not isinstance(shown_default, bool)
+    told = shown_default not in (None, ()) and not isinstance(shown_default, bool)
     help_text = f"{field.description} (default: {shown_default})" if told else field.description
     kind: Any = field.annotation
     if get_origin(kind) is UnionType:
         kind = next(part for part in get_args(kind) if part is not NoneType)
+    if get_origin(kind) is tuple:  # given once for each of its values
+        kind = list[int]
     return _keyword(
         name,
         Annotated[

@@ -13,6 +13,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from msedge.data.image_content import decode, read_content
+from msedge.data.images import read_pixels
 from msedge.data.layouts import DOMAINS, Record
 from msedge.data.pixel_cache import PixelCache
 from msedge.errors import ConfigError
@@ -104,6 +106,23 @@ class ImageSet:
             IndexError: there is no such row.
         """
         return self._read(rows, pin=False)
+
+    def shaped(self, rows: Tensor, side: int) -> list[npt.NDArray[np.uint8]]:
+        """The pixels of some rows in their own shape, always read anew; sketches unframed.
+
+        Args:
+            rows: ``(B,)`` int64, positions in the set.
+            side: of the square that has about as many pixels, see
+                :func:`~msedge.data.images.kept_shape`.
+
+        Returns:
+            Arrays ``(3, H, W)`` uint8, RGB, 0 to 255.
+
+        Raises:
+            DataError: a file cannot be read; the message names it.
+        """
+        paths = [self.records[row].path for row in rows.tolist()]
+        return list(self._pool.map(partial(read_pixels, size=side, keep_shape=True), paths))
 
     def stream(
         self, chunks: Iterable[Tensor], *, ahead: int = 2, pin: bool = False

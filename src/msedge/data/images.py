@@ -48,6 +48,10 @@ MAX_SIDE = 100_000
 """Images with a longer side are refused: resizing one takes memory by its side, whatever its area.
 """
 
+STEP = 32
+"""Sides of a picture whose shape is kept are multiples of it: the coarsest stride of backbones."""
+
+_LONGEST = 4  # times as long as wide: a panorama is not made narrower than that allows
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -82,7 +86,7 @@ class Picture:
     taken: str | None
 
 
-def open_image(path: Path, *, size: int | None = None) -> Image.Image:
+def open_image(path: Path, *, size: int | None = None, keep_shape: bool = False) -> Image.Image:
     """Open a JPEG, PNG, WebP, GIF, BMP, TIFF or HEIC file as RGB, upright, on white.
 
     Args:
@@ -90,6 +94,7 @@ def open_image(path: Path, *, size: int | None = None) -> Image.Image:
         size: side in pixels of the square that the whole image is resized to (bicubic with
             antialiasing, aspect ratio not kept); ``None`` keeps the image's own size. A JPEG is
             decoded straight to the nearest smaller scale that still has ``size`` pixels a side.
+        keep_shape: ask with ``size`` for the sides of :func:`kept_shape` in place of a square.
 
     Returns:
         An image of mode ``RGB``, fully loaded, without metadata. Transparent pixels are
@@ -110,7 +115,7 @@ def open_image(path: Path, *, size: int | None = None) -> Image.Image:
         content, _ = read_image_file(path)
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read image {name}: {cause_of(error)}") from error
-    return open_image_bytes(content, name, size=size)
+    return read_picture(content, name, size=size, keep_shape=keep_shape).image
 
 
 def open_image_bytes(
@@ -153,12 +158,14 @@ def read_picture(
     name: str,
     *,
     size: int | None = None,
+    keep_shape: bool = False,
     flatten: Callable[[Image.Image], Image.Image] | None = None,
     most_pixels: int = MAX_PIXELS,
 ) -> Picture:
     """Open an image that lies in memory, and keep what else it says of itself.
 
-    Arguments and errors are those of :func:`open_image_bytes`.
+    Arguments and errors are those of :func:`open_image_bytes`; with ``keep_shape`` a ``size`` asks
+    for the sides of :func:`kept_shape` in place of a square.
 
     Example:
         >>> stream = BytesIO()
@@ -170,11 +177,39 @@ def read_picture(
     name = one_line(name)
     _check_size(size)
     try:
-        return _decode(content, name, size, flatten or on_white, most_pixels)
+        return _decode(content, name, size, keep_shape, flatten or on_white, most_pixels)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
         raise DataError(f"cannot read image {name}: {cause_of(error)}") from error
+
+
+def kept_shape(width: int, height: int, side: int) -> tuple[int, int]:
+    """Width and height at which a picture is read that keeps its shape.
+
+    Args:
+        width: of the picture, in pixels.
+        height: likewise.
+        side: of the square that has about as many pixels.
+
+    Returns:
+        Multiples of :data:`STEP`, so that few shapes differ and networks pad all alike. What is
+        longer than four times its width is taken as if it were not.
+
+    Example:
+        >>> kept_shape(4000, 3000, 320), kept_shape(3000, 4000, 320), kept_shape(9000, 1000, 320)
+        ((384, 288), (288, 384), (640, 160))
+    """
+    stretch = math.sqrt(min(max(width / height, 1 / _LONGEST), _LONGEST))
+    wide, high = side * stretch, side / stretch
+    return max(1, round(wide / STEP)) * STEP, max(1, round(high / STEP)) * STEP
+
+
+def resized(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Pixels ``(3, H, W)``, uint8, at another size in the same shape, see :func:`kept_shape`."""
+    height, width = pixels.shape[1:]
+    image = Image.fromarray(pixels.transpose(1, 2, 0))
+    return as_pixels(image.resize(kept_shape(width, height, side), Image.Resampling.BICUBIC))
 
 
 def picture_size(content: bytes, name: str) -> tuple[int, int]:
@@ -237,7 +272,7 @@ def reading_bytes(
             held = _DECODERS.get(image.format or "", 0) * whole
             if is_buffered(content):
                 held = 2 * len(image.getbands()) * whole  # coefficients of 16 bits
-            _draft(image, size, most_pixels)
+            _draft(image, None if size is None else (size, size), most_pixels)
             decoded = image.size[0] * image.size[1]
             own = 1 if image.mode in _NARROW_MODES else 4
             is_flat = image.mode == "RGB" and not image.has_transparency_data
@@ -255,21 +290,22 @@ def reading_bytes(
         raise DataError(f"cannot read image {name}: {cause_of(error)}") from error
 
 
-def read_pixels(path: Path, size: int) -> npt.NDArray[np.uint8]:
+def read_pixels(path: Path, size: int, *, keep_shape: bool = False) -> npt.NDArray[np.uint8]:
     """Read an image as an array, by :func:`open_image`.
 
     Args:
         path: the image file.
         size: side of the square in pixels.
+        keep_shape: read about as many pixels in the image's own shape, see :func:`kept_shape`.
 
     Returns:
-        Contiguous uint8 pixels ``(3, size, size)``, RGB, 0 to 255.
+        Contiguous uint8 pixels ``(3, size, size)``, or ``(3, H, W)``, RGB, 0 to 255.
 
     Raises:
         DataError: the file cannot be read as an image.
         ConfigError: ``size`` is smaller than 1.
     """
-    return as_pixels(open_image(path, size=size))
+    return as_pixels(open_image(path, size=size, keep_shape=keep_shape))
 
 
 def as_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -316,31 +352,35 @@ def _decode(
     content: bytes,
     name: str,
     size: int | None,
+    keep_shape: bool,
     flatten: Callable[[Image.Image], Image.Image],
     most_pixels: int,
 ) -> Picture:
     with _opened(content, name) as image:
         width, height = image.size
         _check_sides(width, height, name)
-        _draft(image, size, most_pixels)
+        shape = None
+        if size is not None:
+            shape = kept_shape(width, height, size) if keep_shape else (size, size)
+        _draft(image, shape, most_pixels)
         image.load()
         orientation, taken = _exif(image)
-        first = reduced(image, most_pixels) if size is None and _is_reducible(image) else image
+        first = reduced(image, most_pixels) if shape is None and _is_reducible(image) else image
         pixels = flatten(first)
-        if size is None:
+        if shape is None:
             pixels = reduced(pixels, most_pixels)
         else:
-            pixels = pixels.resize((size, size), Image.Resampling.BICUBIC)
+            pixels = pixels.resize(shape, Image.Resampling.BICUBIC)
         resized = pixels.copy() if pixels is image else pixels  # no file belongs to what is given
     if orientation in _LYING:
         width, height = height, width
     return Picture(_upright(resized, orientation), width, height, taken)
 
 
-def _draft(image: Image.Image, size: int | None, most_pixels: int) -> None:
+def _draft(image: Image.Image, shape: tuple[int, int] | None, most_pixels: int) -> None:
     """Have a JPEG decoded smaller, as far as that leaves as many pixels as are wanted."""
-    if size is not None:
-        image.draft(None, (size, size))
+    if shape is not None:
+        image.draft(None, shape)
     elif (factor := _factor(image, most_pixels)) > 1:
         image.draft(None, (-(-image.width // factor), -(-image.height // factor)))
 

@@ -50,6 +50,12 @@ class Card(BaseModel):
     dim: int = Field(gt=0, le=65_536, description="width of the embedding")
     fusion: str = Field(description="none, edge or energy")
     image_size: int = Field(gt=0, le=2_048, description="pixels on a side that it was trained with")
+    photo_sizes: tuple[Annotated[int, Field(ge=32, le=2_048)], ...] = Field(
+        (),
+        max_length=4,
+        description="sides of squares with as many pixels as photos are read at in their own "
+        "shape, their vectors averaged; none: squashed to the square of image_size",
+    )
     frame_sketches: bool = Field(
         False, description="whether drawings are cut out of their sheets, see data/sketches.py"
     )

@@ -16,7 +16,12 @@ from msedge.models.network import MSEdge
 
 
 def largest_difference(
-    path: Path, network: MSEdge, *, batches: Sequence[int] = (1, 2, 5), seed: int = 0
+    path: Path,
+    network: MSEdge,
+    *,
+    batches: Sequence[int] = (1, 2, 5),
+    shapes: Sequence[tuple[int, int]] = (),
+    seed: int = 0,
 ) -> float:
     """Embed random images with both, and tell how far the answers lie apart.
 
@@ -24,6 +29,7 @@ def largest_difference(
         path: the ONNX file, run by ONNX Runtime on the CPU.
         network: in evaluation mode, on the CPU.
         batches: how many images are embedded at a time; the first dimension must be free.
+        shapes: heights and widths that are tried as well, beside the network's square.
         seed: of the images.
 
     Returns:
@@ -33,8 +39,9 @@ def largest_difference(
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(seed)
     size, distances = network.image_size, []
-    for count in batches:
-        images = torch.rand(count, 3, size, size, generator=generator)
+    tried = [*((count, size, size) for count in batches), *((2, *shape) for shape in shapes)]
+    for count, height, width in tried:
+        images = torch.rand(count, 3, height, width, generator=generator)
         (answer,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
         with torch.inference_mode():
             expected = network(images).numpy()

@@ -18,7 +18,7 @@ import numpy as np
 from msedge.errors import ConfigError, MSEdgeError, WeightsError
 from msedge.models.card import FORMAT, Card, Precision, read_card
 from msedge.models.onnx_agreement import BOUNDS, Agreement, agreement
-from msedge.models.onnx_file import SUFFIX, read_onnx_card
+from msedge.models.onnx_file import SUFFIX, other_shapes, read_onnx_card
 from msedge.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def convert(
         raise ConfigError("int8 needs photos to calibrate on; name a gallery or a folder of them")
     require_packages("onnx", "onnxruntime")
     origin = _source(source)
-    batches = held_out or _noise(origin.card.image_size)
+    batches = held_out or _noise(origin.card)
     # before the graph is changed, and once
     expected = [origin.embed(batch) for batch in batches]
     graph = _in_precision(origin.graph, precision, calibration)
@@ -196,10 +196,12 @@ def _embedded(path: Path, batches: Sequence[Images], precision: str) -> Iterator
         ) from error
 
 
-def _noise(size: int) -> list[Images]:
-    """Two batches of different sizes: the first dimension must be free."""
-    images = np.random.default_rng(0).random((_RANDOM_IMAGES, 3, size, size), dtype=np.float32)
-    return [images[:1], images[1:]]
+def _noise(card: Card) -> list[Images]:
+    """Batches of different sizes, and of other shapes: what is free must be."""
+    size, rng = card.image_size, np.random.default_rng(0)
+    images = rng.random((_RANDOM_IMAGES, 3, size, size), dtype=np.float32)
+    shaped = [rng.random((1, 3, *shape), dtype=np.float32) for shape in other_shapes(card)]
+    return [images[:1], images[1:], *shaped]
 
 
 def _has(package: str) -> bool:

@@ -1,9 +1,10 @@
 """Checkpoints as ONNX files, for ONNX Runtime: embeddings without PyTorch.
 
 The graph takes ``images``, float32 ``(B, 3, S, S)``, RGB in [0, 1], any B, S the card's
-``image_size``, and gives ``embeddings``, float32 ``(B, dim)``, each row of length 1; mean and
-deviation are applied inside. The card goes along in the file's metadata, under the same keys as in
-a checkpoint. Tested in ``tests/models/test_onnx_export.py``.
+``image_size`` (``(B, 3, H, W)``, multiples of 32, where the card has ``photo_sizes``), and gives
+``embeddings``, float32 ``(B, dim)``, each row of length 1; mean and deviation are applied inside.
+The card goes along in the file's metadata, under the same keys as in a checkpoint. Tested in
+``tests/models/test_onnx_export.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from msedge.models.card import FORMAT, Card
 from msedge.models.checkpoint import load_checkpoint
 from msedge.models.network import MSEdge
 from msedge.models.onnx_conversion import require_packages
-from msedge.models.onnx_file import INPUT, OUTPUT
+from msedge.models.onnx_file import FREE, INPUT, OUTPUT, other_shapes
 from msedge.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -75,13 +76,19 @@ def _checked(path: Path, network: MSEdge, card: Card) -> float:
     from msedge.models.onnx_check import largest_difference
 
     try:
-        difference = largest_difference(path, network)
+        difference = largest_difference(path, network, shapes=other_shapes(card))
     except Exception as error:  # ONNX Runtime's errors have no class of their own in common
         raise WeightsError(
             f"{card.backbone} does not run as ONNX ({' '.join(str(error).split())[:160]}); "
             "nothing was written, use PyTorch"
         ) from error
     if not difference <= TOLERANCE:  # NaN is not
+        if card.photo_sizes:
+            raise WeightsError(
+                f"{card.backbone} with the fusion {card.fusion!r} gives other embeddings as ONNX "
+                f"than in PyTorch where photos keep their shape (difference {difference:.2g}, "
+                f"allowed {TOLERANCE:g}); nothing was written, train it without photo_sizes"
+            )
         raise WeightsError(
             f"{card.backbone} gives other embeddings as ONNX than in PyTorch (difference "
             f"{difference:.2g}, allowed {TOLERANCE:g}); nothing was written, use PyTorch"
@@ -97,7 +104,9 @@ def trace(network: MSEdge, card: Card) -> onnx.ModelProto:
         card: goes into the metadata.
 
     Returns:
-        A graph that holds its weights as float32 (a protobuf message of at most 2 GB).
+        A graph that holds its weights as float32 (a protobuf message of at most 2 GB). Height and
+        width are free where the card has ``photo_sizes``: whether the network bears that shows
+        when the file is compared with it.
 
     Raises:
         ConfigError: the network is too large for one file.
@@ -141,6 +150,12 @@ def trace(network: MSEdge, card: Card) -> onnx.ModelProto:
         tidy(program.model)
     model = cast("onnx.ModelProto", program.model_proto)
     del model.graph.value_info[:]  # ONNX Runtime infers the shapes itself
+    if card.photo_sizes:
+        # Padding is the same for all multiples of the coarsest stride, so nothing else depends on
+        # the size; exported with free sizes, the graph would work it out anew for each image.
+        sides = list(model.graph.input[0].type.tensor_type.shape.dim)[2:]
+        for side, name in zip(sides, FREE, strict=True):
+            side.dim_param = name
     model.metadata_props.add(key="format", value=FORMAT)
     model.metadata_props.add(key="card", value=card.model_dump_json())
     return model

@@ -24,6 +24,10 @@ from msedge.quoting import named, plain
 
 INPUT, OUTPUT = "images", "embeddings"
 SUFFIX = ".onnx"
+FREE = ("height", "width")
+"""What the sides of a graph's input are called where they are free."""
+
+_STRIDE = 32
 MOST_PIXELS = 2048
 """On a side of a network's input: more than any is trained with, and a card can ask for any."""
 
@@ -48,6 +52,14 @@ def read_onnx_card(path: Path) -> Card:
     with _message(path) as message:
         metadata = _entries(message, _MODEL_METADATA)
     return card_of(metadata, path)
+
+
+def other_shapes(card: Card) -> tuple[tuple[int, int], ...]:
+    """Heights and widths, beside the square, that a file is tried with; none where it is fixed."""
+    if not card.photo_sizes:
+        return ()
+    side = -(-card.image_size // _STRIDE) * _STRIDE
+    return (side, side + 2 * _STRIDE), (side + 3 * _STRIDE, side)
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
@@ -129,6 +141,8 @@ def fingerprint(path: Path) -> str:
         except OSError as error:
             raise WeightsError(f"{named(file)} cannot be read ({error.strerror})") from error
     whole.update(f"edges {card.gallery_edges!r}, frames {card.frame_sketches}".encode())
+    if card.photo_sizes:  # what earlier releases knew nothing of leaves their fingerprints alone
+        whole.update(f"photos {card.photo_sizes}".encode())
     return whole.hexdigest()
 
 

@@ -27,16 +27,25 @@ _TOGETHER = 4  # photos in a batch, with as many edge views
 
 
 class ViewedPhotos(Sequence[npt.NDArray[np.float32]]):
-    """Batches of photos ``(N, 3, S, S)`` and their edge views, made when they are asked for.
+    """Batches of photos and their edge views, made when they are asked for.
 
-    Each is ``(B, 3, S, S)`` float32 in [0, 1], half photos, half their edges.
+    Each is ``(B, 3, H, W)`` float32 in [0, 1], half photos, half their edges.
     """
 
-    def __init__(self, pixels: Pixels) -> None:
+    def __init__(self, pixels: Sequence[Pixels]) -> None:
+        """Take photos ``(3, H, W)``; those of one shape, in their order, make batches."""
         self.pixels = pixels
+        by_shape: dict[tuple[int, ...], list[Pixels]] = {}
+        for each in pixels:
+            by_shape.setdefault(each.shape, []).append(each)
+        self._batches = [
+            alike[start : start + _TOGETHER]
+            for alike in by_shape.values()
+            for start in range(0, len(alike), _TOGETHER)
+        ]
 
     def __len__(self) -> int:
-        return -(-len(self.pixels) // _TOGETHER)
+        return len(self._batches)
 
     @overload
     def __getitem__(self, index: int) -> npt.NDArray[np.float32]: ...
@@ -48,8 +57,7 @@ class ViewedPhotos(Sequence[npt.NDArray[np.float32]]):
     ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:
         if isinstance(index, slice):
             return [self[each] for each in range(len(self))[index]]
-        start = range(len(self))[index] * _TOGETHER
-        photos = self.pixels[start : start + _TOGETHER]
+        photos = np.stack(self._batches[index])
         return np.concatenate([photos.astype(np.float32) / np.float32(255), edge_view(photos)])
 
 
@@ -66,6 +74,7 @@ def choose_photos(
     paths: Sequence[Path],
     size: int,
     *,
+    keep_shape: bool = False,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> CalibrationPhotos:
@@ -74,6 +83,7 @@ def choose_photos(
     Args:
         paths: of all photos.
         size: side of the square that the network reads, in pixels.
+        keep_shape: whether it reads as many pixels in a photo's own shape.
         seed: of the choice.
         progress: called with photos read and photos wanted.
 
@@ -87,7 +97,7 @@ def choose_photos(
         if len(read) == wanted:
             break
         try:
-            read.append(read_pixels(paths[row], size))
+            read.append(read_pixels(paths[row], size, keep_shape=keep_shape))
         except DataError:
             unreadable += 1
         if progress is not None:
@@ -98,7 +108,6 @@ def choose_photos(
             "can be read; name a larger gallery or folder"
         )
     held_out = min(_HELD_OUT, len(read) // 4)
-    pixels = np.stack(read)
     return CalibrationPhotos(
-        ViewedPhotos(pixels[held_out:]), ViewedPhotos(pixels[:held_out]), unreadable
+        ViewedPhotos(read[held_out:]), ViewedPhotos(read[:held_out]), unreadable
     )

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from msedge.models.card import Card
 
-_CHUNK = 8  # images that go through the network together
+_TOGETHER = 8  # images that go through the network together, fewer where they are large
+_PIXELS = _TOGETHER * 192 * 192
 _FLOAT = "tensor(float)"
 _NO_GPU = (
     "this ONNX Runtime {}: pip install onnxruntime-gpu in place of onnxruntime, with the CUDA that "
@@ -56,11 +57,30 @@ class Encoder(Protocol):
     def image_size(self) -> int:
         """Pixels on a side of what it reads."""
 
+    @property
+    def photo_sizes(self) -> tuple[int, ...]:
+        """Sides of squares with as many pixels as photos of their own shape are read at.
+
+        Where there are none, photos are squashed to the square of ``image_size``.
+        """
+
     def photos(self, pixels: Pixels) -> Embeddings:
-        """Unit vectors ``(B, dim)`` of photos ``(B, 3, S, S)``, RGB, 0 to 255."""
+        """Unit vectors ``(B, dim)`` of photos of one shape ``(B, 3, H, W)``, RGB, 0 to 255.
+
+        They were read as :func:`photo_side` says.
+        """
 
     def sketches(self, pixels: Pixels) -> Embeddings:
         """Unit vectors ``(B, dim)`` of drawings ``(B, 3, S, S)``, RGB, 0 to 255, framed."""
+
+
+def photo_side(encoder: Encoder) -> tuple[int, bool]:
+    """The size that a photo is read at for an encoder, and whether its shape is kept.
+
+    What :func:`msedge.data.images.read_picture` takes as ``size`` and ``keep_shape``.
+    """
+    sizes = encoder.photo_sizes
+    return (max(sizes), True) if sizes else (encoder.image_size, False)
 
 
 @dataclass(eq=False)
@@ -116,44 +136,72 @@ class OnnxEncoder:
         """Pixels on a side of what it reads."""
         return self.card.image_size
 
+    @property
+    def photo_sizes(self) -> tuple[int, ...]:
+        """Sides of squares with as many pixels as photos are read at; see :class:`Encoder`."""
+        return self.card.photo_sizes
+
     def photos(self, pixels: Pixels) -> Embeddings:
         """Unit vectors of photos; of any number, in bounded memory.
 
-        Where the card says so, a share of the vector of the photo's edges is added to its own.
+        Where the card says so, a photo is read at several sizes, and the vectors are averaged; and
+        a share of the vector of the photo's edges is added to its own.
 
         Args:
-            pixels: ``(B, 3, S, S)`` uint8, RGB, 0 to 255, S the ``image_size``; anything else is a
-                :class:`~msedge.errors.ShapeError`.
+            pixels: ``(B, 3, H, W)`` uint8, RGB, 0 to 255, read as :func:`photo_side` says;
+                anything else is a :class:`~msedge.errors.ShapeError`.
 
         Returns:
             ``(B, dim)`` float32, each row of length 1.
         """
-        return self._embed(pixels, self.card.gallery_edges)
+        weight = self.card.gallery_edges
+        if not self.photo_sizes:
+            return self._embed(pixels, weight)
+        from msedge.data.images import STEP, resized  # late, with all that reads images
+
+        largest = max(self.photo_sizes)
+        if pixels.ndim != 4 or pixels.shape[2] % STEP or pixels.shape[3] % STEP:
+            raise ShapeError(
+                f"{self.name} reads photos of about {largest} x {largest} pixels in their own "
+                f"shape, (B, 3, H, W) in multiples of {STEP}, got {pixels.shape}"
+            )
+        vectors = np.zeros((len(pixels), self.dim), np.float32)
+        for size in self.photo_sizes if len(pixels) else ():
+            at_size = pixels
+            if size != largest:
+                at_size = np.stack([resized(photo, size) for photo in pixels])
+            vectors += self._embed(at_size, weight, free=True)
+        return vectors if len(self.photo_sizes) == 1 else _unit(vectors)
 
     def sketches(self, pixels: Pixels) -> Embeddings:
-        """Unit vectors of drawings, framed and dark on white; shapes as of :meth:`photos`."""
+        """Unit vectors of drawings, framed and dark on white.
+
+        They are ``(B, 3, S, S)`` uint8, RGB, 0 to 255, S the ``image_size``; anything else is a
+        :class:`~msedge.errors.ShapeError`.
+        """
         return self._embed(pixels, 0.0)
 
-    def _embed(self, pixels: Pixels, edge_weight: float) -> Embeddings:
+    def _embed(self, pixels: Pixels, edge_weight: float, *, free: bool = False) -> Embeddings:
+        """Vectors of images of one shape, which is the square of the card unless it is free."""
         size = self.image_size
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (3, size, size):
+        shape = (3, *pixels.shape[-2:]) if free else (3, size, size)
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != shape:
             raise ShapeError(
                 f"{self.name} reads uint8 pixels of shape (B, 3, {size}, {size}), got "
                 f"{pixels.dtype} {pixels.shape}"
             )
         vectors = np.empty((len(pixels), self.dim), np.float32)
-        for start in range(0, len(pixels), _CHUNK):
-            chunk = pixels[start : start + _CHUNK]
+        together = min(_TOGETHER, max(1, _PIXELS // (shape[1] * shape[2])))
+        for start in range(0, len(pixels), together):
+            chunk = pixels[start : start + together]
             own = self._run(chunk.astype(np.float32) / np.float32(255))
             if edge_weight:
-                own = own + np.float32(edge_weight) * self._run(edge_view(chunk))
-                lengths = np.linalg.norm(own, axis=1, keepdims=True)
-                own = own / np.maximum(lengths, np.float32(1e-12))
-            vectors[start : start + _CHUNK] = own
+                own = _unit(own + np.float32(edge_weight) * self._run(edge_view(chunk)))
+            vectors[start : start + together] = own
         return vectors
 
     def _run(self, images: npt.NDArray[np.float32]) -> Embeddings:
-        """What the network says of images ``(B, 3, S, S)`` in [0, 1]."""
+        """What the network says of images ``(B, 3, H, W)`` in [0, 1]."""
         from msedge.models.onnx_file import INPUT, OUTPUT
 
         with _errors_told(plain(self.name)):
@@ -164,6 +212,11 @@ class OnnxEncoder:
                 "are damaged, or of a run that failed: write it anew with msedge export"
             )
         return vectors  # type: ignore[no-any-return]
+
+
+def _unit(vectors: Embeddings) -> Embeddings:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, np.float32(1e-12))  # type: ignore[no-any-return]
 
 
 def providers_of(device: str) -> list[str]:
@@ -214,7 +267,7 @@ def _session(path: Path, threads: int, providers: list[str]) -> onnxruntime.Infe
 
 def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> None:
     """Hold the graph against its card."""
-    from msedge.models.onnx_file import INPUT, MOST_PIXELS, OUTPUT
+    from msedge.models.onnx_file import FREE, INPUT, MOST_PIXELS, OUTPUT
 
     size = card.image_size
     if size > MOST_PIXELS:
@@ -222,7 +275,8 @@ def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> Non
             f"{named(path)} reads {size:,} pixels on a side; no model reads more than "
             f"{MOST_PIXELS:,}"
         )
-    wanted = [(INPUT, _FLOAT, [3, size, size])], [(OUTPUT, _FLOAT, [card.dim])]
+    sides = FREE if card.photo_sizes else (size, size)
+    wanted = [(INPUT, _FLOAT, [3, *sides])], [(OUTPUT, _FLOAT, [card.dim])]
     values = session.get_inputs(), session.get_outputs()
     found = [[(each.name, each.type, each.shape[1:]) for each in some] for some in values]
     if found != list(wanted):

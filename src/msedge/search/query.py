@@ -20,7 +20,7 @@ from msedge.data.drawings import drawing_pixels, open_drawing
 from msedge.data.images import one_line, read_pixels
 from msedge.data.sketches import Strokes
 from msedge.errors import ConfigError, DataError
-from msedge.search.encoder import Encoder, OnnxEncoder
+from msedge.search.encoder import Encoder, OnnxEncoder, photo_side
 from msedge.search.locations import whole
 from msedge.search.ranking import Embeddings
 from msedge.search.stores.store import Store, View
@@ -208,4 +208,5 @@ def _photo(photo: Photograph, view: View, own: OwnEncoder) -> tuple[int | None, 
     if isinstance(photo, int):
         raise unknown_photo(photo, own.store.path)
     encoder = own.get()
-    return None, encoder.photos(read_pixels(Path(photo), encoder.image_size)[None])[0]
+    side, keep_shape = photo_side(encoder)
+    return None, encoder.photos(read_pixels(Path(photo), side, keep_shape=keep_shape)[None])[0]

@@ -17,11 +17,12 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from msedge.data.image_file import MAX_BYTES, read_image_file
 from msedge.data.images import as_pixels, cause_of, one_line, read_picture
 from msedge.errors import DataError
-from msedge.search.encoder import Encoder
+from msedge.search.encoder import Encoder, photo_side
 from msedge.search.photo import NAMES, Facts, NewPhoto, facts_of, hash_of
 from msedge.search.ranking import Pixels
 from msedge.search.sources.contents import Content, Unreadable, contents
@@ -38,7 +39,7 @@ class Decoded:
     """A photo that was read and decoded."""
 
     facts: Facts  # of the file as it was when the reading began
-    pixels: Pixels  # (3, S, S), as the encoder reads them
+    pixels: Pixels  # (3, H, W), as the encoder reads them
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ def read_photo(
     content: bytes | None,
     size: int,
     is_known: Callable[[str], bool] = lambda _: False,
+    *,
+    keep_shape: bool = False,
 ) -> Decoded | Known | Unreadable:
     """Hash and decode a photo.
 
@@ -112,6 +115,7 @@ def read_photo(
         content: its bytes; None for a file of this machine, which is read now.
         size: side of the square of pixels that the encoder reads.
         is_known: whether a content hash has a vector, so that the photo need not be decoded.
+        keep_shape: whether it reads as many in the photo's own shape.
     """
     try:
         if content is None:
@@ -126,7 +130,7 @@ def read_photo(
         content_hash = hash_of(content)
         if is_known(content_hash):
             return Known(item, content_hash)
-        picture = read_picture(content, item.path, size=size)
+        picture = read_picture(content, item.path, size=size, keep_shape=keep_shape)
         facts = facts_of(item.path, *item.state, content_hash, picture)
         return Decoded(facts, as_pixels(picture.image))
     except DataError as error:
@@ -139,13 +143,15 @@ def read_photo(
 def _embed(
     batch: Sequence[tuple[Item, Content]], encoder: Encoder, is_known: Callable[[str], bool]
 ) -> list[tuple[Item, Embedded]]:
-    size = encoder.image_size
+    size, keep_shape = photo_side(encoder)
     read = [
-        content if isinstance(content, Unreadable) else read_photo(item, content, size, is_known)
+        content
+        if isinstance(content, Unreadable)
+        else read_photo(item, content, size, is_known, keep_shape=keep_shape)
         for item, content in batch
     ]
     pixels = [photo.pixels for photo in read if isinstance(photo, Decoded)]
-    vectors = iter(encoder.photos(np.stack(pixels)).astype(np.float16) if pixels else ())
+    vectors = iter(_vectors(pixels, encoder))
     done: list[Embedded] = [
         NewPhoto(*(getattr(photo.facts, name) for name in NAMES), vector=next(vectors))
         if isinstance(photo, Decoded)
@@ -153,3 +159,14 @@ def _embed(
         for photo in read
     ]
     return [(item, photo) for (item, _), photo in zip(batch, done, strict=True)]
+
+
+def _vectors(photos: Sequence[Pixels], encoder: Encoder) -> npt.NDArray[np.float16]:
+    """The vectors of photos, those of one shape together."""
+    vectors = np.empty((len(photos), encoder.dim), np.float16)
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for place, pixels in enumerate(photos):
+        by_shape.setdefault(pixels.shape, []).append(place)
+    for places in by_shape.values():
+        vectors[places] = encoder.photos(np.stack([photos[place] for place in places]))
+    return vectors

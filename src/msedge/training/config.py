@@ -67,6 +67,12 @@ class TrainConfig(BaseModel):
         "edge", description="What guides each stage before pooling"
     )
     image_size: int = Field(224, ge=32, le=2_048, description="Pixels on a side")
+    photo_sizes: tuple[Annotated[int, Field(ge=32, le=2_048)], ...] = Field(
+        (),
+        max_length=4,
+        description="Judge and search photos in their own shape, at as many pixels as squares of "
+        "these sides have, averaged; once for each side (default: squashed to image_size)",
+    )
     loss: Literal["normalized_softmax", "proxy_anchor"] = Field(
         "normalized_softmax", description="Metric loss"
     )

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from msedge.data.datasets import ImageSet
+from msedge.data.images import resized
 from msedge.data.layouts import DOMAINS
 from msedge.data.transforms import to_unit_range
 from msedge.data.vectors import Vectors
@@ -40,6 +42,7 @@ def embed(
     device: torch.device,
     batch_size: int = 64,
     edge_weight: float = 0.0,
+    photo_sizes: Sequence[int] = (),
     frozen: FrozenCache | None = None,
     processes: Processes = _ALONE,
     progress: Progress | None = None,
@@ -56,8 +59,10 @@ def embed(
         batch_size: images at a time.
         edge_weight: how much of the vector of its edge view is added to that of a photo; the sum
             is brought back to length 1.
+        photo_sizes: photos are read in their own shape, at as many pixels as squares of these
+            sides have, and their vectors averaged; none: as the set reads them.
         frozen: what the network's frozen blocks say of these images, and first of their edge
-            views where these are asked for; then no image is read.
+            views where these are asked for; then no image is read, but photos of their own shape.
         processes: who shares the work; each embeds its share of the batches, and no image is
             embedded twice.
         progress: called with images done, in all processes if they are equally fast, and images
@@ -73,7 +78,7 @@ def embed(
     batches = torch.split(torch.arange(len(images)), batch_size)
     own = batches[processes.rank :: processes.count]
     found = torch.empty(len(own), batch_size, 0)  # the width is known with the first batch
-    vectors = _vectors(network, images, own, device, edge_weight, frozen)
+    vectors = _vectors(network, images, own, device, edge_weight, tuple(photo_sizes), frozen)
     for position, part in enumerate(fetched(vectors)):
         if position == 0:
             found = part.new_zeros(len(own), batch_size, part.shape[1])
@@ -131,9 +136,15 @@ def _vectors(
     batches: Sequence[Tensor],
     device: torch.device,
     edge_weight: float,
+    photo_sizes: tuple[int, ...],
     frozen: FrozenCache | None,
 ) -> Iterator[Tensor]:
     """The vectors of each batch of rows, ``(B, D)`` float32 on the device."""
+    if photo_sizes:
+        yield from _shaped_vectors(
+            network, images, batches, device, edge_weight, photo_sizes, frozen
+        )
+        return
     pixels: Iterator[Tensor] = iter(())
     if frozen is None:
         pixels = sent(images.stream(batches, pin=device.type == "cuda"), device)
@@ -152,6 +163,58 @@ def _vectors(
             both = vectors[viewed] + edge_weight * views
             vectors[viewed] = functional.normalize(both, dim=1)
         yield vectors
+
+
+def _shaped_vectors(
+    network: nn.Module,
+    images: ImageSet,
+    batches: Sequence[Tensor],
+    device: torch.device,
+    edge_weight: float,
+    sizes: tuple[int, ...],
+    frozen: FrozenCache | None,
+) -> Iterator[Tensor]:
+    """As :func:`_vectors`, photos in their own shape: those of one shape are embedded together."""
+    for rows in batches:
+        is_photo = images.domains[rows] == _PHOTO
+        parts = []
+        if not is_photo.all():
+            squares = _vectors(network, images, [rows[~is_photo]], device, 0.0, (), frozen)
+            parts.append(next(squares))
+        if is_photo.any():
+            read = images.shaped(rows[is_photo], max(sizes))
+            at_sizes = [
+                _of_photos(network, read, size, max(sizes), device, edge_weight) for size in sizes
+            ]
+            total = torch.stack(at_sizes).sum(dim=0)
+            parts.append(total if len(sizes) == 1 else functional.normalize(total, dim=1))
+        order = torch.argsort(is_photo.long(), stable=True)  # sketches come first in the parts
+        yield torch.cat(parts)[_there(torch.argsort(order), device)]
+
+
+def _of_photos(
+    network: nn.Module,
+    photos: Sequence[npt.NDArray[np.uint8]],
+    size: int,
+    read_at: int,
+    device: torch.device,
+    edge_weight: float,
+) -> Tensor:
+    """Vectors ``(n, D)`` of photos ``(3, H, W)`` at a size."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    sized = photos if size == read_at else [resized(pixels, size) for pixels in photos]
+    for place, pixels in enumerate(sized):
+        by_shape.setdefault(pixels.shape, []).append(place)
+    parts = []
+    for places in by_shape.values():
+        batch = torch.from_numpy(np.stack([sized[place] for place in places])).to(device)
+        viewed = torch.arange(len(places) if edge_weight else 0, device=device)
+        own, views = network(_with_views(batch, viewed)).float().split([len(places), len(viewed)])
+        if len(viewed):
+            own = functional.normalize(own + edge_weight * views, dim=1)
+        parts.append(own)
+    order = torch.tensor([place for places in by_shape.values() for place in places])
+    return torch.cat(parts)[_there(torch.argsort(order), device)]
 
 
 def _there(rows: Tensor, device: torch.device) -> Tensor:

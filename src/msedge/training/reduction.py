@@ -120,5 +120,6 @@ def _embed(
         images,
         device=torch.device("cpu"),
         edge_weight=card.gallery_edges,
+        photo_sizes=card.photo_sizes,
         progress=tell,
     )

@@ -37,6 +37,7 @@ def describe_checkpoint(
             "dim": config.dim,
             "fusion": config.fusion,
             "image_size": config.image_size,
+            "photo_sizes": config.photo_sizes,
             "frame_sketches": config.frame_sketches,
             "gallery_edges": config.gallery_edges,
             "adapt": config.adapt,
