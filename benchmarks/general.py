@@ -14,11 +14,11 @@ thing is in one of them), and photos *pasted* into others at a share of the side
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,11 +28,14 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from msedge.data.drawings import drawing_pixels, open_drawing
-from msedge.data.images import as_pixels, open_image, read_picture
+from msedge.data.images import open_image
 from msedge.figures.chart import Mark, Panel, interval_chart
-from msedge.models.shipped import DEFAULT_MODEL
+from msedge.models.shipped import DEFAULT_MODEL, find_model
 from msedge.search.encoder import OnnxEncoder
-from msedge.search.ranking import Embeddings, Pixels
+from msedge.search.photo import NewPhoto
+from msedge.search.ranking import Embeddings
+from msedge.search.reading import embedded
+from msedge.search.sources.objects import Item
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 from general_set import EVERYDAY, UNSEEN, Picture, pictures
@@ -58,9 +61,9 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Shown:
-    """A photo of a gallery: the content of its file, and the classes that it shows."""
+    """A photo of a gallery: its file, and the classes that it shows."""
 
-    content: bytes
+    path: Path
     classes: frozenset[str]
 
 
@@ -110,21 +113,30 @@ class Answers:
 class Validation:
     """The galleries and the queries."""
 
-    def __init__(self, data: Path) -> None:
-        """Read the set and make the pictures that are made of it."""
+    def __init__(self, data: Path, made: Path) -> None:
+        """Read the set, and write the pictures that are made of it into the folder ``made``."""
         left_out = [picture for picture in pictures(data) if picture.left_out]
         photos = [picture for picture in left_out if picture.domain == "photo"]
         known = {photo.class_name for photo in photos}
         self.queries = [p for p in left_out if p.domain == "sketch" and p.class_name in known]
-        self.photos = [
-            Shown(photo.path.read_bytes(), frozenset([photo.class_name])) for photo in photos
-        ]
+        self.photos = [Shown(photo.path, frozenset([photo.class_name])) for photo in photos]
         random = np.random.default_rng(SEED)
-        self.mosaics = [_mosaic(photos, random) for _ in range(MOSAICS)]
-        self.pasted = {share: list(_pasted(photos, share)) for share in SHARES}
+        self.mosaics = [
+            _saved(made / f"mosaic_{number}.jpg", *_mosaic(photos, random))
+            for number in range(MOSAICS)
+        ]
+        self.pasted = {
+            share: [
+                _saved(made / f"pasted_{share}_{number}.jpg", *each)
+                for number, each in enumerate(_pasted(photos, share))
+            ]
+            for share in SHARES
+        }
 
 
-def _mosaic(photos: Sequence[Picture], random: np.random.Generator) -> Shown:
+def _mosaic(
+    photos: Sequence[Picture], random: np.random.Generator
+) -> tuple[Image.Image, frozenset[str]]:
     """Four photos of four classes, two by two; every class as likely as every other."""
     names = random.choice(sorted({photo.class_name for photo in photos}), 4, replace=False)
     sheet = Image.new("RGB", (SIDE, SIDE))
@@ -134,10 +146,12 @@ def _mosaic(photos: Sequence[Picture], random: np.random.Generator) -> Shown:
         half = SIDE // 2
         corner = (place % 2 * half, place // 2 * half)
         sheet.paste(ImageOps.fit(image, (half, half), Image.Resampling.BICUBIC), corner)
-    return Shown(_as_file(sheet), frozenset(map(str, names)))
+    return sheet, frozenset(map(str, names))
 
 
-def _pasted(photos: Sequence[Picture], share: float) -> Iterable[Shown]:
+def _pasted(
+    photos: Sequence[Picture], share: float
+) -> Iterator[tuple[Image.Image, frozenset[str]]]:
     """Ten photos of each of ten classes, in photos of other ones, of which the share 1 shows none.
 
     The same photos, in the same others, at the same places for each share.
@@ -145,48 +159,54 @@ def _pasted(photos: Sequence[Picture], share: float) -> Iterable[Shown]:
     random = np.random.default_rng(SEED)
     others = [photo for photo in photos if photo.class_name not in PASTED]
     for name in PASTED:
-        members = [photo for photo in photos if photo.class_name == name][:FIRST]
-        for photo in members:
+        for photo in [photo for photo in photos if photo.class_name == name][:FIRST]:
             ground = open_image(others[random.integers(len(others))].path)
             sheet = ImageOps.fit(ground, (SIDE, SIDE), Image.Resampling.BICUBIC)
             side, place = round(share * SIDE), random.random(2)
             thing = ImageOps.fit(open_image(photo.path), (side, side), Image.Resampling.BICUBIC)
             left, top = (round(float(at) * (SIDE - side)) for at in place)
             sheet.paste(thing, (left, top))
-            yield Shown(_as_file(sheet), frozenset([name]))
+            yield sheet, frozenset([name])
 
 
-def _as_file(image: Image.Image) -> bytes:
-    image.save(content := io.BytesIO(), "JPEG", quality=92)
-    return content.getvalue()
+def _saved(path: Path, image: Image.Image, classes: frozenset[str]) -> Shown:
+    image.save(path, "JPEG", quality=92)
+    return Shown(path, classes)
 
 
-class Looker:
-    """A model as a search uses it."""
-
-    def __init__(self, model: str) -> None:
-        """Load it."""
-        self.encoder = OnnxEncoder.load(model)
-
-    def photos(self, shown: Sequence[Shown]) -> Embeddings:
-        """The vectors of a gallery."""
-        side = self.encoder.image_size
-        read = (read_picture(photo.content, "a photo", size=side).image for photo in shown)
-        return _embedded(map(as_pixels, read), self.encoder.photos)
-
-    def sketches(self, drawings: Sequence[Picture]) -> Embeddings:
-        """The vectors of drawings."""
-        sources = (d.path if d.line is None else d.strokes() for d in drawings)
-        side = self.encoder.image_size
-        read = (drawing_pixels(open_drawing(source), side) for source in sources)
-        return _embedded(read, self.encoder.sketches)
+def photo_vectors(encoder: OnnxEncoder, shown: Sequence[Shown]) -> Embeddings:
+    """The vectors that a gallery has of photos."""
+    states = [(str(photo.path), photo.path.stat()) for photo in shown]
+    items = [Item(path, state.st_size, state.st_mtime_ns) for path, state in states]
+    found = []
+    for batch in embedded(items, encoder, workers=1):
+        for item, photo in batch:
+            if not isinstance(photo, NewPhoto):
+                raise SystemExit(f"{item.path} cannot be read: {photo}")
+            found.append(photo.vector)
+    return np.array(found, np.float32)
 
 
-def _embedded(pixels: Iterator[Pixels], network: Callable[[Pixels], Embeddings]) -> Embeddings:
+def sketch_vectors(encoder: OnnxEncoder, drawings: Sequence[Picture]) -> Embeddings:
+    """The vectors of drawings."""
+    sources = (d.path if d.line is None else d.strokes() for d in drawings)
+    pixels = (drawing_pixels(open_drawing(source), encoder.image_size) for source in sources)
     parts = []
     while batch := list(islice(pixels, _BATCH)):
-        parts.append(network(np.stack(batch)))
+        parts.append(encoder.sketches(np.stack(batch)))
     return np.concatenate(parts)
+
+
+def read_at(model: str, size: int, folder: Path) -> Path:
+    """A model that reads photos in their own shape, with as many pixels as a square of a side."""
+    from msedge.models.checkpoint import load_checkpoint, save_checkpoint
+    from msedge.models.onnx_export import export_onnx
+
+    network, card = load_checkpoint(find_model(model))
+    written = folder / f"{len(list(folder.iterdir()))}.safetensors"
+    save_checkpoint(written, network, card.model_copy(update={"photo_sizes": (size,)}))
+    export_onnx(written, written.with_suffix(".onnx"))
+    return written
 
 
 def precision(
@@ -201,11 +221,11 @@ def precision(
     return np.array(found)
 
 
-def judge(model: str, validation: Validation) -> dict[str, Answers]:
+def judge(model: str | Path, validation: Validation) -> dict[str, Answers]:
     """P@10 of every group of queries on every gallery; of mosaics P@1 as well."""
-    looker = Looker(model)
+    encoder = OnnxEncoder.load(model)
     queries = validation.queries
-    vectors = looker.sketches(queries)
+    vectors = sketch_vectors(encoder, queries)
 
     def asking(source: str, classes: Iterable[str] | None = None) -> list[int]:
         return [
@@ -218,18 +238,18 @@ def judge(model: str, validation: Validation) -> dict[str, Answers]:
         asked = tuple(queries[place].class_name for place in chosen)
         return Answers(precision(vectors[chosen] @ photos.T, asked, shown, k), asked)
 
-    photos = looker.photos(validation.photos)
+    photos = photo_vectors(encoder, validation.photos)
     found = {
         source: answers(asking(source), validation.photos, photos, FIRST)
         for source in ("tuberlin", "quickdraw", "sketchy")
     }
     shown = validation.mosaics
     inside = frozenset().union(*(mosaic.classes for mosaic in shown))
-    photos = looker.photos(shown)
+    photos = photo_vectors(encoder, shown)
     for k in (FIRST, 1):
         found[f"mosaics P@{k}"] = answers(asking("tuberlin", inside), shown, photos, k)
     for share, shown in validation.pasted.items():
-        photos = looker.photos(shown)
+        photos = photo_vectors(encoder, shown)
         found[f"pasted {share:g}"] = answers(asking("tuberlin", PASTED), shown, photos, FIRST)
     return found
 
@@ -289,15 +309,25 @@ def main() -> None:
     """Judge models, print the table and the worst classes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", action="append", help="one or several, before and after")
+    parser.add_argument(
+        "--photo-size", type=int, action="append", help="read photos in their own shape as well"
+    )
     parser.add_argument("--json", type=Path, help="write every figure, and that of every class")
     parser.add_argument(
         "--figure", type=Path, help="draw the classes, the first model and the last"
     )
     options = parser.parse_args()
-    models = options.model or [DEFAULT_MODEL]
-    validation = Validation(Path(os.environ["MSEDGE_TEST_DATA"]))
-    print(f"{len(validation.photos)} photos, {len(validation.queries)} drawings", flush=True)
-    found = {model: judge(model, validation) for model in models}
+    found: dict[str, dict[str, Answers]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        (made := Path(folder, "photos")).mkdir()
+        (sized := Path(folder, "models")).mkdir()
+        validation = Validation(Path(os.environ["MSEDGE_TEST_DATA"]), made)
+        print(f"{len(validation.photos)} photos, {len(validation.queries)} drawings", flush=True)
+        for model in options.model or [DEFAULT_MODEL]:
+            found[model] = judge(model, validation)
+            for size in options.photo_size or ():
+                found[f"{model}, {size} px"] = judge(read_at(model, size, sized), validation)
+    models = list(found)
     told = {model: figures(answers) for model, answers in found.items()}
     print(table(told))
     last = found[models[-1]]["tuberlin"].by_class()

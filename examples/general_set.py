@@ -163,7 +163,7 @@ def pictures(data: Path) -> list[Picture]:
 
 
 def _photos_marked(photos: Iterable[Picture]) -> Iterator[Picture]:
-    """A tenth of each class left out, by a hash that other photos do not move."""
+    """Photos in order of a hash of their names; the first tenth of each class is left out."""
     classes = defaultdict(list)
     for photo in photos:
         classes[photo.class_name].append(photo)
