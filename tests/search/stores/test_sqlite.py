@@ -384,3 +384,20 @@ def test_what_sqlite_cannot_do_is_told_in_a_line(gallery):
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DataError, match="another program is writing it: try again"):
             store.change(remove=[1])
+
+
+def test_what_a_killed_writer_left_in_the_log_is_put_into_the_file(tmp_path, monkeypatch):
+    """By the next one that has the gallery open to write, though it changes nothing."""
+    gallery, left = make(tmp_path / "g.msedge", photos(3)), tmp_path / "left.msedge"
+    with open_store(gallery, writable=True) as store:
+        monkeypatch.setattr(SqliteStore, "_empty_log", lambda *_: None)
+        store.change(put=[photo(500)])
+        for end in ("", "-wal"):  # as a kill leaves them
+            shutil.copy(f"{gallery}{end}", f"{left}{end}")
+        monkeypatch.undo()
+    assert [each.name for each in check_gallery(left)] == ["log"]
+    with open_store(left, writable=True):
+        pass
+    assert check_gallery(left) == []
+    with open_store(left) as store:
+        assert store.count() == 4

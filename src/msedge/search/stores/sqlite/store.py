@@ -116,6 +116,10 @@ class SqliteStore(Store):
     def close(self) -> None:
         """Close the file; what was committed stays, and nothing else."""
         if self._writer is not None:
+            # What a killed writer left in the log goes into the file, too.
+            with suppress(DataError, sqlite3.Error):
+                if not connections.is_whole(self.path):
+                    self._empty_log(self._writer, _PATIENCE)
             self._close(self._writer)
         self._connections.close()
 
