@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import uvicorn
 
 from msedge.data.sample import draw_photo
@@ -51,6 +52,9 @@ class HeldEncoder:
     def sketches(self, pixels: Pixels) -> Embeddings:
         assert self.free.wait(60)
         return self._encoder.sketches(pixels)
+
+    def places(self, pixels: Pixels) -> npt.NDArray[np.float32] | None:
+        return self._encoder.places(pixels)
 
 
 def names_in(*folders: str) -> list[str]:

@@ -24,3 +24,6 @@ class ColourEncoder:
         return (vectors / lengths).astype(np.float32)
 
     sketches = photos
+
+    def places(self, pixels: Pixels) -> None:
+        """It knows of none."""

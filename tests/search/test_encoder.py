@@ -388,6 +388,18 @@ class TestPhotosOfTheirOwnShape:
         encoder = OnnxEncoder.load(tmp_path / "int8.onnx")
         assert encoder.photos(np.zeros((1, 3, 64, 128), np.uint8)).shape == (1, 12)
 
+    def test_places_are_those_of_the_network(self, encoder, made, photos):
+        """A grid over the photo, each place as the network sees it; none of one without sizes."""
+        network, card = load_checkpoint(Path(encoder.name).with_suffix(".safetensors"))
+        pixels = read_pixels(photos.records[2].path, 96, keep_shape=True)
+        found = encoder.places(pixels)
+        assert found.shape == (card.dim, pixels.shape[1] // 32, pixels.shape[2] // 32)
+        with torch.inference_mode():
+            _, expected = network.with_places(torch.from_numpy(pixels)[None] / 255)
+        expected = torch.nn.functional.normalize(expected[0], dim=0).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert OnnxEncoder.load(made.checkpoint).places(pixels) is None
+
     def test_what_is_no_multiple_of_the_stride(self, encoder):
         with pytest.raises(ShapeError, match=r"in multiples of 32, got \(1, 3, 64, 70\)"):
             encoder.photos(np.zeros((1, 3, 64, 70), np.uint8))

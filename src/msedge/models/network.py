@@ -130,9 +130,29 @@ class MSEdge(nn.Module):
         """
         if not isinstance(images, FrozenFeatures):
             _check(images)
-        pooled = [stage.amax(dim=(2, 3)) for stage in self.stages(images)]
-        projected = self.projection(torch.cat(pooled, dim=1))
-        return functional.normalize(projected, dim=1)
+        return self._embedded(self.stages(images))
+
+    def with_places(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed images, and each place of them as if there were nothing else.
+
+        Args:
+            images: as of :meth:`forward`, with sides that are multiples of the coarsest stride.
+
+        Returns:
+            Embeddings ``(B, dim)``, each row of length 1, and those of the places of the last
+            stage's grid ``(B, dim, H, W)``, of any length.
+        """
+        _check(images)
+        stages = self.stages(images)
+        rows = stages[-1].shape[2]
+        on_grid = [functional.max_pool2d(s, s.shape[2] // rows) for s in stages[:-1]]
+        joined = torch.cat([*on_grid, stages[-1]], dim=1)
+        weight = self.projection.weight[:, :, None, None]
+        return self._embedded(stages), functional.conv2d(joined, weight, self.projection.bias)
+
+    def _embedded(self, stages: list[Tensor]) -> Tensor:
+        pooled = [stage.amax(dim=(2, 3)) for stage in stages]
+        return functional.normalize(self.projection(torch.cat(pooled, dim=1)), dim=1)
 
 
 def _check(images: Tensor) -> None:

@@ -13,6 +13,7 @@ import onnxruntime
 import torch
 
 from msedge.models.network import MSEdge
+from msedge.models.onnx_file import INPUT, OUTPUT, PLACES
 
 
 def largest_difference(
@@ -33,17 +34,23 @@ def largest_difference(
         seed: of the images.
 
     Returns:
-        The largest Euclidean distance between the two embeddings of an image. They are of length
-        1, so that it is a relative error; NaN where either holds one.
+        The largest Euclidean distance between the two embeddings of an image, or between what a
+        place says (in shares of its length), where the file tells places; NaN where either holds
+        one.
     """
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    has_places = PLACES in {each.name for each in session.get_outputs()}
     generator = torch.Generator().manual_seed(seed)
     size, distances = network.image_size, []
     tried = [*((count, size, size) for count in batches), *((2, *shape) for shape in shapes)]
     for count, height, width in tried:
         images = torch.rand(count, 3, height, width, generator=generator)
-        (answer,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+        names = [OUTPUT, PLACES] if has_places else [OUTPUT]
+        answers = session.run(names, {INPUT: images.numpy()})
         with torch.inference_mode():
-            expected = network(images).numpy()
-        distances.append(np.linalg.norm(answer - expected, axis=1).max())
+            expected = network.with_places(images) if has_places else (network(images),)
+        for answer, right in zip(answers, expected, strict=True):
+            lengths = np.linalg.norm(right.numpy(), axis=1)
+            off = np.linalg.norm(answer - right.numpy(), axis=1)
+            distances.append((off / np.maximum(lengths, lengths.mean())).max())
     return float(np.max(distances))

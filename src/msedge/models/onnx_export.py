@@ -3,12 +3,14 @@
 The graph takes ``images``, float32 ``(B, 3, S, S)``, RGB in [0, 1], any B, S the card's
 ``image_size`` (``(B, 3, H, W)``, multiples of 32, where the card has ``photo_sizes``), and gives
 ``embeddings``, float32 ``(B, dim)``, each row of length 1; mean and deviation are applied inside.
-The card goes along in the file's metadata, under the same keys as in a checkpoint. Tested in
-``tests/models/test_onnx_export.py``.
+With ``photo_sizes`` it gives ``places`` as well, what each place of the last stage's grid says,
+``(B, dim, H / 32, W / 32)``, of any length. The card goes along in the file's metadata, under the
+same keys as in a checkpoint. Tested in ``tests/models/test_onnx_export.py``.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from msedge.models.card import FORMAT, Card
 from msedge.models.checkpoint import load_checkpoint
 from msedge.models.network import MSEdge
 from msedge.models.onnx_conversion import require_packages
-from msedge.models.onnx_file import FREE, INPUT, OUTPUT, other_shapes
+from msedge.models.onnx_file import FREE, GRID, INPUT, OUTPUT, PLACES, other_shapes
 from msedge.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -122,15 +124,19 @@ def trace(network: MSEdge, card: Card) -> onnx.ModelProto:
             "choose a smaller backbone"
         )
     batch = torch.export.Dim("batch", min=1)
+    with_places, traced = bool(card.photo_sizes), network
+    if with_places:
+        traced = copy.copy(network)
+        traced.__class__ = _WithPlaces
     try:
         with _silence():
             program = torch.onnx.export(
-                network,
+                traced,
                 (torch.zeros(2, 3, card.image_size, card.image_size),),  # 1 would freeze the batch
                 dynamo=True,
                 optimize=False,  # it would fold weights into others
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[OUTPUT, PLACES] if with_places else [OUTPUT],
                 dynamic_shapes={"images": {0: batch}},
                 verbose=False,
             )
@@ -156,9 +162,18 @@ def trace(network: MSEdge, card: Card) -> onnx.ModelProto:
         sides = list(model.graph.input[0].type.tensor_type.shape.dim)[2:]
         for side, name in zip(sides, FREE, strict=True):
             side.dim_param = name
+        grid = list(model.graph.output[1].type.tensor_type.shape.dim)[2:]
+        for side, name in zip(grid, GRID, strict=True):
+            side.dim_param = name
     model.metadata_props.add(key="format", value=FORMAT)
     model.metadata_props.add(key="card", value=card.model_dump_json())
     return model
+
+
+class _WithPlaces(MSEdge):
+    """A network whose answer to images has the places as well; weights keep their names."""
+
+    forward = MSEdge.with_places  # type: ignore[assignment]
 
 
 def _without_weights(node: Any) -> bool | None:

@@ -22,10 +22,10 @@ from msedge.errors import WeightsError
 from msedge.models.card import Card, card_of
 from msedge.quoting import named, plain
 
-INPUT, OUTPUT = "images", "embeddings"
+INPUT, OUTPUT, PLACES = "images", "embeddings", "places"
 SUFFIX = ".onnx"
-FREE = ("height", "width")
-"""What the sides of a graph's input are called where they are free."""
+FREE, GRID = ("height", "width"), ("rows", "columns")
+"""What the sides of a graph's input, and of its grid of places, are called where they are free."""
 
 _STRIDE = 32
 MOST_PIXELS = 2048

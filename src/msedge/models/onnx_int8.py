@@ -33,7 +33,7 @@ _QUANTISED = [*_WEIGHTED, "Add", "Clip", "Relu", "MaxPool"]
 # The first layers see pixels, of which few bits are left to lose, and the last makes the embedding.
 # On photos and their edges through EfficientNet-Lite0, leaving these as float halves the distance
 # to float32 for a tenth of the speed.
-_FIRST, _LAST = 3, 1
+_FIRST = 3
 
 
 def quantise(model: onnx.ModelProto, batches: Iterable[Images]) -> onnx.ModelProto:
@@ -86,7 +86,8 @@ def _kept_as_float(model: onnx.ModelProto) -> list[str]:
     weights = {each.name for each in model.graph.initializer}
     products = [node for node in model.graph.node if node.op_type in _WEIGHTED]
     weighted = [node for node in products if weights.intersection(node.input)]
-    kept = [*weighted[:_FIRST], *weighted[-_LAST:]]
+    last = len(model.graph.output)  # a layer for each: embeddings, and places where there are any
+    kept = [*weighted[:_FIRST], *weighted[-last:]]
     outputs = {output for node in kept for output in node.output}
     limits = [  # joined with the node before it only where both are of one kind
         node

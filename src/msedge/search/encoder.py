@@ -73,6 +73,9 @@ class Encoder(Protocol):
     def sketches(self, pixels: Pixels) -> Embeddings:
         """Unit vectors ``(B, dim)`` of drawings ``(B, 3, S, S)``, RGB, 0 to 255, framed."""
 
+    def places(self, pixels: Pixels) -> npt.NDArray[np.float32] | None:
+        """Unit vectors ``(dim, h, w)`` of the places of a photo ``(3, H, W)``; None if unknown."""
+
 
 def photo_side(encoder: Encoder) -> tuple[int, bool]:
     """The size that a photo is read at for an encoder, and whether its shape is kept.
@@ -200,6 +203,26 @@ class OnnxEncoder:
             vectors[start : start + together] = own
         return vectors
 
+    def places(self, pixels: Pixels) -> npt.NDArray[np.float32] | None:
+        """What each place of a photo says, as if there were nothing else in it.
+
+        Args:
+            pixels: ``(3, H, W)``, read as for :meth:`photos`.
+
+        Returns:
+            ``(dim, h, w)`` float32, unit vectors on a grid over the photo; None where the network
+            tells none: those without ``photo_sizes``.
+        """
+        if not self.photo_sizes:
+            return None
+        from msedge.models.onnx_file import INPUT, PLACES
+
+        image = pixels[None].astype(np.float32) / np.float32(255)
+        with _errors_told(plain(self.name)):
+            (places,) = self._session.run([PLACES], {INPUT: image})
+        lengths = np.linalg.norm(places[0], axis=0, keepdims=True)
+        return places[0] / np.maximum(lengths, np.float32(1e-12))  # type: ignore[no-any-return]
+
     def _run(self, images: npt.NDArray[np.float32]) -> Embeddings:
         """What the network says of images ``(B, 3, H, W)`` in [0, 1]."""
         from msedge.models.onnx_file import INPUT, OUTPUT
@@ -267,7 +290,7 @@ def _session(path: Path, threads: int, providers: list[str]) -> onnxruntime.Infe
 
 def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> None:
     """Hold the graph against its card."""
-    from msedge.models.onnx_file import FREE, INPUT, MOST_PIXELS, OUTPUT
+    from msedge.models.onnx_file import FREE, GRID, INPUT, MOST_PIXELS, OUTPUT, PLACES
 
     size = card.image_size
     if size > MOST_PIXELS:
@@ -276,7 +299,10 @@ def _check(path: Path, card: Card, session: onnxruntime.InferenceSession) -> Non
             f"{MOST_PIXELS:,}"
         )
     sides = FREE if card.photo_sizes else (size, size)
-    wanted = [(INPUT, _FLOAT, [3, *sides])], [(OUTPUT, _FLOAT, [card.dim])]
+    outputs: list[tuple[str, str, list[object]]] = [(OUTPUT, _FLOAT, [card.dim])]
+    if card.photo_sizes:
+        outputs.append((PLACES, _FLOAT, [card.dim, *GRID]))
+    wanted = [(INPUT, _FLOAT, [3, *sides])], outputs
     values = session.get_inputs(), session.get_outputs()
     found = [[(each.name, each.type, each.shape[1:]) for each in some] for some in values]
     if found != list(wanted):
