@@ -197,14 +197,14 @@ def sketch_vectors(encoder: OnnxEncoder, drawings: Sequence[Picture]) -> Embeddi
     return np.concatenate(parts)
 
 
-def read_at(model: str, size: int, folder: Path) -> Path:
-    """A model that reads photos in their own shape, with as many pixels as a square of a side."""
+def read_at(model: str, sizes: Sequence[int], folder: Path) -> Path:
+    """A model that reads photos in their own shape, at other sizes than its card names."""
     from msedge.models.checkpoint import load_checkpoint, save_checkpoint
     from msedge.models.onnx_export import export_onnx
 
     network, card = load_checkpoint(find_model(model))
     written = folder / f"{len(list(folder.iterdir()))}.safetensors"
-    save_checkpoint(written, network, card.model_copy(update={"photo_sizes": (size,)}))
+    save_checkpoint(written, network, card.model_copy(update={"photo_sizes": tuple(sizes)}))
     export_onnx(written, written.with_suffix(".onnx"))
     return written
 
@@ -310,7 +310,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", action="append", help="one or several, before and after")
     parser.add_argument(
-        "--photo-size", type=int, action="append", help="read photos in their own shape as well"
+        "--photo-sizes", type=int, nargs="+", action="append", help="read photos so as well"
     )
     parser.add_argument("--json", type=Path, help="write every figure, and that of every class")
     parser.add_argument(
@@ -325,8 +325,9 @@ def main() -> None:
         print(f"{len(validation.photos)} photos, {len(validation.queries)} drawings", flush=True)
         for model in options.model or [DEFAULT_MODEL]:
             found[model] = judge(model, validation)
-            for size in options.photo_size or ():
-                found[f"{model}, {size} px"] = judge(read_at(model, size, sized), validation)
+            for sizes in options.photo_sizes or ():
+                shown = " and ".join(map(str, sizes))
+                found[f"{model}, {shown} px"] = judge(read_at(model, sizes, sized), validation)
     models = list(found)
     told = {model: figures(answers) for model, answers in found.items()}
     print(table(told))
