@@ -30,8 +30,10 @@ from PIL import Image, ImageOps
 from msedge.data.drawings import drawing_pixels, open_drawing
 from msedge.data.images import open_image
 from msedge.figures.chart import Mark, Panel, interval_chart
+from msedge.models.bank import HUB_SHARE, hubness
 from msedge.models.shipped import DEFAULT_MODEL, find_model
 from msedge.search.encoder import OnnxEncoder
+from msedge.search.names import Names
 from msedge.search.photo import NewPhoto
 from msedge.search.ranking import Embeddings
 from msedge.search.reading import embedded
@@ -118,7 +120,9 @@ class Validation:
         left_out = [picture for picture in pictures(data) if picture.left_out]
         photos = [picture for picture in left_out if picture.domain == "photo"]
         known = {photo.class_name for photo in photos}
-        self.queries = [p for p in left_out if p.domain == "sketch" and p.class_name in known]
+        drawings = [picture for picture in left_out if picture.domain == "sketch"]
+        self.queries = [drawing for drawing in drawings if drawing.class_name in known]
+        self.drawings = [drawing for drawing in drawings if drawing.source == "tuberlin"]
         self.photos = [Shown(photo.path, frozenset([photo.class_name])) for photo in photos]
         random = np.random.default_rng(SEED)
         self.mosaics = [
@@ -221,36 +225,67 @@ def precision(
     return np.array(found)
 
 
-def judge(model: str | Path, validation: Validation) -> dict[str, Answers]:
-    """P@10 of every group of queries on every gallery; of mosaics P@1 as well."""
-    encoder = OnnxEncoder.load(model)
-    queries = validation.queries
+def asked_by(
+    encoder: OnnxEncoder, queries: Sequence[Picture]
+) -> dict[str, tuple[Embeddings, bool]]:
+    """The vectors of queries step by step, and whether photos' hubness counts against them."""
     vectors = sketch_vectors(encoder, queries)
-
-    def asking(source: str, classes: Iterable[str] | None = None) -> list[int]:
-        return [
-            place
-            for place, query in enumerate(queries)
-            if query.source == source and (classes is None or query.class_name in set(classes))
-        ]
-
-    def answers(chosen: list[int], shown: Sequence[Shown], photos: Embeddings, k: int) -> Answers:
-        asked = tuple(queries[place].class_name for place in chosen)
-        return Answers(precision(vectors[chosen] @ photos.T, asked, shown, k), asked)
-
-    photos = photo_vectors(encoder, validation.photos)
-    found = {
-        source: answers(asking(source), validation.photos, photos, FIRST)
-        for source in ("tuberlin", "quickdraw", "sketchy")
+    steps = {"the drawing alone": (vectors, False)}
+    if encoder.bank is None:
+        return steps
+    names = Names(encoder.bank)
+    known = {name.name for name in names}
+    steered = [names.steer([vector]).wanted[0] for vector in vectors]
+    told = [
+        names.steer([vector], query.class_name).wanted[0] if query.class_name in known else other
+        for vector, query, other in zip(vectors, queries, steered, strict=True)
+    ]
+    return steps | {
+        "hubs": (vectors, True),
+        "names": (np.stack(steered), True),
+        "a click on the name": (np.stack(told), True),
     }
-    shown = validation.mosaics
-    inside = frozenset().union(*(mosaic.classes for mosaic in shown))
-    photos = photo_vectors(encoder, shown)
-    for k in (FIRST, 1):
-        found[f"mosaics P@{k}"] = answers(asking("tuberlin", inside), shown, photos, k)
-    for share, shown in validation.pasted.items():
-        photos = photo_vectors(encoder, shown)
-        found[f"pasted {share:g}"] = answers(asking("tuberlin", PASTED), shown, photos, FIRST)
+
+
+def right_names(encoder: OnnxEncoder, queries: Sequence[Picture]) -> dict[int, float]:
+    """The shares of drawings whose right name is the likeliest, and among the likeliest five."""
+    if encoder.bank is None:
+        return {}
+    names = Names(encoder.bank)
+    words = [name.name for name in encoder.bank.names]
+    asked = [query for query in queries if query.class_name in words]
+    places = []
+    for vector, query in zip(sketch_vectors(encoder, asked), asked, strict=True):
+        likely = names.likelihoods(vector)
+        places.append(int((likely > likely[words.index(query.class_name)]).sum()))
+    return {first: float((np.array(places) < first).mean()) for first in (1, 5)}
+
+
+def judge(encoder: OnnxEncoder, validation: Validation) -> dict[str, dict[str, Answers]]:
+    """By step, P@10 of every group of queries on every gallery; of mosaics P@1 as well."""
+    queries = validation.queries
+    galleries = {"": validation.photos, "mosaics": validation.mosaics}
+    galleries |= {f"pasted {share:g}": shown for share, shown in validation.pasted.items()}
+    vectors = {name: photo_vectors(encoder, shown) for name, shown in galleries.items()}
+    groups = [(source, "", source, FIRST) for source in ("tuberlin", "quickdraw", "sketchy")]
+    groups += [(f"mosaics P@{k}", "mosaics", "tuberlin", k) for k in (FIRST, 1)]
+    groups += [(name, name, "tuberlin", FIRST) for name in galleries if name.startswith("pasted")]
+    found: dict[str, dict[str, Answers]] = {}
+    for step, (asking, hubs) in asked_by(encoder, queries).items():
+        found[step] = {}
+        for group, gallery, source, k in groups:
+            inside = frozenset().union(*(photo.classes for photo in galleries[gallery]))
+            chosen = [
+                place
+                for place, query in enumerate(queries)
+                if query.source == source and query.class_name in inside
+            ]
+            scores = asking[chosen] @ vectors[gallery].T
+            if hubs and encoder.bank is not None:
+                scores = scores - HUB_SHARE * hubness(vectors[gallery], encoder.bank.drawings)
+            asked = tuple(queries[place].class_name for place in chosen)
+            values = precision(scores, asked, galleries[gallery], k)
+            found[step][group] = Answers(values, asked)
     return found
 
 
@@ -324,10 +359,16 @@ def main() -> None:
         validation = Validation(Path(os.environ["MSEDGE_TEST_DATA"]), made)
         print(f"{len(validation.photos)} photos, {len(validation.queries)} drawings", flush=True)
         for model in options.model or [DEFAULT_MODEL]:
-            found[model] = judge(model, validation)
+            files: dict[str, str | Path] = {model: model}
             for sizes in options.photo_sizes or ():
                 shown = " and ".join(map(str, sizes))
-                found[f"{model}, {shown} px"] = judge(read_at(model, sizes, sized), validation)
+                files[f"{model}, {shown} px"] = read_at(model, sizes, sized)
+            for label, file in files.items():
+                encoder = OnnxEncoder.load(file)
+                for step, answers in judge(encoder, validation).items():
+                    found[f"{label}: {step}"] = answers
+                for first, share in right_names(encoder, validation.drawings).items():
+                    print(f"{label}: right name among the first {first}: {100 * share:.1f} %")
     models = list(found)
     told = {model: figures(answers) for model, answers in found.items()}
     print(table(told))
