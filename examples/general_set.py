@@ -1,185 +1,241 @@
-"""The training set of the shipped model `msedge-lite`: every drawing and photo at hand, merged.
+"""The training set of the shipped model `msedge-lite`, second edition, and the set that judges it.
 
-    python examples/general_set.py --sketchy SKETCHY --quickdraw QUICKDRAW --photos TINY \
-        --out data/general
-    msedge train --data-root data --data-name general --config configs/msedge-lite.yaml
+    python examples/general_set.py --data DIR --out data/general2
+    msedge train --data-root data --data-name general2 --config configs/msedge-lite.yaml
 
-- SKETCHY: the Sketchy archive's `256x256` folder: all 125 classes, seen and unseen alike.
-- QUICKDRAW: a folder of `<class>.ndjson` files of simplified strokes (Quick, Draw!). A class that
-  Sketchy has too joins it; any other becomes a class of its own, most of them without photos
-  (which needs `lone_classes`).
-- TINY: Tiny ImageNet's `tiny-imagenet-200` folder (photos of 64 pixels); classes that have
-  drawings are taken, by the table below.
+DIR holds three folders: `sketchy-mini/256x256` (the Sketchy archive's layout), `quickdraw-mini`
+(`<class>.ndjson`, simplified strokes) and `tuberlin-mini` (TU-Berlin's sketches, and photos of its
+classes from several sources). A class has one name here, whatever each source calls it
+(`OTHER_NAMES`); most Quick, Draw! classes and many of TU-Berlin's have no photos (which needs
+`lone_classes`).
 
-Ten classes that have Quick, Draw! drawings and Tiny ImageNet photos, and that Sketchy lacks, are
-held out as unseen ones, so that the model can be judged on other hands and other photos.
+**The validation set is left out**, and no training may see it: of each class, a tenth of its photos
+by a hash of their names, and at least ten of each everyday class; TU-Berlin's first ten sketches;
+the last five Quick, Draw! drawings; Sketchy's sketches of photos that are left out.
+`benchmarks/general.py` judges by it. Four classes are unseen ones: none of their pictures is
+trained on.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import hashlib
 import json
-import shutil
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from msedge.data.images import is_image_name
+from msedge.data.layouts import Domain
 from msedge.data.sketches import draw_strokes
 
-SKETCHY_NAMES = {  # of Quick, Draw! classes that Sketchy calls otherwise
-    "hot dog": "hotdog",
+OTHER_NAMES = {  # what a source calls it: what it is called here
+    "alarm_clock": "alarm clock",
+    "beer-mug": "beer mug",
+    "bear (animal)": "bear",
+    "birthday cake": "cake",
+    "cabin": "house",
+    "car (sedan)": "car",
+    "car_(sedan)": "car",
+    "coffee cup": "cup",
+    "computer monitor": "computer",
+    "crane (machine)": "crane",
+    "crocodilian": "crocodile",
+    "flower with stem": "flower",
+    "frying-pan": "frying pan",
+    "head-phones": "headphones",
+    "hot-air_balloon": "hot air balloon",
+    "hot-dog": "hot dog",
+    "hotdog": "hot dog",
+    "house plant": "potted plant",
+    "human-skeleton": "skeleton",
+    "ice-cream-cone": "ice cream",
+    "jack-o-lantern": "pumpkin",
+    "lightbulb": "light bulb",
     "motorbike": "motorcycle",
-    "car": "car_(sedan)",
-    "crocodile": "crocodilian",
-    "tennis racquet": "racket",
-    "teddy-bear": "teddy_bear",
-    "hot air balloon": "hot-air_balloon",
-    "bird": "songbird",
+    "mouse (animal)": "mouse",
+    "mug": "cup",
+    "pants": "trousers",
+    "pickup_truck": "pickup truck",
+    "pipe (for smoking)": "pipe",
+    "pistol": "revolver",
+    "racket": "tennis racket",
+    "rollerblades": "roller skates",
+    "rollerskates": "roller skates",
+    "rooster": "chicken",
+    "sea_turtle": "turtle",
+    "sea turtle": "turtle",
+    "socks": "sock",
+    "songbird": "bird",
+    "speed-boat": "speedboat",
+    "standing bird": "bird",
+    "tablelamp": "table lamp",
+    "teacup": "cup",
+    "teddy-bear": "teddy bear",
+    "television": "tv",
+    "tennis racquet": "tennis racket",
+    "tennis-racket": "tennis racket",
+    "wading_bird": "bird",
+    "wine-bottle": "wine bottle",
+    "wineglass": "wine glass",
+    "wrist-watch": "wristwatch",
 }
-PHOTOS = {  # class: Tiny ImageNet's folders
-    "ape": "n02480495 n02481823",
-    "banana": "n07753592",
-    "bear": "n02132136",
-    "bee": "n02206856",
-    "butterfly": "n02279972 n02281406",
-    "camel": "n02437312",
-    "candle": "n02948072",
-    "cannon": "n02950826",
-    "car_(sedan)": "n02814533 n03670208 n04285008",
-    "cat": "n02123045 n02123394 n02124075",
-    "chair": "n04099969",
-    "cow": "n02403003",
-    "crocodilian": "n01698640",
-    "dog": "n02085620 n02094433 n02099601 n02099712 n02106662",
-    "elephant": "n02504458",
-    "eyeglasses": "n04356056",
-    "fish": "n01443537",
-    "frog": "n01641577 n01644900",
-    "hat": "n04259630",
-    "hourglass": "n03544143",
-    "jellyfish": "n01910747",
-    "lion": "n02129165",
-    "lobster": "n01983481 n01984695",
-    "mushroom": "n07734744",
-    "penguin": "n02056570",
-    "pig": "n02395406",
-    "pizza": "n07873807",
-    "pretzel": "n07695742",
-    "scorpion": "n01770393",
-    "sheep": "n02415577",
-    "snail": "n01944390",
-    "snake": "n01742172",
-    "spider": "n01774384 n01774750",
-    "spoon": "n04597913",
-    "table": "n03201208",
-    "teapot": "n04398044",
-    "teddy_bear": "n04399382",
-    "umbrella": "n04507155",
-    "wading_bird": "n02002724",
-    "backpack": "n02769748",
-    "barn": "n02793495",
-    "basketball": "n02802426",
-    "bathtub": "n02808440",
-    "beach": "n09428293",
-    "binoculars": "n02841315",
-    "bowtie": "n02883205",
-    "bridge": "n04311004 n04366367",
-    "broom": "n02906734",
-    "bucket": "n02909870",
-    "bus": "n04487081",
-    "compass": "n03706229",
-    "dumbbell": "n03255030",
-    "fence": "n03930313",
-    "frying_pan": "n03400231",
-    "ice_cream": "n07614500",
-    "keyboard": "n03085013",
-    "lighthouse": "n02814860",
-    "monkey": "n02486410",
-    "mountain": "n09193705",
-    "nail": "n03804744",
-    "popsicle": "n07615774",
-    "remote_control": "n04074963",
-    "school_bus": "n04146614",
-    "snorkel": "n04251144",
-    "sock": "n04254777",
-    "sweater": "n02963159",
-    "syringe": "n04376876",
-    "tractor": "n04465501",
-    "train": "n02917067",
-    "van": "n03796401 n03977966",
-}
-HELD_OUT = (
-    "backpack",
-    "barn",
-    "basketball",
-    "broom",
-    "dumbbell",
-    "lighthouse",
-    "remote_control",
-    "school_bus",
-    "syringe",
-    "tractor",
+EVERYDAY = (  # what photo libraries hold; named before any result was looked at
+    "airplane",
+    "bicycle",
+    "bird",
+    "bus",
+    "butterfly",
+    "car",
+    "cat",
+    "chair",
+    "church",
+    "couch",
+    "cow",
+    "cup",
+    "dog",
+    "elephant",
+    "eyeglasses",
+    "face",
+    "flower",
+    "guitar",
+    "hat",
+    "horse",
+    "motorcycle",
+    "person sitting",
+    "person walking",
+    "pizza",
+    "sailboat",
+    "sheep",
+    "shoe",
+    "tree",
+    "umbrella",
+    "wristwatch",
 )
+UNSEEN = ("backpack", "barn", "syringe", "tractor")
+TUBERLIN_FIRST, QUICKDRAW_LAST, EVERYDAY_LEAST = 10, 5, 10
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A sketch or a photo, and on which side it stands."""
+
+    source: str  # sketchy, quickdraw or tuberlin
+    domain: Domain
+    class_name: str
+    name: str  # of its file in the set
+    path: Path
+    line: int | None = None  # of a file of strokes
+    left_out: bool = False  # of training: it belongs to the validation set
+
+    def strokes(self) -> list[tuple[list[float], list[float]]]:
+        """A drawing's, of a file of strokes."""
+        drawn = json.loads(self.path.read_text(encoding="utf-8").splitlines()[self.line or 0])
+        return [(stroke[0], stroke[1]) for stroke in drawn["drawing"]]
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder, as it is; strokes as a picture of 256 pixels."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.line is None:
+            (folder / self.name).write_bytes(self.path.read_bytes())
+        else:
+            drawn = draw_strokes(self.strokes(), size=256, line=2.0 + self.line % 3)
+            drawn.convert("L").save(folder / self.name)
+
+
+def pictures(data: Path) -> list[Picture]:
+    """Everything that the three folders hold, with the validation set marked.
+
+    A photo that two sources hold comes once.
+    """
+    photos = [*_sketchy(data / "sketchy-mini/256x256", "photo")]
+    known = {photo.name for photo in photos}
+    photos += [p for p in _tuberlin_photos(data / "tuberlin-mini") if p.name not in known]
+    photos = [*_photos_marked(photos)]
+    without = {Path(photo.name).stem for photo in photos if photo.left_out}
+    sketches = [
+        replace(sketch, left_out=sketch.name.rsplit("-", 1)[0] in without)
+        for sketch in _sketchy(data / "sketchy-mini/256x256", "sketch")
+    ]
+    drawings = [*_tuberlin_sketches(data / "tuberlin-mini"), *_quickdraw(data / "quickdraw-mini")]
+    return [*photos, *sketches, *drawings]
+
+
+def _photos_marked(photos: Iterable[Picture]) -> Iterator[Picture]:
+    """Photos in order of a hash of their names; the first tenth of each class is left out."""
+    classes = defaultdict(list)
+    for photo in photos:
+        classes[photo.class_name].append(photo)
+    for class_name, members in sorted(classes.items()):
+        members.sort(key=lambda photo: hashlib.sha256(photo.name.encode()).digest())
+        count = -(-len(members) // 10)
+        if class_name in EVERYDAY:
+            count = max(count, EVERYDAY_LEAST)
+        for place, photo in enumerate(members):
+            yield replace(photo, left_out=place < count)
+
+
+def _named(folder: str) -> str:
+    return OTHER_NAMES.get(folder, folder.replace("_", " "))
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if is_image_name(path.name))
+
+
+def _sketchy(root: Path, domain: Domain) -> Iterator[Picture]:
+    for folder in sorted((root / domain / "tx_000000000000").iterdir()):
+        for path in _images(folder):
+            yield Picture("sketchy", domain, _named(folder.name), path.name, path)
+
+
+def _tuberlin_photos(root: Path) -> Iterator[Picture]:
+    for folder in sorted((root / "ImageResized_ready").iterdir()):
+        for path in _images(folder):
+            # Some sources count anew in each class, so that a name alone is not one photo.
+            name = path.name.removeprefix("sketchy_")
+            if name == path.name:
+                name = f"{folder.name}_{name}".replace(" ", "_")
+            yield Picture("tuberlin", "photo", _named(folder.name), name, path)
+
+
+def _tuberlin_sketches(root: Path) -> Iterator[Picture]:
+    for folder in sorted([*(root / "png_ready").iterdir(), *(root / "sketches_only").iterdir()]):
+        paths = sorted(_images(folder), key=lambda path: int(path.stem))
+        for place, path in enumerate(paths):
+            held = place < TUBERLIN_FIRST
+            name = f"tuberlin_{path.name}"
+            yield Picture("tuberlin", "sketch", _named(folder.name), name, path, left_out=held)
+
+
+def _quickdraw(root: Path) -> Iterator[Picture]:
+    for path in sorted(root.glob("*.ndjson")):
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        for line in range(lines):
+            name = f"quickdraw_{path.stem.replace(' ', '_')}_{line}.png"
+            held = line >= lines - QUICKDRAW_LAST
+            yield Picture("quickdraw", "sketch", _named(path.stem), name, path, line, held)
 
 
 def main() -> None:
-    """Write the set, and say what came together."""
+    """Write the training set, and say what came together."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--sketchy", type=Path, required=True)
-    parser.add_argument("--quickdraw", type=Path, required=True)
-    parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--per-folder", type=int, default=50, help="photos of each Tiny folder")
-    parser.add_argument("--out", type=Path, default=Path("data/general"))
+    parser.add_argument("--data", type=Path, required=True, help="holds the three folders")
+    parser.add_argument("--out", type=Path, default=Path("data/general2"))
     options = parser.parse_args()
     if options.out.exists():
         parser.error(f"{options.out} exists; remove it or choose another --out")
-    counts: dict[str, int] = {}
-    for source, written in (
-        ("Sketchy", from_sketchy(options.sketchy, options.out)),
-        ("Quick, Draw!", from_quickdraw(options.quickdraw, options.out)),
-        ("Tiny ImageNet", from_tiny(options.photos, options.per_folder, options.out)),
-    ):
-        counts[source] = sum(1 for _ in written)
-        print(f"{source}: {counts[source]} images", flush=True)
-    if not all(counts.values()):
-        parser.error("a source gave no image; are the three folders the right ones?")
-
-
-def folder(out: Path, domain: str, name: str) -> Path:
-    """The folder of a class, made if it is not there."""
-    made = out / ("val" if name in HELD_OUT else "train") / domain / name
-    made.mkdir(parents=True, exist_ok=True)
-    return made
-
-
-def from_sketchy(root: Path, out: Path) -> Iterator[Path]:
-    """Both domains of Sketchy, as they are."""
-    for domain in ("sketch", "photo"):
-        for source in sorted((root / domain / "tx_000000000000").iterdir()):
-            for path in sorted(p for p in source.iterdir() if is_image_name(p.name)):
-                yield shutil.copy(path, folder(out, domain, source.name) / path.name)
-
-
-def from_quickdraw(root: Path, out: Path) -> Iterator[Path]:
-    """Drawings from their strokes, as pictures of 256 pixels."""
-    for source in sorted(root.glob("*.ndjson")):
-        name = SKETCHY_NAMES.get(source.stem, source.stem).replace(" ", "_")
-        for number, line in enumerate(source.read_text(encoding="utf-8").splitlines()):
-            strokes = [(stroke[0], stroke[1]) for stroke in json.loads(line)["drawing"]]
-            path = folder(out, "sketch", name) / f"quickdraw_{number}.png"
-            draw_strokes(strokes, size=256, line=2.0 + number % 3).convert("L").save(path)
-            yield path
-
-
-def from_tiny(root: Path, per_folder: int, out: Path) -> Iterator[Path]:
-    """Photos of the classes that have drawings."""
-    for name, folders in PHOTOS.items():
-        for wordnet in folders.split():
-            found = sorted((root / "train" / wordnet / "images").glob("*.JPEG"))
-            for path in itertools.islice(found, per_folder):
-                target = folder(out, "photo", name) / f"tiny_{path.stem}.jpg"
-                yield shutil.copy(path, target)
+    counts: Counter[str] = Counter()
+    for picture in pictures(options.data):
+        side = "val" if picture.class_name in UNSEEN else "train"
+        if picture.left_out:
+            side = "validation set, not written"
+        else:
+            picture.save(options.out / side / picture.domain / picture.class_name)
+        counts[f"{picture.source} {picture.domain}, {side}"] += 1
+    for what, count in sorted(counts.items()):
+        print(f"{what}: {count}")
 
 
 if __name__ == "__main__":

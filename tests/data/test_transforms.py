@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from msedge.data.transforms import mirror, to_unit_range
+from msedge.data.transforms import compose, mirror, to_unit_range
 
 
 def mirror_half(images):
@@ -81,6 +81,41 @@ class TestNumbers:
         before = images.clone()
         mirror_half(images)
         assert torch.equal(images, before)
+
+
+class TestCompose:
+    """Of four photos of one grey each, 0.1 to 0.4."""
+
+    PARTS = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(1, 4, 1, 1, 1).expand(1, 4, 3, 12, 12)
+
+    def made(self, share, place=(0.0, 0.0)):
+        made = compose(self.PARTS, torch.tensor([share]), torch.tensor([place]), 20)
+        assert made.shape == (1, 3, 20, 20)
+        assert made.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(made[:, :1].expand_as(made), made)
+        return made[0, 0]
+
+    def test_mosaic_in_reading_order(self):
+        expected = torch.tensor([[0.1, 0.2], [0.3, 0.4]]).repeat_interleave(10, 0)
+        torch.testing.assert_close(self.made(0.0), expected.repeat_interleave(10, 1))
+
+    @pytest.mark.parametrize(
+        ("share", "place", "left", "top", "side"),
+        [
+            (0.25, (0.0, 0.0), 0, 0, 5),
+            (0.25, (1.0, 1.0), 15, 15, 5),
+            (0.4, (0.5, 0.0), 6, 0, 8),
+            (1.0, (0.3, 0.7), 0, 0, 20),
+        ],
+    )
+    def test_the_first_in_the_last(self, share, place, left, top, side):
+        expected = torch.full((20, 20), 0.4)
+        expected[top : top + side, left : left + side] = 0.1
+        torch.testing.assert_close(self.made(share, place), expected)
+
+    def test_of_none(self):
+        made = compose(self.PARTS[:0], torch.zeros(0), torch.zeros(0, 2), 20)
+        assert made.shape == (0, 3, 20, 20)
 
 
 class TestGradients:

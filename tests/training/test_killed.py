@@ -59,6 +59,8 @@ def everything(tiny_config: MakeConfig, root: Path, classifier_file: Path) -> Ma
             "distillation": 0.5,
             "edge_views": 0.5,
             "edge_kind": "all",
+            "composed": 0.5,
+            "composed_size": 48,
             "averaging": 0.9,
             "schedule": "cosine",
             "select": "test",

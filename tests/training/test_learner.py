@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
-from msedge.errors import DataError
+from msedge.errors import ConfigError, DataError
 from msedge.training.learner import Learner
+from msedge.training.plan import Composition
 
 MakeLearner = Callable[..., Learner]
 CLASSES, IMAGES, STEPS = 4, 32, 4  # of ``tiny``, in batches of 8
@@ -271,6 +273,65 @@ class TestAdditions:
         )
         assert one > none
         assert two - one == pytest.approx(one - none, rel=1e-4)
+
+
+class TestComposed:
+    """Photos made of others, shown after each batch."""
+
+    SMALL: ClassVar = {"composed": 1.0, "composed_size": 64}
+
+    def test_are_shown_at_their_size(self, make_learner):
+        learner = make_learner(composed_share=0.4, **self.SMALL)
+        shown: list[tuple[int, ...]] = []
+        learner.network.register_forward_pre_hook(lambda _, args: shown.append(args[0].shape))
+        run(learner, 1)
+        assert shown == [(8, 3, 32, 32), (3, 3, 64, 64)] * STEPS
+
+    def test_add_to_the_loss_by_their_weight(self, make_learner):
+        none, one, two = (
+            next(make_learner(**self.SMALL | {"composed": weight}).epoch(1)).loss.item()
+            for weight in (0, 1, 2)
+        )
+        assert one > none
+        assert two - one == pytest.approx(one - none, rel=1e-4)
+
+    def test_leave_the_running_statistics_alone(self, make_learner):
+        still = {"learning_rate": 1e-12, "proxy_learning_rate": 1e-12, "warmup": 0}
+        plain, composed = make_learner(**still), make_learner(**still, **self.SMALL)
+        before = copy(plain.network)
+        run(plain, 1)
+        run(composed, 1)
+        moved = {name for name in changed(before, plain.network) if "running" in name}
+        assert moved
+        for name in moved:
+            torch.testing.assert_close(
+                composed.network.state_dict()[name], plain.network.state_dict()[name]
+            )
+        assert composed.network.backbone.training
+
+    def test_are_drawn_to_what_is_in_them(self, make_learner, images):
+        """Each photo by the quarters that are its own."""
+        learner = make_learner(loss="normalized_softmax", **self.SMALL)
+        next(learner.epoch(1))
+        photo = int(torch.nonzero(images.domains == 1)[0, 0])
+        other = int(
+            torch.nonzero((images.domains == 1) & (images.labels != images.labels[photo]))[0, 0]
+        )
+        met: list[Tensor] = []
+        learner._proxies.register_forward_pre_hook(lambda _, args: met.append(args[1]))
+        made = Composition(
+            torch.tensor([[photo, photo, other, other]]), torch.tensor([0.4]), torch.zeros(1, 2)
+        )
+        learner._learn_composed(made)
+        first, second = images.labels[photo].item(), images.labels[other].item()
+        assert [labels.tolist() for labels in met] == [[first, first, second, second]]
+
+    def test_of_a_network_of_one_size(self, make_learner):
+        with pytest.raises(ConfigError) as caught:
+            make_learner(backbone="test_vit3", composed=1.0, composed_size=64)
+        assert str(caught.value) == (
+            "test_vit3 reads images of one size alone; let composed_size be 32, its image_size"
+        )
 
 
 class TestState:

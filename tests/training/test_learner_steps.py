@@ -45,6 +45,8 @@ class TestWithinAnEpoch:
                 "distillation": 1.0,
                 "edge_views": 0.5,
                 "edge_kind": "all",
+                "composed": 0.5,
+                "composed_size": 32,
                 "schedule": "cosine",
             }
             learner = make_learner(targets, **(settings | changes))

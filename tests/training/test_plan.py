@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 
-from msedge.training.plan import BatchPlan, plan_epoch, take_share
+from msedge.training.plan import BatchPlan, plan_compositions, plan_epoch, take_share
 from msedge.training.processes import Processes
 
 
@@ -146,6 +146,44 @@ class TestViews:
     def test_sketches_have_none(self):
         (batch,) = plans(torch.zeros(4, dtype=torch.int64), most_views=4)
         assert len(batch.viewed) == 0
+
+
+class TestCompositions:
+    @given(SEEDS, st.integers(1, 99))
+    def test_a_function_of_seed_and_epoch(self, seed, epoch):
+        settings = {"seed": seed, "epoch": epoch, "steps": 2, "count": 3}
+        made = plan_compositions(torch.ones(9), **settings)
+        torch.rand(7)
+        assert same(made, plan_compositions(torch.ones(9), **settings))
+
+    def test_epochs_and_seeds_differ(self):
+        drawn = {
+            tuple(plan_compositions(torch.ones(99), seed=s, epoch=e, steps=1, count=2)[0].rows[0])
+            for s in range(3)
+            for e in range(1, 4)
+        }
+        assert len(drawn) == 9
+
+    def test_are_made_of_photos_half_of_them_mosaics(self):
+        domains = torch.arange(3000) % 3 % 2  # every third is a photo
+        (made,) = plan_compositions(domains, seed=0, epoch=1, steps=1, count=4000)
+        assert set(domains[made.rows.flatten()].tolist()) == {1}
+        counts = {s: (made.shares == s).float().mean().item() for s in (0, 1, 0.6, 0.4, 0.25)}
+        assert counts == pytest.approx(
+            {0: 1 / 2, 1: 1 / 8, 0.6: 1 / 8, 0.4: 1 / 8, 0.25: 1 / 8}, abs=0.02
+        )
+        assert made.places.min() >= 0
+        assert made.places.max() < 1
+
+    def test_quarters_are_what_can_be_found(self):
+        (made,) = plan_compositions(torch.ones(10_000), seed=0, epoch=1, steps=1, count=400)
+        for rows, share in zip(made.rows.tolist(), made.shares.tolist(), strict=True):
+            if share == 0:
+                assert len(set(rows)) == 4
+            elif share == 1:
+                assert len(set(rows)) == 1
+            else:
+                assert rows[0] == rows[1] != rows[2] == rows[3]
 
 
 class TestShares:

@@ -62,6 +62,8 @@ def make_config(
             "temperature": 0.5,
             "fusion": "edge",
             "edge_views": 0.5,
+            "composed": 0.5,
+            "composed_size": 48,
             "distillation": 0.5,
             "averaging": 0.9,
             "gallery_edges": 0.3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def to_unit_range(images: Tensor) -> Tensor:
@@ -50,3 +51,42 @@ def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
     else:
         found = rows.index_copy(0, turned, mirrors)
     return found.permute(0, 3, 1, 2)
+
+
+def compose(parts: Tensor, shares: Tensor, places: Tensor, size: int) -> Tensor:
+    """Photos made of others: mosaics of four, and photos pasted into others.
+
+    Args:
+        parts: ``(C, 4, 3, S, S)`` float, the photos in each, in reading order; of a photo pasted
+            into another the first, and the last around it.
+        shares: ``(C,)`` of the side that the pasted photo takes, in (0, 1]; 0 for a mosaic.
+        places: ``(C, 2)`` in [0, 1], where the pasted photo lies, from the left and from the top.
+        size: pixels on a side of what is made; even.
+
+    Returns:
+        ``(C, 3, size, size)``, channels last in memory.
+
+    Example:
+        >>> parts = torch.arange(4.0).view(1, 4, 1, 1, 1).expand(1, 4, 3, 8, 8)
+        >>> compose(parts, torch.zeros(1), torch.zeros(1, 2), 4)[0, 0, ::2, ::2].round()
+        tensor([[0., 1.],
+                [2., 3.]])
+    """
+
+    def resized(photos: Tensor, side: int) -> Tensor:
+        return functional.interpolate(photos, (side, side), mode="bilinear", antialias=True)
+
+    made = parts.new_empty(len(parts), 3, size, size)
+    for photos, share, place, into in zip(
+        parts, shares.tolist(), places.tolist(), made, strict=True
+    ):
+        if not share:
+            half = size // 2
+            quarters = resized(photos, half).reshape(2, 2, *into.shape[:1], half, half)
+            into[:] = quarters.permute(2, 0, 3, 1, 4).reshape(into.shape)
+            continue
+        into[:] = resized(photos[-1:], size)[0]
+        side = max(1, round(share * size))
+        left, top = (round(at * (size - side)) for at in place)
+        into[:, top : top + side, left : left + side] = resized(photos[:1], side)[0]
+    return made.contiguous(memory_format=torch.channels_last)

@@ -51,6 +51,7 @@ class Backbone(nn.Module):
     Attributes:
         name: timm's name.
         channels: channels of the three stages, from fine to coarse.
+        size_is_fixed: whether it reads images of one size alone.
     """
 
     mean: Tensor
@@ -75,8 +76,8 @@ class Backbone(nn.Module):
         mean, std = input_statistics(self.network, name)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-        fixed = self.network.pretrained_cfg.get("fixed_input_size", False)
-        self.channels = self._probe(image_size if fixed else _PROBE_SIZE)
+        self.size_is_fixed = bool(self.network.pretrained_cfg.get("fixed_input_size", False))
+        self.channels = self._probe(image_size if self.size_is_fixed else _PROBE_SIZE)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Three stages ``(B, C_i, H_i, W_i)`` of images ``(B, 3, H, W)`` in [0, 1]."""

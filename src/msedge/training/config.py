@@ -139,6 +139,15 @@ class TrainConfig(BaseModel):
     gallery_edges: float = Field(
         0.0, ge=0, description="Weight of a photo's edge map in its vector when it is searched"
     )
+    composed: float = Field(
+        0.0, ge=0, description="Weight of photos made of others: mosaics, and small ones pasted in"
+    )
+    composed_share: float = Field(
+        0.1, gt=0, le=1, description="Photos made of others for each image of a batch"
+    )
+    composed_size: int = Field(
+        320, ge=32, le=2_048, description="Pixels on a side of photos made of others"
+    )
     distillation: float = Field(
         0.0, ge=0, description="Weight of the frozen ImageNet classifier's answers"
     )

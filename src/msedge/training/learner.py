@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,10 +19,12 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
 from msedge.data.datasets import ImageSet
-from msedge.data.transforms import mirror, to_unit_range
+from msedge.data.layouts import DOMAINS
+from msedge.data.transforms import compose, mirror, to_unit_range
 from msedge.errors import ConfigError, DataError
 from msedge.models.adaptation import adapt, keep_frozen
 from msedge.models.edges import edge_views
@@ -34,11 +37,19 @@ from msedge.training.distillation import DistillationLoss
 from msedge.training.frozen_cache import FrozenCache
 from msedge.training.losses import create_loss
 from msedge.training.optimizer_state import pack_optimizer, unpack_optimizer
-from msedge.training.plan import BatchPlan, Share, plan_epoch, take_share
+from msedge.training.plan import (
+    BatchPlan,
+    Composition,
+    Share,
+    plan_compositions,
+    plan_epoch,
+    take_share,
+)
 from msedge.training.processes import Processes
 from msedge.training.stopwatch import Stopwatch
 from msedge.training.transfer import sent
 
+_PHOTO = DOMAINS.index("photo")
 _RISING_STEPS = 20
 _STEP_SEEDS_APART = 1_000_003
 _SEEDS = 2**63
@@ -125,6 +136,7 @@ class Learner:
         self._views = edge_views(config.edge_kind)
         self._optimizer = cast(_FabricOptimizer, fabric.setup_optimizers(self._create_optimizer()))
         self._frozen = self._create_frozen(progress)
+        self._check_composed()
         if config.checkpoint_gradients:
             checkpoint_gradients(self.network)
         self._computed: nn.Module = self.network
@@ -178,6 +190,18 @@ class Learner:
                 progress=progress,
             )
 
+    def _check_composed(self) -> None:
+        config = self._config
+        if not config.composed:
+            return
+        if not (self._images.domains == _PHOTO).any():
+            raise ConfigError("composed needs photos to make others of; there are none to train on")
+        if self.network.backbone.size_is_fixed and config.composed_size != config.image_size:
+            raise ConfigError(
+                f"{config.backbone} reads images of one size alone; let composed_size be "
+                f"{config.image_size}, its image_size"
+            )
+
     def judged(self) -> nn.Module:
         """The network whose weights are judged and saved: the average, or the last."""
         return self.average.module if self.average is not None else self.network
@@ -211,6 +235,7 @@ class Learner:
             take_share(plan, processes.share(len(plan.rows) + len(plan.viewed))) for plan in plans
         ]
         pixels = self._pixels(shares)
+        made = self._compositions(number)
         for step in range(done, self.steps_an_epoch):
             position = (number - 1) * self.steps_an_epoch + step
             rate = self._set_rates(position)
@@ -219,7 +244,10 @@ class Learner:
             torch.manual_seed(seed % _SEEDS)
             first = (step - done) * config.accumulate
             parts = range(first, first + config.accumulate)
-            loss = sum(self._learn(plans[i], shares[i], pixels, i == parts[-1]) for i in parts)
+            last = None if made else parts[-1]
+            loss = sum(self._learn(plans[i], shares[i], pixels, i == last) for i in parts)
+            if made:
+                loss = loss + self._learn_composed(made[step])
             with self.stopwatch.phase("optimizer"):
                 self._optimizer.step()
                 self._optimizer.zero_grad()
@@ -274,6 +302,46 @@ class Learner:
             with phase("backward"):
                 self._fabric.backward(loss)
         return loss.detach()
+
+    def _compositions(self, epoch: int) -> list[Composition]:
+        """The photos made of others of each step; none where the configuration wants none."""
+        config = self._config
+        if not config.composed:
+            return []
+        return plan_compositions(
+            self._images.domains,
+            seed=config.seed,
+            epoch=epoch,
+            steps=self.steps_an_epoch,
+            count=max(1, int(config.composed_share * config.batch_size)),
+        )
+
+    def _learn_composed(self, made: Composition) -> Tensor:
+        """Add the gradients of photos made of others, which are to lie near all that is in them.
+
+        They come at a size of their own, few at a time: batch norms keep to their running
+        statistics, as they will in a search.
+        """
+        phase, config, device = self.stopwatch.phase, self._config, self._fabric.device
+        own = self._processes.share(len(made.rows))
+        with phase("data"):
+            read = self._images.pixels(made.rows[own].flatten())
+        with phase("views"):
+            parts = to_unit_range(read.to(device)).reshape(*made.rows[own].shape, *read.shape[1:])
+            shown = compose(parts, made.shares[own], made.places[own], config.composed_size)
+        if self._wrapped is None:
+            raise RuntimeError("an epoch has to begin before its steps")
+        with _resting_norms(self.network):
+            with phase("forward"):
+                local = self._wrapped(shown).float()
+            with phase("loss"):
+                embeddings = self._processes.gather(local, len(made.rows))
+                labels = self._images.labels[made.rows].to(device)
+                several = embeddings.repeat_interleave(labels.shape[1], dim=0)
+                loss = config.composed * self._proxies(several, labels.flatten())
+            with phase("backward"):
+                self._fabric.backward(loss)
+        return cast(Tensor, loss.detach())
 
     def _loss(self, plan: BatchPlan, embeddings: Tensor) -> Tensor:
         """The metric loss of a batch, and what the configuration adds to it."""
@@ -377,3 +445,15 @@ class Learner:
             "average": self.average,
         }
         return {name: part for name, part in parts.items() if part is not None}
+
+
+@contextmanager
+def _resting_norms(network: nn.Module) -> Iterator[None]:
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.training]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()

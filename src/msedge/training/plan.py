@@ -1,4 +1,4 @@
-"""What each step of an epoch is shown: which images, which of them mirrored, whose edge views.
+"""What each step is shown: images, some mirrored, edge views, and photos made of others.
 
 A plan is a function of the seed and the epoch's number alone. So every one of several processes
 draws the same, and a run that goes on in the middle of an epoch passes over the steps that are
@@ -18,6 +18,7 @@ from msedge.data.layouts import DOMAINS
 _PHOTO = DOMAINS.index("photo")
 _SEEDS_APART = 100_003  # a prime: no epoch of one seed is an epoch of the next
 _SEEDS = 2**63
+_PASTED_SHARES = (1.0, 0.6, 0.4, 0.25)  # of the side that a photo takes which is put into another
 
 
 class BatchPlan(NamedTuple):
@@ -53,6 +54,22 @@ class Share(NamedTuple):
     shown: int
     viewed: Tensor
     kinds: Tensor
+
+
+class Composition(NamedTuple):
+    """Photos made of others, those of a batch; :func:`~msedge.data.transforms.compose` makes them.
+
+    Attributes:
+        rows: ``(C, 4)`` int64, the photos in each, as rows of the training set. Of a mosaic its
+            four; else the one that is pasted, twice, and the one around it, twice; where nothing of
+            that is seen, the pasted one alone. So each is a quarter of what there is to be found.
+        shares: ``(C,)`` of the side that the pasted photo takes; 0 for a mosaic.
+        places: ``(C, 2)`` in [0, 1), where it lies, from the left and from the top.
+    """
+
+    rows: Tensor
+    shares: Tensor
+    places: Tensor
 
 
 def plan_epoch(
@@ -100,6 +117,38 @@ def plan_epoch(
         if view_kinds > 1:
             kinds = torch.randint(view_kinds, (len(viewed),), generator=random)
         yield BatchPlan(rows, mirrored, viewed, kinds)
+
+
+def plan_compositions(
+    domains: Tensor, *, seed: int, epoch: int, steps: int, count: int
+) -> list[Composition]:
+    """The photos made of others that each step of an epoch is shown: half of them mosaics.
+
+    Args:
+        domains: ``(N,)`` int64, of the training set's images; some must be photos.
+        seed: of the run.
+        epoch: its number, from 1.
+        steps: how many the epoch has.
+        count: how many a step is shown.
+
+    Example:
+        >>> plans = plan_compositions(torch.ones(7), seed=0, epoch=1, steps=2, count=3)
+        >>> [tuple(plan.rows.shape) for plan in plans]
+        [(3, 4), (3, 4)]
+    """
+    # Apart from the seeds of plan_epoch, whose draws stay what they were.
+    random = torch.Generator().manual_seed((~(seed * _SEEDS_APART + epoch)) % _SEEDS)
+    photos = torch.nonzero(domains == _PHOTO)[:, 0]
+    kinds = torch.tensor([*_PASTED_SHARES, *(0.0 for _ in _PASTED_SHARES)])
+    plans = []
+    for _ in range(steps):
+        rows = photos[torch.randint(len(photos), (count, 4), generator=random)]
+        shares = kinds[torch.randint(len(kinds), (count,), generator=random)]
+        pasted, alone = shares > 0, shares == 1
+        rows[pasted] = rows[pasted][:, [0, 0, 3, 3]]
+        rows[alone] = rows[alone][:, :1]
+        plans.append(Composition(rows, shares, torch.rand(count, 2, generator=random)))
+    return plans
 
 
 def take_share(plan: BatchPlan, positions: Tensor) -> Share:
