@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TINY_BACKBONE = "test_efficientnet"  # timm's network for tests: 0.4 M parameters
 MakeDataset = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _names_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whoever runs the tests may have names of their own, which are not to be seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("nobody")))
+        patch.delenv("MSEDGE_NAMES", raising=False)
+        yield
 
 
 def _draw(side: str, domain: str, name: str, index: int) -> Image.Image:

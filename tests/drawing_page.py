@@ -35,6 +35,48 @@ CLOCK: tuple[Stroke, ...] = (
 """For the pictures: smooth, and seen to be a clock."""
 
 LINE: Stroke = [(0.2, 0.2), (0.8, 0.2)]
+# Every text's contrast with what lies under it; a half-transparent ground lies on the worst photo.
+FAINT_TEXTS = """() => {
+  const numbers = (colour) => (colour.match(/[\\d.]+/g) ?? []).map(Number);
+  const over = ([r, g, b, a = 1], under) => [r, g, b].map((v, i) => a * v + (1 - a) * under[i]);
+  const level = (v) => v <= 10.31475 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) => 0.2126 * level(r) + 0.7152 * level(g) + 0.0722 * level(b);
+  const ground = (element) => {
+    if (!element) return [255, 255, 255];
+    const colour = numbers(getComputedStyle(element).backgroundColor);
+    if (colour.length === 4 && colour[3] === 0) return ground(element.parentElement);
+    return colour.length === 4 ? over(colour, [255, 255, 255]) : colour;
+  };
+  const ownText = (element) =>
+    [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  const faint = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const seen = element.checkVisibility({ visibilityProperty: true });
+    if (!seen || !ownText(element) || element.closest(":disabled, .visually-hidden")) continue;
+    const [one, other] = [numbers(getComputedStyle(element).color), ground(element)]
+      .map((colour) => luminance(colour) + 0.05);
+    const contrast = Math.max(one, other) / Math.min(one, other);
+    if (contrast < 4.5) faint.push(`${element.textContent.trim()}: ${contrast.toFixed(2)}`);
+  }
+  return faint;
+}"""
+
+# What has no name for those who listen, and names that are given twice.
+UNNAMED = """() => {
+  const name = (element) => element.ariaLabel || element.textContent.trim() || element.title
+    || element.labels?.[0]?.textContent.trim() || element.alt
+    || document.getElementById(element.getAttribute("aria-labelledby"))?.textContent;
+  const controls = document.querySelectorAll("button, a, select, input, canvas, dialog, section");
+  const unnamed = [...controls].filter((element) => !name(element));
+  const images = [...document.images].filter((image) => !image.hasAttribute("alt"));
+  const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
+  const twice = ids.filter((id, i) => ids.indexOf(id) !== i);
+  const nowhere = [...document.querySelectorAll("[aria-describedby], [aria-controls]")]
+    .flatMap((element) => ["aria-describedby", "aria-controls"].map((n) => element.getAttribute(n)))
+    .filter((id) => id && !document.getElementById(id));
+  return [...unnamed, ...images].map((element) => element.outerHTML).concat(twice, nowhere);
+}"""
+
 PATIENCE = 20_000  # milliseconds; far more than is needed, as machines are busy
 
 

@@ -265,6 +265,20 @@ def _gallery_to_search(folder: Path) -> None:
     (folder / "out/page.html").write_text("of yesterday")
 
 
+def _photos_to_name(folder: Path) -> None:
+    """Photos, and two names that some of them have already."""
+    from msedge.cli.app import app
+
+    _photos(folder, 12)
+    for name in ("Tom", "Mia"):
+        with redirect_stdout(io.StringIO()):
+            app(
+                ["names", "add", name, str(folder / "inputs/photos/0"),
+                 "--names", str(folder / "out/own.safetensors")],
+                standalone_mode=False,
+            )  # fmt: skip
+
+
 def _features(folder: Path) -> None:
     rng = np.random.default_rng(0)
     for name, count in (("sketches", 400), ("photos", 800)):
@@ -458,6 +472,11 @@ FILES = (
         "search --html", (*MSEDGE, "search", "inputs/drawing.json", "--gallery", "inputs/g.msedge",
                           "--html", "out/page.html"),
         _gallery_to_search, _files("page.html"),
+    ),
+    Writer(
+        "names add", (*MSEDGE, "names", "add", "Tom", "inputs/photos", "--names",
+                      "out/own.safetensors"),
+        _photos_to_name, _files("own.safetensors"),
     ),
     Writer(
         "evaluate --per-query", (*MSEDGE, "evaluate", "inputs/sketches.npz", "inputs/photos.npz",

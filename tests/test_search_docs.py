@@ -11,13 +11,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from encoders import ColourEncoder
 from galleries import make_gallery, photo
 from msedge.cli.search import search_command
 from msedge.data.drawings import open_drawing
 from msedge.search import encoder as onnx_encoder
+from msedge.search.names import LEAST_TOLD, MOST_TOLD, TEMPERATURE, WEIGHT
 from msedge.search.query import AGAINST
 from msedge.search.ranking import NEAR_DUPLICATE
+from named_things import NamedEncoder
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/search.md").read_text()
@@ -33,7 +34,8 @@ SVG = (
 def files(tmp_path, monkeypatch):
     """Every file that the page names."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(onnx_encoder.OnnxEncoder, "load", lambda *_, **__: ColourEncoder())
+    encoder = NamedEncoder("cat", "fox", "grand piano")
+    monkeypatch.setattr(onnx_encoder.OnnxEncoder, "load", lambda *_, **__: encoder)
     monkeypatch.setattr(typer, "launch", lambda _: 0)
     make_gallery(tmp_path, {f"{name}.png": photo(name) for name in ("red", "green", "blue")})
     for name in ("drawing.png", "front.png", "tree.png"):
@@ -92,6 +94,9 @@ def test_figures_are_the_codes():
     assert f"cosine of their vectors is {NEAR_DUPLICATE} or more" in TEXT
     assert AGAINST == 0.25
     assert "less a quarter of the mean" in TEXT
+    assert f"at temperature {TEMPERATURE}" in TEXT
+    assert f"{WEIGHT} times the mean photo vectors" in TEXT
+    assert (MOST_TOLD, f"above {LEAST_TOLD:.0%}".replace("%", " %") in TEXT) == (5, True)
 
 
 def test_scripts_exist():

@@ -1,4 +1,4 @@
-"""Locks beside galleries, of which the system lets go when their holder ends, however it ends.
+"""Locks beside files, of which the system lets go when their holder ends, however it ends.
 
 Tested in ``tests/test_locks.py``.
 """
@@ -28,8 +28,38 @@ def sole_indexer(gallery: Path) -> Iterator[None]:
         DataError: another process indexes into it, its folder cannot be written to, or the file
             system cannot lock.
     """
-    lock = _lock_of(gallery)
-    descriptor = _take(lock, gallery)
+    with _held(
+        gallery,
+        busy="is indexing into",
+        wait="index into another file with --gallery",
+        place="choose another place with --gallery",
+        local="keep the gallery on a local file system",
+    ):
+        yield
+
+
+@contextmanager
+def sole_writer(names: Path) -> Iterator[None]:
+    """Keep other writers out of a file of names, which need not be there yet.
+
+    Raises:
+        DataError: as of :func:`sole_indexer`.
+    """
+    with _held(
+        names,
+        busy="is writing",
+        wait="name another file with --names",
+        place="choose another place with --names",
+        local="keep the names on a local file system",
+    ):
+        yield
+
+
+@contextmanager
+def _held(path: Path, *, busy: str, wait: str, place: str, local: str) -> Iterator[None]:
+    """Hold the lock beside a file; the words say what becomes of the person who cannot."""
+    lock = _lock_of(path)
+    descriptor = _take(lock, path, busy=busy, wait=wait, place=place, local=local)
     try:
         yield
     finally:
@@ -66,7 +96,7 @@ def _lock_of(gallery: Path) -> Path:
     return real.with_name(real.name + _INDEXING)
 
 
-def _take(lock: Path, gallery: Path) -> int:
+def _take(lock: Path, path: Path, *, busy: str, wait: str, place: str, local: str) -> int:
     while True:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +105,7 @@ def _take(lock: Path, gallery: Path) -> int:
             descriptor = os.open(lock, flags, 0o666)
         except OSError as error:
             raise DataError(
-                f"cannot write to the folder of {named(gallery)} ({error.strerror}): choose "
-                "another place with --gallery"
+                f"cannot write to the folder of {named(path)} ({error.strerror}): {place}"
             ) from error
         if sys.platform == "win32":
             return descriptor
@@ -91,11 +120,7 @@ def _take(lock: Path, gallery: Path) -> int:
         os.close(descriptor)
         if isinstance(failure, BlockingIOError):
             raise DataError(
-                f"another process is indexing into {named(gallery)}: wait for it, or index into "
-                "another file with --gallery"
+                f"another process {busy} {named(path)}: wait for it, or {wait}"
             ) from failure
         if failure and not isinstance(failure, FileNotFoundError):
-            raise DataError(
-                f"cannot lock {named(gallery)} ({failure.strerror}): keep the gallery on a "
-                "local file system"
-            ) from failure
+            raise DataError(f"cannot lock {named(path)} ({failure.strerror}): {local}") from failure

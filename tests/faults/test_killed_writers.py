@@ -21,14 +21,15 @@ pytestmark = pytest.mark.skipif(
 
 SEED = int(os.environ.get("MSEDGE_TEST_SEED", "1"))
 _QUICK = {"index, photos that changed": 4, "gallery copy": 4, "gallery compact": 4,
-          "gallery approximate": 3, "gallery reroot": 4, "evaluate --per-query": 4}  # fmt: skip
+          "gallery approximate": 3, "gallery reroot": 4, "evaluate --per-query": 4,
+          "names add": 3}  # fmt: skip
 _MANY = {
     "index": 24, "index, photos that changed": 20, "index --rebuild": 12, "gallery copy": 24,
     "gallery copy, to Lance": 16, "gallery compact": 20, "gallery compact, of Lance": 12,
     "gallery reroot": 20, "gallery reroot, of Lance": 12, "gallery forget": 12,
     "gallery check --repair, bad rows": 16, "gallery check --repair, damage": 12,
-    "gallery approximate": 16, "search --html": 10, "evaluate --per-query": 16, "data sample": 16,
-    "data prepare --copy": 16, "train --resume": 6, "benchmark": 3,
+    "gallery approximate": 16, "search --html": 10, "evaluate --per-query": 16, "names add": 12,
+    "data sample": 16, "data prepare --copy": 16, "train --resume": 6, "benchmark": 3,
     "benchmark, its first process alone": 2, "export": 2, "models ship": 2,
     "index --engine ray, its first process": 3,
 }  # fmt: skip

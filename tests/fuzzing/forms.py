@@ -146,7 +146,7 @@ SVG = Form(_read_xml, _written_xml, _SVG_NAMES)
 FORMS: dict[str, Form] = {
     **dict.fromkeys(
         ("strokes", "stroke_drawing", "card", "checkpoint", "vectors", "run_record", "marker",
-         "approximate", "request", "shard_notes"), JSON,
+         "approximate", "request", "shard_notes", "synonyms"), JSON,
     ),
     "run_log": LINES,
     **dict.fromkeys(("configuration", "plan"), YAML),

@@ -243,6 +243,7 @@ def _requests() -> tuple[bytes, ...]:
             {"strokes": strokes, "k": 5, "unlike": [2]},
             {"like": [1, 2], "after": "2020-01-02", "before": "2021-01-02", "folder": "/a"},
             {"id": 1, "k": 3, "orientation": "landscape"},
+            {"strokes": strokes, "name": ["cat"], "not_names": ["fox"], "names": True},
             {"image": "iVBORw0KGgo="},
             {"image": "PHN2Zz48L3N2Zz4="},
         )
@@ -259,6 +260,10 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "vectors": _vectors(),
     "features": _features(),
     "labels": _labels(),
+    "synonyms": (
+        _json({"car": ["auto", "automobile"], "tv": []}),
+        _json({"b\u00e4r": ["\u718a"], " two\twords ": ["x" * 9, ""]}),
+    ),
     "protocol": _protocols(),
     "configuration": _configurations(),
     "plan": _plans(),

@@ -140,6 +140,13 @@ def labels(content: bytes) -> None:
     read_labels(written(f"labels.{suffix}", content))
 
 
+def synonyms(content: bytes) -> None:
+    """What things are called else, as JSON."""
+    from msedge.search.naming import read_synonyms
+
+    read_synonyms(written("synonyms.json", content))
+
+
 def protocol(content: bytes) -> None:
     """A zero-shot split of one's own."""
     from msedge.data.protocols import load_protocol, overlap
@@ -302,8 +309,8 @@ def _is_problem(answer: bytes) -> bool:
 
 _PARSERS = (
     strokes, stroke_drawing, svg, svg_drawing, card, checkpoint, vectors, features, labels,
-    protocol, configuration, plan, table, run_record, run_log, marker, approximate, shard_notes,
-    tar, gallery, locations, host, request,
+    synonyms, protocol, configuration, plan, table, run_record, run_log, marker, approximate,
+    shard_notes, tar, gallery, locations, host, request,
 )  # fmt: skip
 
 TARGETS = {

@@ -22,6 +22,7 @@ from msedge.cli.gallery import gallery_app
 from msedge.cli.index import index_command
 from msedge.cli.lint import lint_command
 from msedge.cli.models import models_app
+from msedge.cli.names import names_app
 from msedge.cli.protocols import protocols_app
 from msedge.cli.search import search_command
 from msedge.cli.serve import serve_command
@@ -44,6 +45,7 @@ app.add_typer(gallery_app)
 app.add_typer(data_app)
 app.add_typer(protocols_app)
 app.add_typer(models_app)
+app.add_typer(names_app)
 
 
 @app.command(

@@ -101,7 +101,7 @@ def ship_command(
     ] = "",
 ) -> None:
     """Write a run's weights as float16, with a complete card, and an ONNX file that reads them."""
-    sources = _sources(data)
+    sources = data_sources(data)
     from msedge.models.shipping import ship
 
     shipment = ship(
@@ -119,7 +119,8 @@ def ship_command(
     typer.echo(_agreement(shipment.difference))
 
 
-def _sources(texts: list[str]) -> tuple[DataSource, ...]:
+def data_sources(texts: list[str]) -> tuple[DataSource, ...]:
+    """Sources as they are typed, each ``name|what|licence``; a ConfigError for anything else."""
     from msedge.errors import ConfigError
     from msedge.models.card import DataSource
 

@@ -18,6 +18,8 @@ from msedge.cli import search_options as options
 if TYPE_CHECKING:
     from msedge.search.filters import Filters, Orientation
     from msedge.search.gallery import Gallery
+    from msedge.search.names import Wanted
+    from msedge.search.query import Query
 
 _STANDARD_INPUT = Path("-")
 
@@ -30,6 +32,10 @@ def search_command(
     like: options.Like = None,
     unlike: options.Unlike = None,
     not_sketch: options.NotSketch = None,
+    name: options.NameGiven = None,
+    not_name: options.NotName = None,
+    no_names: options.NoNames = False,
+    names: options.NamesFile = None,
     folder: options.Folder = None,
     after: options.After = None,
     before: options.Before = None,
@@ -45,30 +51,37 @@ def search_command(
     """Find the photos of a gallery that look like a drawing.
 
     Several drawings and photos are one query: the mean of what is wanted, less a share of what is
-    not. Near-duplicates are one hit.
+    not. What the drawing is likely of, where the model knows names, draws it there; a name that is
+    given is certain, and will do without a drawing. Near-duplicates are one hit.
     """
-    from msedge.cli.search_output import show_json, show_paths, show_table
+    from msedge.cli.search_output import show_json, show_paths, show_table, told_names
     from msedge.search.gallery import Gallery
 
     _check_outputs(paths=paths, null=null, as_json=as_json)
+    wanted_names = _wanted_names(name or [], no_names=no_names)
     filters = _filters(folder, after, before, orientation)
     wanted, unwanted = _drawings(sketches or [], not_sketch or [])
-    with Gallery.open(gallery, model=model, exact=exact) as opened:
-        hits = opened.search(
-            wanted,
-            k=k,
-            like=like or [],
-            unlike=unlike or [],
-            not_sketch=unwanted,
-            filters=filters,
-            collapse=not every_copy,
-        )
+    with Gallery.open(gallery, model=model, exact=exact, names=names) as opened:
+
+        def make() -> Query:
+            return opened.query(
+                wanted,
+                like=like or [],
+                unlike=unlike or [],
+                not_sketch=unwanted,
+                names=wanted_names,
+                not_names=not_name or [],
+            )
+
+        query, hits = opened.answer(make, k=k, filters=filters, collapse=not every_copy)
+        if query.names:
+            typer.echo(f"msedge: {told_names(query.names)}", err=True)
         if not hits:
             _say_why(opened)
         if paths or null:
             show_paths(hits, null=null)
         elif as_json:
-            show_json(hits, opened)
+            show_json(hits, opened, query.names)
         elif hits:
             show_table(hits)
         if sheet is not None:
@@ -88,6 +101,14 @@ def _check_outputs(*, paths: bool, null: bool, as_json: bool) -> None:
 
     if as_json and (paths or null):
         raise ConfigError("--json does not go with --paths or --null: choose one")
+
+
+def _wanted_names(given: Sequence[str], *, no_names: bool) -> Wanted:
+    from msedge.errors import ConfigError
+
+    if given and no_names:
+        raise ConfigError("--name does not go with --no-names: choose one")
+    return given or not no_names
 
 
 def _filters(

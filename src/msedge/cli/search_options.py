@@ -68,6 +68,43 @@ NotSketch = Annotated[
         show_default=False,
     ),
 ]
+NameGiven = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--name",
+        metavar="WORD",
+        help="What is drawn, or without a drawing what is looked for; can be given again.",
+        rich_help_panel=_QUERY,
+        show_default=False,
+    ),
+]
+NotName = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not-name",
+        metavar="WORD",
+        help="What is not drawn; can be given again.",
+        rich_help_panel=_QUERY,
+        show_default=False,
+    ),
+]
+NoNames = Annotated[
+    bool,
+    typer.Option(
+        "--no-names",
+        help="Go by the drawing alone, not by what it is likely of.",
+        rich_help_panel=_QUERY,
+    ),
+]
+NamesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--names",
+        metavar="FILE",
+        help="Your own names (default: those of MSEDGE_NAMES, or of your data directory).",
+        show_default=False,
+    ),
+]
 Folder = Annotated[
     Path | None,
     typer.Option(

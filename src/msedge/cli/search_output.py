@@ -22,6 +22,7 @@ from msedge.search.locations import is_remote, location, uri
 
 if TYPE_CHECKING:
     from msedge.search.gallery import Gallery, Hit
+    from msedge.search.names import Likely
 
 _UNBOUNDED = 10_000  # columns of what is not a terminal: nothing is cut there
 
@@ -56,12 +57,30 @@ def show_paths(hits: Sequence[Hit], *, null: bool) -> None:
     typer.echo(b"".join(path + end for path in paths), nl=False)
 
 
-def show_json(hits: Sequence[Hit], gallery: Gallery) -> None:
+def told_names(names: Sequence[Likely]) -> str:
+    """What a search made of its names, in a line.
+
+    >>> from msedge.search.names import Likely
+    >>> told_names([Likely("cat", 0.614), Likely("tiger", 0.2)])
+    'drawn: cat 61 %, tiger 20 %; --name settles it'
+    """
+    settled = [one_line(each.name) for each in names if each.settled]
+    if settled:
+        return f"named: {', '.join(settled)}"
+    likely = (f"{one_line(each.name)} {100 * each.likelihood:.0f} %" for each in names)
+    return f"drawn: {', '.join(likely)}; --name settles it"
+
+
+def show_json(hits: Sequence[Hit], gallery: Gallery, names: Sequence[Likely] = ()) -> None:
     """Print an answer as JSON."""
     document = {
         "gallery": _readable(gallery.path),
         "model": gallery.model.name,
         "searched": gallery.photos,
+        "names": [
+            {"name": each.name, "likelihood": round(each.likelihood, 4), "settled": each.settled}
+            for each in names
+        ],
         "hits": [
             {
                 "rank": hit.rank,

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from msedge.cli.search_options import DEFAULT_GALLERY, GalleryPath
+from msedge.cli.search_options import DEFAULT_GALLERY, GalleryPath, NamesFile
 
 _NEEDED = ("fastapi", "prometheus_client", "uvicorn")
 
@@ -112,6 +112,7 @@ def serve_command(
     recall: Recall = 0.99,
     rate: Rate = None,
     memory: Memory = "300MB",
+    names: NamesFile = None,
 ) -> None:
     """Serve a gallery: a page to draw on, and an HTTP API.
 
@@ -142,9 +143,9 @@ def serve_command(
 
     # As many searches run at a time as there are cores, so each needs no more than one thread: with
     # more they get in each other's way, and take longer.
-    whole = Gallery.open(gallery, exact=recall == 1, threads=1)
+    whole = Gallery.open(gallery, exact=recall == 1, threads=1, names=names)
     with whole as opened, bind(host, port) as listening:
-        _ = opened.encoder  # a server that cannot search does not begin
+        _ = opened.encoder, opened.names  # a server that cannot search does not begin
         app, address = create_app(opened, settings), address_of(listening)
 
         def ready() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msedge.errors import WeightsError
+from msedge.models.bank import SUFFIX as BANK_SUFFIX
 from msedge.models.card import Card, read_card
 from msedge.models.onnx_file import SUFFIX, read_onnx_card
 
@@ -101,4 +102,6 @@ def describe_model(name_or_path: str | Path) -> ModelFiles:
 
 
 def _checkpoints() -> list[Path]:
-    return sorted(WEIGHTS.glob("*.safetensors"))
+    return sorted(
+        path for path in WEIGHTS.glob("*.safetensors") if not path.name.endswith(BANK_SUFFIX)
+    )

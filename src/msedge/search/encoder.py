@@ -27,6 +27,7 @@ from msedge.system import usable_cpus
 if TYPE_CHECKING:
     import onnxruntime
 
+    from msedge.models.bank import Bank
     from msedge.models.card import Card
 
 _TOGETHER = 8  # images that go through the network together, fewer where they are large
@@ -94,6 +95,7 @@ class OnnxEncoder:
     fingerprint: str  # SHA-256 over all that decides its vectors, as hexadecimal digits
     card: Card  # what the model says of itself
     _session: onnxruntime.InferenceSession
+    bank: Bank | None = None  # that lies beside its file
 
     @classmethod
     def load(
@@ -114,6 +116,7 @@ class OnnxEncoder:
             ConfigError: ``threads`` is smaller than 1; or this ONNX Runtime, or this machine, knows
                 no such device.
         """
+        from msedge.models.bank import bank_of
         from msedge.models.onnx_file import check_graph, fingerprint, read_onnx_card
         from msedge.models.shipped import DEFAULT_MODEL, find_model, is_shipped
 
@@ -124,10 +127,11 @@ class OnnxEncoder:
         path = _graph(find_model(model))
         card, decides = read_onnx_card(path), fingerprint(path)  # before anything of it is run
         check_graph(path)
+        bank = bank_of(path, card)
         session = _session(path, threads or usable_cpus(), providers)
         _check(path, card, session)
         name = str(model) if is_shipped(model) else str(Path(model).resolve())
-        return cls(name, decides, card, session)
+        return cls(name, decides, card, session, bank)
 
     @property
     def dim(self) -> int:

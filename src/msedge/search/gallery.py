@@ -21,6 +21,7 @@ from msedge.errors import ConfigError, DataError
 from msedge.search.encoder import Encoder
 from msedge.search.filters import Filters
 from msedge.search.locations import whole
+from msedge.search.names import Names, Wanted
 from msedge.search.photo import Photo
 from msedge.search.query import (
     Drawing,
@@ -95,6 +96,7 @@ class Gallery:
         model: str | Path | Encoder | None = None,
         exact: bool = False,
         threads: int | None = None,
+        names: Path | None = None,
     ) -> Self:
         """Open what ``msedge index`` wrote.
 
@@ -106,6 +108,8 @@ class Gallery:
                 gallery was made with.
             exact: whether to search exactly, whatever index there is.
             threads: how many work on one drawing; None for the CPUs that this process may use.
+            names: the file of one's own names; None for the usual one, see
+                :func:`msedge.search.names.own_names_file`.
 
         Raises:
             DataError: there is no such file, or it is no gallery.
@@ -114,7 +118,7 @@ class Gallery:
         whole_path = whole(Path(path))
         return cls(
             lambda: open_store(whole_path, exact=exact),
-            lambda store: OwnEncoder(store, model, threads=threads),
+            lambda store: OwnEncoder(store, model, threads=threads, own_names=names),
         )
 
     @property
@@ -156,6 +160,11 @@ class Gallery:
     def encoder(self) -> Encoder:
         """What turns pixels into vectors, loaded when first asked for; see :meth:`open`."""
         return self._now().encoder.get()
+
+    @property
+    def names(self) -> Names:
+        """What can be asked for by its name: the model's names, and the person's own."""
+        return self._now().encoder.names()
 
     def folders(self) -> list[tuple[Path, int]]:
         """Its folders, and how many photos lie directly in each."""
@@ -238,6 +247,8 @@ class Gallery:
         like: Sequence[Photograph] = (),
         unlike: Sequence[Photograph] = (),
         not_sketch: Drawing | Sequence[Drawing] = (),
+        names: Wanted = True,
+        not_names: Sequence[str] = (),
         filters: Filters | None = None,
         collapse: bool = True,
     ) -> list[Hit]:
@@ -251,6 +262,10 @@ class Gallery:
             unlike: photos to be unlike. Those of the gallery are no hits, nor are their
                 near-duplicates.
             not_sketch: drawings to be unlike.
+            names: what is drawn, where it is known: a name or several, which will do without a
+                drawing; True to be drawn to what it is likely of, where the model knows names;
+                False for the drawing alone. See :meth:`msedge.search.names.Names.steer`.
+            not_names: names of what is not drawn.
             filters: which photos count.
             collapse: whether near-duplicates are one hit.
 
@@ -258,15 +273,45 @@ class Gallery:
             Hits by falling similarity, ties by rising id; none of an empty gallery.
 
         Raises:
-            ConfigError: ``k`` is smaller than 1, or there is nothing to look for.
+            ConfigError: ``k`` is smaller than 1, there is nothing to look for, or a name is not
+                known.
             DataError: a drawing or photo cannot be read, or an id is unknown.
             WeightsError: the model cannot be loaded, or is not what the gallery was made with.
         """
+
+        def query() -> Query:
+            return self.query(
+                sketch,
+                like=like,
+                unlike=unlike,
+                not_sketch=not_sketch,
+                names=names,
+                not_names=not_names,
+            )
+
+        return self.answer(query, k=k, filters=filters, collapse=collapse)[1]
+
+    def answer(
+        self,
+        make: Callable[[], Query],
+        *,
+        k: int = 20,
+        filters: Filters | None = None,
+        collapse: bool = True,
+    ) -> tuple[Query, list[Hit]]:
+        """A query, made again where the gallery is made anew meanwhile, and what it finds.
+
+        Args:
+            make: calls :meth:`query`.
+            k: as of :meth:`search`, and so is all else.
+            filters: likewise.
+            collapse: likewise.
+        """
         _check_k(k)
         for _ in range(_TRIES):
-            query = self.query(sketch, like=like, unlike=unlike, not_sketch=not_sketch)
+            query = make()
             try:
-                return self.find(query, k=k, filters=filters, collapse=collapse)
+                return query, self.find(query, k=k, filters=filters, collapse=collapse)
             except ReplacedError as error:
                 last = error
         raise last
@@ -294,12 +339,21 @@ class Gallery:
         like: Sequence[Photograph] = (),
         unlike: Sequence[Photograph] = (),
         not_sketch: Drawing | Sequence[Drawing] = (),
+        names: Wanted = True,
+        not_names: Sequence[str] = (),
     ) -> Query:
         """The first half of :meth:`search`, which embeds what is asked; same arguments."""
         opened = self._now()
         drawn, not_drawn = drawings_of(sketch), drawings_of(not_sketch)
         return make_query(
-            opened.view, opened.encoder, drawn, like=like, unlike=unlike, not_drawings=not_drawn
+            opened.view,
+            opened.encoder,
+            drawn,
+            like=like,
+            unlike=unlike,
+            not_drawings=not_drawn,
+            names=names,
+            not_names=not_names,
         )
 
     def find(

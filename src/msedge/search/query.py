@@ -20,8 +20,16 @@ from msedge.data.drawings import drawing_pixels, open_drawing
 from msedge.data.images import one_line, read_pixels
 from msedge.data.sketches import Strokes
 from msedge.errors import ConfigError, DataError
+from msedge.quoting import named
 from msedge.search.encoder import Encoder, OnnxEncoder, photo_side
 from msedge.search.locations import whole
+from msedge.search.names import (
+    Likely,
+    Names,
+    Wanted,
+    own_names_file,
+    read_own_names,
+)
 from msedge.search.ranking import Embeddings
 from msedge.search.stores.store import Store, View
 
@@ -45,12 +53,14 @@ Photograph: TypeAlias = int | str | Path
 class Query:
     """What to look for: a unit vector ``(dim,)``, float32, and ids that no hit is to show.
 
-    The model is the fingerprint of what made the vector; empty where nobody says.
+    The model is the fingerprint of what made the vector; empty where nobody says. The names are
+    those that a person gave, and what the drawings are likely of.
     """
 
     vector: Embeddings
     without: tuple[int, ...] = ()
     model: str = ""
+    names: tuple[Likely, ...] = ()
 
 
 class OwnEncoder:
@@ -65,11 +75,17 @@ class OwnEncoder:
         model: str | Path | Encoder | None = None,
         *,
         threads: int | None = None,
+        own_names: Path | None = None,
     ) -> None:
-        """Take the gallery, and its model's name or file, or an encoder; None for its own name."""
+        """Take the gallery, and its model's name or file, or an encoder; None for its own name.
+
+        The own names are a person's file; None for the usual one.
+        """
         self.store, self._threads = store, threads
         self._model = store.model.name if model is None else model
         self._encoder: Encoder | None = None
+        self._own_names = own_names
+        self._names: tuple[object, Names] | None = None  # and the state of the file that they had
         self._lock = Lock()
 
     def go_on_with(self, earlier: OwnEncoder) -> None:
@@ -89,6 +105,30 @@ class OwnEncoder:
                 self._encoder = encoder
             return self._encoder
 
+    def names(self) -> Names:
+        """The names of the model and the person's, read again when their file has changed.
+
+        Raises:
+            WeightsError: that file is damaged, or another model's.
+            ConfigError: a file was named that is not there.
+        """
+        from msedge.models.bank import identity_of
+
+        encoder = self.get()
+        bank, card = getattr(encoder, "bank", None), getattr(encoder, "card", None)
+        identity = bank.model if bank is not None else identity_of(card) if card else ""
+        if not identity:  # an encoder of somebody else's making
+            return Names()
+        path = own_names_file(identity, self._own_names)
+        state = _state(path)
+        if state is None and self._own_names is not None:
+            raise ConfigError(f"no names at {named(path)}: make them with `msedge names add`")
+        known = self._names
+        if known is None or known[0] != state:
+            known = state, Names(bank, read_own_names(path, identity, encoder.dim))
+            self._names = known
+        return known[1]
+
 
 def make_query(
     view: View,
@@ -98,6 +138,8 @@ def make_query(
     like: Sequence[Photograph] = (),
     unlike: Sequence[Photograph] = (),
     not_drawings: Sequence[Drawing] = (),
+    names: Wanted = True,
+    not_names: Sequence[str] = (),
 ) -> Query:
     """One query for what is wanted and not; see :meth:`msedge.search.gallery.Gallery.search`.
 
@@ -111,10 +153,15 @@ def make_query(
         drawn = list(own.get().sketches(np.stack([drawing_pixels(each, side) for each in framed])))
     liked = [_photo(each, view, own)[1] for each in like]
     shunned = [_photo(each, view, own) for each in unlike]
-    wanted = [*drawn[: len(drawings)], *liked]
+    wanted = drawn[: len(drawings)]
+    told: tuple[Likely, ...] = ()
+    if not_names or (drawings and names is True) or not isinstance(names, bool):
+        steered = own.names().steer(wanted, names, not_names)
+        wanted, told = steered.wanted, steered.told
     unwanted = [*drawn[len(drawings) :], *(vector for _, vector in shunned)]
     without = tuple(known for known, _ in shunned if known is not None)
-    return Query(combine(wanted, unwanted), without, own.store.model.fingerprint)
+    vector = combine([*wanted, *liked], unwanted)
+    return Query(vector, without, own.store.model.fingerprint, names=told)
 
 
 def drawings_of(given: Drawing | Sequence[Drawing]) -> list[Drawing]:
@@ -149,7 +196,7 @@ def combine(
         [0.7070000171661377, 0.7070000171661377]
     """
     if not len(wanted):
-        raise ConfigError("nothing to look for: give a sketch, or a photo to be like")
+        raise ConfigError("nothing to look for: give a sketch, a photo to be like, or a name")
     vector: npt.NDArray[np.float64] = np.mean(wanted, axis=0, dtype=np.float64)
     if len(unwanted):
         vector = vector - AGAINST * np.mean(unwanted, axis=0, dtype=np.float64)
@@ -168,6 +215,15 @@ def unknown_photo(photo: int, gallery: Path) -> UnknownPhotoError:
     return UnknownPhotoError(
         f"no photo {photo} in {gallery}: give the id of one that a search found"
     )
+
+
+def _state(path: Path) -> object:
+    """What tells whether a file is as it was; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return path, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _is_drawing(given: object) -> TypeGuard[Drawing]:

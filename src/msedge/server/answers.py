@@ -22,12 +22,48 @@ class FoundPhoto(BaseModel):
     copies: Annotated[list[int], Field(description="Ids of near-duplicates that it stands for.")]
 
 
+class LikelyName(BaseModel):
+    """What a drawing is likely of."""
+
+    name: Annotated[str, Field(examples=["cat"])]
+    likelihood: Annotated[float, Field(description="From 0 to 1; 1 where the name was given.")]
+    settled: Annotated[bool, Field(description="Whether it was given.")]
+
+
 class SearchAnswer(BaseModel):
     """Photos by falling similarity."""
 
     took_ms: Annotated[float, Field(description="Milliseconds, waiting for a turn included.")]
     searched: Annotated[int, Field(description="Photos in the gallery.")]
+    names: Annotated[
+        list[LikelyName],
+        Field(
+            description="The names that were given, then at most 5 that the drawing is likely of, "
+            "above 2 %; none where the model knows no names."
+        ),
+    ]
     hits: list[FoundPhoto]
+
+
+class NameAnswer(BaseModel):
+    """A name that can be asked by."""
+
+    name: str
+    synonyms: list[str]
+    drawings: Annotated[bool, Field(description="Whether it can be guessed from a drawing.")]
+    photos: Annotated[bool, Field(description="Whether photos of it are known.")]
+    own: Annotated[bool, Field(description="Whether it is of those that a person added.")]
+
+
+class NamesAnswer(BaseModel):
+    """What a word means, and what it could become."""
+
+    known: Annotated[int, Field(description="Names in all; 0 where the model knows none.")]
+    found: Annotated[str | None, Field(description="The name that the word means, if it does.")]
+    names: Annotated[
+        list[NameAnswer],
+        Field(description="At most 20 that begin like the word, else the nearest; best first."),
+    ]
 
 
 class ModelAnswer(BaseModel):

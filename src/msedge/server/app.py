@@ -41,7 +41,7 @@ _PICTURES_WAITING = 1_000
 _PICTURE_SECONDS = 30.0  # for a photo of hundreds of megapixels, or from far away
 _READERS = 40  # that may wait for a gallery which does not answer
 _DESCRIPTION = """
-Search a gallery of photos with a drawing, or with photos of it.
+Search a gallery of photos with a drawing, with photos of it, or by a name.
 
 Every refusal is `{"detail": "<one line>"}`. Where the server was started with a token, everything
 but the page's own files, `/healthz` and `/readyz` wants `Authorization: Bearer TOKEN`.
@@ -131,7 +131,9 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
     app.add_middleware(
         RateLimit,
         rate=None if per_second is None else Rate(per_second),
-        paths=frozenset({search_routes.SEARCH_PATH, search_routes.SIMILAR_PATH}),
+        paths=frozenset(
+            {search_routes.SEARCH_PATH, search_routes.SIMILAR_PATH, gallery_routes.NAMES_PATH}
+        ),
         refused=metrics.refused,
     )
     app.add_middleware(HeadAsGet)

@@ -1,21 +1,35 @@
-"""``GET /api/gallery``, and what a server says of itself: health, metrics, its cookie.
+"""What is searched and what it can be asked for by name; health, metrics, and the cookie.
 
 Tested in ``tests/server/test_gallery_routes.py``.
 """
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from msedge.errors import MSEdgeError
-from msedge.server.answers import FolderAnswer, GalleryAnswer, HealthAnswer, ModelAnswer
+from msedge.search.names import UnknownNameError
+from msedge.server.answers import (
+    FolderAnswer,
+    GalleryAnswer,
+    HealthAnswer,
+    ModelAnswer,
+    NameAnswer,
+    NamesAnswer,
+)
 from msedge.server.folder_names import spelt
 from msedge.server.guard import COOKIE, COOKIE_PATH
 from msedge.server.metrics import CONTENT_TYPE
 from msedge.server.problems import problem, refused
+from msedge.server.requests import MAX_NAME
 from msedge.server.service import Served
 from msedge.server.tokens import Token
+
+NAMES_PATH = "/api/names"
 
 router = APIRouter()
 open_router = APIRouter(responses=refused())
@@ -43,6 +57,34 @@ async def gallery(service: Served) -> GalleryAnswer:
                 for folder, photos in service.folders.counted()
             ],
             version=served.version,
+        )
+
+    return await service.ask(lambda: service.of_one_state(read))
+
+
+@router.get(
+    NAMES_PATH,
+    tags=["search"],
+    summary="What can be asked for by its name",
+    responses=refused(401, 422, 429, 503),
+)
+async def names(
+    service: Served,
+    q: Annotated[str, Query(max_length=MAX_NAME, description="A word, or how one begins.")] = "",
+) -> NamesAnswer:
+    """Answers what a word means, whatever its case and spaces, and the names that begin like it."""
+
+    def read() -> NamesAnswer:
+        known = service.gallery.names
+        try:
+            found = known.find(q).name
+        except UnknownNameError:
+            found = None
+        fitting = known.complete(q) or known.near(q)
+        return NamesAnswer(
+            known=len(known),
+            found=found,
+            names=[NameAnswer.model_validate(asdict(each)) for each in fitting],
         )
 
     return await service.ask(lambda: service.of_one_state(read))

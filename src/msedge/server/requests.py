@@ -16,6 +16,7 @@ from pydantic import (
     FailFast,
     Field,
     JsonValue,
+    StrictBool,
     StrictInt,
     WithJsonSchema,
     field_validator,
@@ -23,6 +24,7 @@ from pydantic import (
 )
 
 MAX_STROKES, MAX_POINTS, MAX_HITS, MAX_EXAMPLES = 1_000, 100_000, 500, 100
+MAX_NAMES, MAX_NAME = 20, 200
 MAX_ID = 2**53 - 1
 """What every reader of JSON can hold exactly; galleries count their photos from 1."""
 
@@ -52,6 +54,16 @@ Base64 = Annotated[
     bytes,
     BeforeValidator(unpacked),
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+Names = Annotated[list[Name], Field(max_length=MAX_NAMES), FailFast()]
+_NAME_SCHEMA: dict[str, JsonValue] = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
+OneOrMoreNames = Annotated[
+    Names,
+    BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
+    WithJsonSchema(
+        {"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA, "maxItems": MAX_NAMES}]}
+    ),
 ]
 
 
@@ -98,11 +110,15 @@ class _Asked(BaseModel):
 
 
 class SearchRequest(_Asked):
-    """A drawing, photos that are like what is meant, or both."""
+    """A drawing, photos that are like what is meant, its name, or several of these."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"strokes": _CAT, "k": 20}, {"like": [5, 8], "unlike": [2]}]
+            "examples": [
+                {"strokes": _CAT, "k": 20},
+                {"like": [5, 8], "unlike": [2]},
+                {"name": "grand piano"},
+            ]
         }
     )
 
@@ -123,6 +139,22 @@ class SearchRequest(_Asked):
         Examples, Field(description="Ids of photos of the gallery that are like what is meant.")
     ] = []
 
+    name: Annotated[
+        OneOrMoreNames,
+        Field(
+            description="What is drawn, or without a drawing what is looked for: a name that "
+            "`GET /api/names` knows, or several."
+        ),
+    ] = []
+    not_names: Annotated[Names, Field(description="Names of what is not drawn.")] = []
+    names: Annotated[
+        StrictBool,
+        Field(
+            description="Whether what the drawing is likely of draws the search there, where the "
+            "model knows names; false for the drawing alone."
+        ),
+    ] = True
+
     @field_validator("strokes")
     @classmethod
     def _check_strokes(
@@ -137,8 +169,12 @@ class SearchRequest(_Asked):
 
     @model_validator(mode="after")
     def _check_something_is_asked(self) -> Self:
-        if not (self.strokes or self.image or self.like):
-            raise ValueError("nothing is asked: give strokes, an image, or photos to be like")
+        if not (self.strokes or self.image or self.like or self.name):
+            raise ValueError(
+                "nothing is asked: give strokes, an image, photos to be like, or a name"
+            )
+        if not self.names and (self.name or self.not_names):
+            raise ValueError("names are given and switched off: do one of the two")
         return self
 
 

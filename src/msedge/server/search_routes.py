@@ -20,8 +20,9 @@ from msedge.data.images import picture_size
 from msedge.errors import DataError
 from msedge.search.filters import Filters
 from msedge.search.gallery import Hit
+from msedge.search.names import Likely
 from msedge.search.query import Drawing, Query
-from msedge.server.answers import FoundPhoto, SearchAnswer
+from msedge.server.answers import FoundPhoto, LikelyName, SearchAnswer
 from msedge.server.folder_names import spelt
 from msedge.server.json_bodies import JsonRoute
 from msedge.server.problems import refused
@@ -39,11 +40,11 @@ router = APIRouter(
 )
 
 
-@router.post(SEARCH_PATH, summary="Find photos by a drawing, by photos, or both")
+@router.post(SEARCH_PATH, summary="Find photos by a drawing, by photos, by a name")
 async def search(asked: SearchRequest, request: Request, service: Served) -> SearchAnswer:
     """Answers the photos nearest to the mean of all that is wanted, less a share of what is not.
 
-    Near-duplicates are one hit.
+    What the drawing is likely of, or is said to be, draws it there. Near-duplicates are one hit.
     """
 
     def query() -> Query:
@@ -51,7 +52,13 @@ async def search(asked: SearchRequest, request: Request, service: Served) -> Sea
         if asked.image is not None:
             drawings.append(asked.image)
         _check_known(service, (*asked.like, *asked.unlike))
-        return service.gallery.query(drawings, like=asked.like, unlike=asked.unlike)
+        return service.gallery.query(
+            drawings,
+            like=asked.like,
+            unlike=asked.unlike,
+            names=asked.name or asked.names,
+            not_names=asked.not_names,
+        )
 
     memory = 0
     if asked.image is not None:
@@ -79,20 +86,25 @@ async def _answer(
 ) -> SearchAnswer:
     begun = time.perf_counter()
 
-    def answer() -> tuple[list[Hit], int]:
+    def answer() -> tuple[Query, list[Hit], int]:
         filters = _filters(asked, service)
         with service.metrics.embedding.time():
-            vector = query()
+            made = query()
         with service.metrics.ranking.time():
-            hits = service.gallery.find(vector, k=asked.k, filters=filters)
-        return hits, service.note_gallery()
+            hits = service.gallery.find(made, k=asked.k, filters=filters)
+        return made, hits, service.note_gallery()
 
-    def work() -> tuple[list[Hit], int]:
+    def work() -> tuple[Query, list[Hit], int]:
         return service.of_one_state(answer)
 
-    hits, searched = await service.searches.run(request, work, memory=memory)
+    made, hits, searched = await service.searches.run(request, work, memory=memory)
     took = round(1000 * (time.perf_counter() - begun), 1)
-    return SearchAnswer(took_ms=took, searched=searched, hits=[_found(hit) for hit in hits])
+    return SearchAnswer(
+        took_ms=took,
+        searched=searched,
+        names=[_likely(name) for name in made.names],
+        hits=[_found(hit) for hit in hits],
+    )
 
 
 def _filters(asked: SearchRequest | SimilarRequest, service: Service) -> Filters | None:
@@ -123,6 +135,11 @@ def _memory(content: bytes, most: int) -> int:
     if pixels > most:
         raise HTTPException(413, f"the image has more than {most} pixels: send a smaller one")
     return memory
+
+
+def _likely(name: Likely) -> LikelyName:
+    likelihood = round(name.likelihood, 4)
+    return LikelyName(name=name.name, likelihood=likelihood, settled=name.settled)
 
 
 def _found(hit: Hit) -> FoundPhoto:

@@ -6,9 +6,10 @@
  */
 
 import { decodeStrokes, encodeStrokes } from "./stroke_code.js";
-import { NO_FILTERS, NOTHING, SHAPES } from "./question.js";
+import { MOST_NAMES, NO_FILTERS, NOTHING, SHAPES } from "./question.js";
 
 const KEY = /^[0-9a-f]{8,64}$/;
+const NAME = /^[^\p{Cc}]{1,200}$/u;
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
 
 /** Write a question; `whole` is false where its drawing was too long to be held in full. */
@@ -19,6 +20,9 @@ export function toFragment(question) {
   if (question.picture) parts.push(`picture=${question.picture}`);
   if (question.likes.length) parts.push(`like=${question.likes.join(",")}`);
   if (question.unlikes.length) parts.push(`not=${question.unlikes.join(",")}`);
+  for (const name of question.named) parts.push(`name=${encodeURIComponent(name)}`);
+  for (const name of question.notNamed) parts.push(`notname=${encodeURIComponent(name)}`);
+  if (question.alone) parts.push("names=no");
   for (const [name, value] of Object.entries(question.filters)) {
     if (value) parts.push(`${name}=${encodeURIComponent(value)}`);
   }
@@ -32,6 +36,7 @@ export function fromFragment(fragment) {
   const likes = ids(fields.get("like"));
   const unlikes = ids(fields.get("not"));
   const picture = fields.get("picture");
+  const alone = fields.get("names") === "no";
   const filters = {
     folder: fields.get("folder") ?? "",
     orientation: oneOf(SHAPES, fields.get("orientation")),
@@ -44,6 +49,9 @@ export function fromFragment(fragment) {
     picture: matching(KEY, picture) || null,
     likes: likes ?? [],
     unlikes: unlikes ?? [],
+    named: alone ? [] : names(fields.getAll("name")),
+    notNamed: alone ? [] : names(fields.getAll("notname")),
+    alone,
     filters: { ...NO_FILTERS, ...filters },
   };
   return { question, readable: Boolean(strokes && likes && unlikes) };
@@ -53,6 +61,10 @@ function ids(text) {
   if (!text) return [];
   const numbers = text.split(",").map(Number);
   return numbers.every((id) => Number.isSafeInteger(id) && id >= 0) ? [...new Set(numbers)] : null;
+}
+
+function names(given) {
+  return [...new Set(given.filter((name) => NAME.test(name)))].slice(0, MOST_NAMES);
 }
 
 function matching(pattern, text) {

@@ -63,6 +63,11 @@ export function search(body, signal) {
   });
 }
 
+/** What a word means, and the names that begin like it. */
+export function namesLike(word) {
+  return json(`api/names?q=${encodeURIComponent(word)}`);
+}
+
 /** Whether the server answers at all. */
 export async function isAlive() {
   try {

@@ -17,6 +17,7 @@ import { Grid } from "./grid.js";
 import { Hand } from "./hand.js";
 import { startIntake } from "./intake.js";
 import { listenForKeys } from "./keys.js";
+import { Names } from "./names.js";
 import { Pen } from "./pen.js";
 import { PhotoDialog } from "./photo_dialog.js";
 import { base64Of, isShown, pictureOf } from "./pictures.js";
@@ -33,7 +34,9 @@ const MOST = 500;
 /** Milliseconds between looks at a gallery that is empty or grows: it is being filled. */
 const LOOK_AGAIN = 5000;
 
-const unfiltered = ({ strokes, picture, likes, unlikes }) => ({ strokes, picture, likes, unlikes });
+const unfiltered = ({ strokes, picture, likes, unlikes, named, notNamed }) => ({
+  ...{ strokes, picture, likes, unlikes, named, notNamed },
+});
 const written = (question) => toFragment({ ...question, filters: {} }).fragment;
 
 let question = questions.NOTHING;
@@ -60,6 +63,19 @@ const chips = new Chips(byId("chips"), {
   withoutPicture: () => change({ picture: null }),
   withoutPhoto: (id) => change(questions.withoutExample(question, id)),
 });
+const names = new Names(byId("names"), {
+  settled: (name) => addName("named", name),
+  refused: (name) => addName("notNamed", name),
+  released: (name) => {
+    change(questions.withoutName(question, name));
+    say(`${name}: as the drawing says`);
+  },
+  alone: (alone) => {
+    change(questions.withoutNames(question, alone));
+    say(alone ? "The drawing alone" : "With names");
+  },
+  unknown: (text) => results.warn(text),
+});
 const filters = new Filters(byId("filters"), byId("filters-toggle"), (chosen) =>
   change({ filters: chosen }),
 );
@@ -72,6 +88,7 @@ const searching = new Searching({
   answered(answer, body) {
     connection.found();
     chips.learn(answer.hits);
+    names.learn(answer.names);
     results.show(answer, answer.hits.length === body.k && body.k < MOST);
   },
   refused: (error) => results.refuse(refusalText(error)),
@@ -133,6 +150,7 @@ function follow() {
   sheet.ariaLabel = `Sheet to draw on, ${strokes.length} ${strokes.length === 1 ? "stroke" : "strokes"}`;
   byId("hint").hidden = strokes.length > 0;
   chips.show(question, picture && { ...picture, url: isShown(picture) ? picture.url : null });
+  names.show(question);
   filters.show(question.filters);
   byId("undo").disabled = !steps.canUndo;
   byId("redo").disabled = !steps.canRedo;
@@ -148,6 +166,7 @@ function search() {
     return;
   }
   searching.drop();
+  names.learn([]);
   const start = question.unlikes.length ? "unlikes" : "start";
   results.clear(photos === 0 ? "empty" : start);
 }
@@ -178,6 +197,15 @@ function addExample(kind, hit) {
   }
   change(questions.withExample(question, kind, hit.id));
   say(kind === "likes" ? `Looking for more like ${hit.name}` : `Looking away from ${hit.name}`);
+}
+
+function addName(kind, name) {
+  if (question[kind].length >= questions.MOST_NAMES) {
+    results.warn(`${questions.MOST_NAMES} names are enough. Take one away first.`);
+    return;
+  }
+  change(questions.withName(question, kind, name));
+  say(kind === "named" ? `It is: ${name}` : `It is not: ${name}`);
 }
 
 function removePointed() {
@@ -246,6 +274,7 @@ async function enter() {
     if (tell) results.refuse(refusalText(error));
   }
   visit();
+  names.ask();
   lookAtGallery();
 }
 

@@ -1,12 +1,16 @@
 /**
  * What is being looked for: a drawing, a picture, photos that are like it and photos that are not,
- * and filters. A question is never changed in place; each step makes another.
+ * names of what it is and is not, and filters. A question is never changed in place; each step makes
+ * another.
  */
 
 import { finished } from "./strokes.js";
 
 /** Photos that can be liked, and as many not: more would pull to the middle of everything. */
 export const MOST_EXAMPLES = 12;
+
+/** Names of what it is, and as many of what it is not. */
+export const MOST_NAMES = 12;
 
 /** Strokes that the server takes. */
 export const MOST_STROKES = 1000;
@@ -21,17 +25,20 @@ export const NOTHING = Object.freeze({
   picture: null,
   likes: Object.freeze([]),
   unlikes: Object.freeze([]),
+  named: Object.freeze([]),
+  notNamed: Object.freeze([]),
+  alone: false, // whether the drawing counts without what it is likely of
   filters: NO_FILTERS,
 });
 
 /** Whether there is anything that photos can be compared with. */
-export function canBeAsked({ strokes, picture, likes }) {
-  return Boolean(strokes.length || picture || likes.length);
+export function canBeAsked({ strokes, picture, likes, named }) {
+  return Boolean(strokes.length || picture || likes.length || named.length);
 }
 
 /** Whether there is nothing to clear. */
 export function isBlank(question) {
-  return !canBeAsked(question) && !question.unlikes.length;
+  return !canBeAsked(question) && !question.unlikes.length && !question.notNamed.length;
 }
 
 /** How many filters are set. */
@@ -55,9 +62,26 @@ export function withoutExample(question, id) {
   return { ...question, likes: without(question.likes), unlikes: without(question.unlikes) };
 }
 
+/** The same question with one more name of what it is (`named`) or is not (`notNamed`). */
+export function withName(question, kind, name) {
+  const without = withoutName(question, name);
+  return { ...without, alone: false, [kind]: [...without[kind], name] };
+}
+
+/** The same question without a name. */
+export function withoutName(question, name) {
+  const without = (names) => names.filter((one) => one !== name);
+  return { ...question, named: without(question.named), notNamed: without(question.notNamed) };
+}
+
+/** The same question for the drawing alone, or with the names that it is likely of. */
+export function withoutNames(question, alone) {
+  return { ...question, alone, named: [], notNamed: [] };
+}
+
 /** The same question and filters, with nothing asked. */
 export function cleared(question) {
-  return { ...NOTHING, filters: question.filters };
+  return { ...NOTHING, alone: question.alone, filters: question.filters };
 }
 
 /**
@@ -74,6 +98,9 @@ export function toBody(question, { live, image, k }) {
   if (image) body.image = image;
   if (question.likes.length) body.like = question.likes;
   if (question.unlikes.length) body.unlike = question.unlikes;
+  if (question.named.length) body.name = question.named;
+  if (question.notNamed.length) body.not_names = question.notNamed;
+  if (question.alone) body.names = false;
   for (const [name, value] of Object.entries(question.filters)) {
     if (value) body[name] = value;
   }
