@@ -246,8 +246,9 @@ def show_index(
 ) -> float:
     """Build one, search it, print what came of it; the median seconds of a sketch."""
     count, dim = vectors.shape
+    zeros = np.zeros(BLOCK)  # no hubs
     blocks = (
-        (np.arange(at, min(at + BLOCK, count), dtype=np.int64), vectors[at : at + BLOCK])
+        (np.arange(at, min(at + BLOCK, count), dtype=np.int64), vectors[at : at + BLOCK], zeros)
         for at in range(0, count, BLOCK)
     )
     model = Model("copies", "f" * 64, dim)

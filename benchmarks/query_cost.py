@@ -95,6 +95,7 @@ def rows(vectors: Stored, model: Model) -> Iterator[pa.RecordBatch]:
                 pa.array(np.full(count, 480), pa.int32()),
                 pa.array(1e9 + ids, pa.float64()),
                 pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+                pa.array(np.zeros(count)),  # no hubs
             ],
             schema=schema,
         )
@@ -110,8 +111,9 @@ def show(way: str, count: int, cost: float, recall: float, reference: float, not
 
 def beside_sqlite(folder: Path, vectors: Stored, recall: float) -> tuple[Search, str]:
     """The approximate index, and what there is to say of it."""
+    zeros = np.zeros(BLOCK)  # no hubs
     blocks = (
-        (np.arange(at, min(at + BLOCK, len(vectors))), vectors[at : at + BLOCK])
+        (np.arange(at, min(at + BLOCK, len(vectors))), vectors[at : at + BLOCK], zeros)
         for at in range(0, len(vectors), BLOCK)
     )
     model = Model("copies", "f" * 64, vectors.shape[1])

@@ -49,14 +49,16 @@ from msedge.data.drawings import drawing_pixels, open_drawing
 from msedge.data.layouts import Record
 from msedge.data.sample import SAMPLE_CLASSES, draw_photo, draw_sketch
 from msedge.data.sample_objects import OBJECTS
+from msedge.models.bank import Bank, choose_drawings
 from msedge.models.shipped import DEFAULT_MODEL, find_model
-from msedge.search.encoder import OnnxEncoder
+from msedge.search.encoder import Embeddings, OnnxEncoder
 from msedge.search.gallery import Gallery
 from msedge.search.photo import NewPhoto
+from msedge.search.ranking import unit_vectors
 from msedge.search.reading import embedded
 from msedge.search.sources import find
 from msedge.search.stores import open_or_create, open_store
-from msedge.search.stores.reports import Model
+from msedge.search.stores.reports import Model, Watched
 from msedge.system import usable_cpus
 from search_accuracy import MSEDGE, PHOTOS, SKETCHES, accuracy, data, evaluation_loop, run
 
@@ -120,6 +122,14 @@ def write_gallery(path: Path, folder: Path, count: int) -> Path:
             ])  # fmt: skip
     print(f"a gallery of {count:,} vectors of {encoder.dim} numbers, from {len(files)} photos")
     return path
+
+
+def bank_of_drawings(vectors: Embeddings) -> Bank:
+    """A bank of 1,000 drawings: some vectors, and between them."""
+    rng = np.random.default_rng(0)
+    one, other = (vectors[rng.integers(len(vectors), size=1_000)] for _ in range(2))
+    nobody = np.empty((0, vectors.shape[1]), np.float16)
+    return Bank("", choose_drawings(one + other, ["any"] * 1_000), (), nobody, nobody)
 
 
 def milliseconds(name: str, seconds: Sequence[float]) -> None:
@@ -192,17 +202,34 @@ def show_queries(options: argparse.Namespace, folder: Path) -> None:
     sketches = data(SKETCHES)
     if sketches is not None:  # every other one as a picture
         drawn[::2] = islice(sorted(sketches.glob("*/*-1.png")), len(drawn[::2]))
-    with Gallery.open(path) as gallery, open_store(path) as file:
-        encoder, vectors = gallery.encoder, file.vectors()[1].astype(np.float32)
-        gallery.search(drawn[0])
-        whole, bare = [], []
-        for drawing in drawn:
-            whole.append(timed(lambda: gallery.search(drawing))[0])  # noqa: B023
+    with Gallery.open(path) as gallery, open_store(path, writable=True) as file:
+        encoder = gallery.encoder
+        stored = [photo.vector for block in file.blocks() for photo in block.photos]
+        vectors = unit_vectors(np.stack(stored))
+
+        def seconds_of(search: Callable[[Strokes | Path], object]) -> list[float]:
+            search(drawn[0])
+            return [timed(lambda: search(drawing))[0] for drawing in drawn]  # noqa: B023
+
+        def embedded_alone(drawing: Strokes | Path) -> Embeddings:
             pixels = drawing_pixels(open_drawing(drawing), encoder.image_size)[None]
-            bare.append(timed(lambda: vectors @ encoder.sketches(pixels)[0])[0])  # noqa: B023
-    milliseconds("from a drawing to hits", whole)
+            return encoder.sketches(pixels)[0]
+
+        bare = seconds_of(lambda drawing: vectors @ embedded_alone(drawing))
+        whole = seconds_of(gallery.search)
+        asked = np.concatenate([embedded_alone(drawing)[None] for drawing in drawn])
+        begun = time.perf_counter()
+        file.bring_hubs(bank_of_drawings(asked), Watched())
+        brought = time.perf_counter() - begun
+        with_hubs = seconds_of(gallery.search)
     milliseconds("the network and the product alone", bare)
-    print(f"ratio of medians: {statistics.median(whole) / statistics.median(bare):.2f}")
+    milliseconds("from a drawing to hits", whole)
+    milliseconds("the same, with hubs", with_hubs)
+    middle = statistics.median(bare)
+    print(
+        f"ratios of medians: {statistics.median(whole) / middle:.2f}, with hubs "
+        f"{statistics.median(with_hubs) / middle:.2f}; hubs worked out in {brought:.1f} s"
+    )
 
 
 def show_start(options: argparse.Namespace, folder: Path) -> None:

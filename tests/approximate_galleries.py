@@ -32,18 +32,30 @@ def ids_of(count: int) -> npt.NDArray[np.int64]:
     return np.arange(count, dtype=np.int64) * 3 + 7
 
 
-def blocks(vectors: Half, rows: int = 1000) -> Iterator[tuple[npt.NDArray[np.int64], Half]]:
+def blocks(
+    vectors: Half, rows: int = 1000, hubness: npt.NDArray[np.float64] | None = None
+) -> Iterator[tuple[npt.NDArray[np.int64], Half, npt.NDArray[np.float64]]]:
     """As a gallery gives them."""
     ids = ids_of(len(vectors))
+    near = np.zeros(len(vectors)) if hubness is None else hubness
     for start in range(0, len(vectors), rows):
-        yield ids[start : start + rows], vectors[start : start + rows]
+        some = slice(start, start + rows)
+        yield ids[some], vectors[some], near[some]
 
 
-def built(folder: Path, vectors: Half, *, recall: float = 0.95, **options: Any) -> About | None:
-    """Build an index of vectors."""
-    options = {"version": 1, "count": len(vectors)} | options
+def built(
+    folder: Path,
+    vectors: Half,
+    *,
+    recall: float = 0.95,
+    hubness: npt.NDArray[np.float64] | None = None,
+    **options: Any,
+) -> About | None:
+    """Build an index of vectors, and of their hubness where there is some."""
+    hubs = "" if hubness is None else "a bank"
+    options = {"version": 1, "count": len(vectors), "hubs": hubs} | options
     model = Model("a model", "f" * 64, vectors.shape[1])
-    return build(folder, blocks(vectors), model=model, recall=recall, **options)
+    return build(folder, blocks(vectors, hubness=hubness), model=model, recall=recall, **options)
 
 
 def index_of(folder: Path, vectors: Half, **options: Any) -> ApproximateIndex:

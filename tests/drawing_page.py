@@ -163,7 +163,7 @@ class DrawingPage:
 
     @property
     def similarities(self) -> list[str]:
-        return self.page.locator(".similarity-number").all_text_contents()
+        return self.page.locator(".score-number").all_text_contents()
 
     @property
     def strokes(self) -> int:

@@ -43,6 +43,7 @@ class HeldEncoder:
         self.name, self.fingerprint = encoder.name, encoder.fingerprint
         self.dim, self.image_size = encoder.dim, encoder.image_size
         self.photo_sizes = encoder.photo_sizes
+        self.bank = encoder.bank
         self.free = threading.Event()
         self.free.set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from msedge.models.bank import Bank, choose_drawings
 from msedge.search.ranking import Embeddings, Pixels
 
 
@@ -12,6 +13,7 @@ class ColourEncoder:
 
     name, dim, image_size = "colours", 32, 32
     photo_sizes: tuple[int, ...] = ()
+    bank: Bank | None = None
 
     def __init__(self, fingerprint: str = "colours-1") -> None:
         self.fingerprint = fingerprint
@@ -27,3 +29,19 @@ class ColourEncoder:
 
     def places(self, pixels: Pixels) -> None:
         """It knows of none."""
+
+
+def colour_bank(count: int = 60, seed: int = 0) -> Bank:
+    """Of drawings for that encoder; all of them have something in common, as real ones do."""
+    vectors = np.random.default_rng(seed).standard_normal((count, ColourEncoder.dim)) + 1.0
+    nobody = np.empty((0, ColourEncoder.dim), np.float16)
+    drawings = choose_drawings(vectors, ["all"] * count)
+    return Bank("colours", drawings, (), nobody, nobody)
+
+
+def with_hubs(model: str, device: str) -> ColourEncoder:
+    """Loads the encoder with a bank; the model's name is its fingerprint."""
+    assert device == "cpu"
+    encoder = ColourEncoder(model)
+    encoder.bank = colour_bank()
+    return encoder

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
 
 from msedge.cli.app import app, main
@@ -16,6 +18,7 @@ from msedge.cli.evaluation_expansion import Expansion, chosen_expansion
 from msedge.evaluation.evaluate import evaluate
 from msedge.evaluation.expansion import expand_queries, smooth_gallery
 from msedge.evaluation.fine_grained import fine_grained
+from msedge.models.bank import Bank, choose_drawings, read_bank, save_bank
 
 BOTH = ("--smooth-gallery", 4, "--expand-queries", 3)
 SAID = (
@@ -119,6 +122,122 @@ class TestVectors:
         files = made_features().files
         notes = figures(*files, "--smooth-gallery", 99, "--expansion-power", 0)["notes"]
         assert not any("twice" in note for note in notes)
+
+
+@pytest.fixture
+def bank(tmp_path) -> Path:
+    """Of 40 drawings for vectors of 8 numbers."""
+    drawings = choose_drawings(np.random.default_rng(3).normal(size=(40, 8)), ["x"] * 40)
+    nothing = np.empty((0, 8), np.float16)
+    save_bank(path := tmp_path / "a.bank.safetensors", Bank("", drawings, (), nothing, nothing))
+    return path
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def ap_less_half(queries, gallery, query_labels, gallery_labels, drawings) -> float:
+    """mAP by cosine less half the mean cosine to the 30 nearest drawings, from the definition."""
+    photos, near = unit(gallery.astype(float)), unit(drawings.astype(float))
+    hubness = np.sort(photos @ near.T, axis=1)[:, -30:].mean(axis=1)
+    scores = unit(queries.astype(float)) @ photos.T - hubness / 2
+    return float(np.mean([
+        average_precision_score(gallery_labels == label, row)
+        for label, row in zip(query_labels, scores, strict=True)
+    ]))  # fmt: skip
+
+
+class TestHubs:
+    def test_what_is_ranked(self, figures, made_features, bank):
+        made = made_features()
+        labels = made.ids(made.query_classes), made.ids(made.gallery_classes)
+        document = figures(*made.files, "--hubs", bank)
+        wanted = ap_less_half(made.queries, made.gallery, *labels, read_bank(bank).drawings)
+        assert mean_ap(document) == pytest.approx(wanted, abs=1e-12)
+        assert mean_ap(document) != mean_ap(figures(*made.files))
+
+    def test_features_of_sketches_are_a_bank(self, figures, made_features):
+        made, other = made_features(), made_features("other", seed=5)
+        labels = made.ids(made.query_classes), made.ids(made.gallery_classes)
+        drawings = choose_drawings(other.queries, other.query_classes)
+        document = figures(*made.files, "--hubs", other.files[0])
+        wanted = ap_less_half(made.queries, made.gallery, *labels, drawings)
+        assert mean_ap(document) == pytest.approx(wanted, abs=1e-12)
+        assert document["hubs"]["drawings"] == len(other.queries)
+
+    def test_of_a_smoothed_gallery_they_are_those_of_the_smoothed_photos(
+        self, figures, made_features, bank
+    ):
+        made = made_features()
+        labels = made.ids(made.query_classes), made.ids(made.gallery_classes)
+        photos = smooth_gallery(made.gallery, neighbours=4)
+        document = figures(*made.files, "--hubs", bank, "--smooth-gallery", 4)
+        wanted = ap_less_half(made.queries, photos, *labels, read_bank(bank).drawings)
+        assert mean_ap(document) == pytest.approx(wanted, abs=1e-9)
+
+    def test_fine_grained_and_both_systems_of_a_comparison(self, figures, made_features, bank):
+        own, other = made_features(), made_features("other", seed=2)
+        more = ("--compare", other.files[0], "--compare-gallery", other.files[1], "--hubs", bank)
+        document = figures(*own.files, *more, "--fine-grained")
+        compared = document["comparison"]["standard"]["mAP@all"]
+        alone = [mean_ap(figures(*each.files, "--hubs", bank)) for each in (own, other)]
+        assert (compared["first"], compared["second"]) == pytest.approx(alone, abs=1e-12)
+        photos, near = unit(own.gallery.astype(float)), read_bank(bank).drawings.astype(float)
+        hubness = np.sort(photos @ unit(near).T, axis=1)[:, -30:].mean(axis=1)
+        scores = unit(own.queries.astype(float)) @ photos.T - hubness / 2
+        stems = [path.split("/")[-1].removesuffix(".jpg") for path in own.gallery_paths]
+        sources = [path.split("/")[-1].removesuffix("-1.png") for path in own.query_paths]
+        first = [stems[row.argmax()] == one for row, one in zip(scores, sources, strict=True)]
+        assert document["fine_grained"]["whole_gallery"]["1"] == np.mean(first)
+
+    def test_everything_that_is_printed_says_so(self, figures, made_features, bank, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "400")
+        files = made_features().files
+        said = (
+            "each photo's similarity less 0.5 of its mean similarity to its 30 nearest of 40 "
+            f"drawings ({bank}): not comparable with published figures without it"
+        )
+        lines = (
+            CliRunner()
+            .invoke(app, ["evaluate", *map(str, (*files, "--hubs", bank))])
+            .stdout.splitlines()
+        )
+        assert f"hubs      {said}" in lines
+        assert f"note: {said}" in lines
+        document = figures(*files, "--hubs", bank)
+        assert document["hubs"] == {"file": str(bank), "drawings": 40, "says": said}
+        assert said in document["notes"]
+
+    def test_without_them_nothing_is_said(self, figures, made_features):
+        files = made_features().files
+        assert figures(*files)["hubs"] is None
+        assert "hubs" not in CliRunner().invoke(app, ["evaluate", *map(str, files)]).stdout
+
+    @pytest.mark.parametrize(
+        ("more", "message"),
+        [
+            (("--binary",), r"--hubs takes something off a cosine, .* by hamming"),
+            (("--metric", "euclidean"), r"--hubs takes .* by euclidean .*; leave out one of the"),
+        ],
+    )
+    def test_it_goes_with_cosine_alone(self, type_in, made_features, bank, more, message):
+        answer = type_in(main, "evaluate", *made_features().files, "--hubs", bank, *more)
+        assert (answer.code, answer.out) == (2, "")
+        assert re.fullmatch(rf"msedge: {message}.*\n", answer.err), answer.err
+
+    def test_files_that_will_not_do(self, type_in, made_features, bank, tmp_path):
+        narrow = made_features("narrow", dim=5).files
+        (tmp_path / "no.bank.safetensors").write_bytes(b"no")
+        for hubs, files, message in (
+            (bank, narrow, "the drawings in .* have 8 dimensions, and the photos 5: give drawings"),
+            (tmp_path / "no.bank.safetensors", narrow, "the bank .* is damaged"),
+            (tmp_path / "none.bank.safetensors", narrow, "no bank at"),
+            (tmp_path / "none.npz", narrow, "no features at|.*none.npz"),
+        ):
+            answer = type_in(main, "evaluate", *files, "--hubs", hubs)
+            assert (answer.code, answer.out) == (2, "")
+            assert re.fullmatch(rf"msedge: {message}.*\n", answer.err), answer.err
 
 
 class TestWords:

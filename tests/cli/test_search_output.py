@@ -88,6 +88,7 @@ class TestJson:
         first, second, _ = document["hits"]
         assert first["rank"] == 1
         assert first["similarity"] == pytest.approx(1.0)
+        assert first["score"] == first["similarity"]  # no hubs
         assert (first["id"], first["width"], first["height"]) == (1, 60, 40)
         assert second["path"] == str(hits[1].photo.path)
         assert [copy["id"] for copy in first["copies"]] == [2]
@@ -104,7 +105,7 @@ class TestTable:
     def test_a_line_a_hit(self, hits, capsys):
         show_table(hits)
         head, rule, *rows = map(str.rstrip, capsys.readouterr().out.splitlines())
-        assert head.split() == ["rank", "similarity", "photo"]
+        assert head.split() == ["rank", "score", "photo"]
         assert set(rule) <= {"─", " "}
         assert len(rows) == 3
         assert rows[0].split() == ["1", "1.000", r"photos/caf\udce9", "<b>", "[red].png"]

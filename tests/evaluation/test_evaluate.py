@@ -269,3 +269,30 @@ class TestSharing:
         ]
         with pytest.raises(ShapeError, match="the parts differ in gallery, metric, cut-offs or co"):
             Evaluation.joined(parts, shares)
+
+
+class TestHandicaps:
+    @pytest.mark.parametrize("size", [90, 30_000])  # exact throughout, and through float32 first
+    def test_they_are_taken_off_cosines(self, size):
+        queries, gallery, asked, kept = problem(queries=60, gallery=size)
+        handicaps = np.random.default_rng(1).uniform(-0.3, 0.6, size)
+        found = evaluate(queries, gallery, asked, kept, handicaps=handicaps)
+        pair = scored(queries, gallery)
+        scores = pair.queries.astype(float) @ pair.gallery.T.astype(float) - handicaps
+        wanted = [
+            average_precision_score(kept == label, row)
+            for label, row in zip(asked, scores, strict=True)
+        ]
+        assert found.values["standard"]["mAP@all"] == pytest.approx(wanted, abs=1e-9)
+
+    def test_equal_ones_change_nothing(self):
+        arrays = problem()
+        found = evaluate(*arrays, handicaps=np.full(90, 0.25)).means()
+        assert found == evaluate(*arrays).means()
+
+    def test_what_will_not_do_is_refused(self):
+        with pytest.raises(ConfigError, match="taken off a cosine, and not off euclidean"):
+            evaluate(*problem(), metric="euclidean", handicaps=np.zeros(90))
+        for bad in (np.zeros(89), np.full(90, np.nan), np.full(90, 2.0)):
+            with pytest.raises(ShapeError, match="handicaps are numbers in"):
+                evaluate(*problem(), handicaps=bad)

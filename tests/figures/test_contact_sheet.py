@@ -23,7 +23,7 @@ def content(kind: str = "JPEG", colour: str = "tan") -> bytes:
 
 def shown(**changes) -> Shown:
     values = {
-        "rank": 1, "similarity": 0.81234, "picture": content(), "name": "cat.jpg",
+        "rank": 1, "score": 0.81234, "picture": content(), "name": "cat.jpg",
         "place": "photos/cats", "link": "file:///photos/cats/cat.jpg",
     }  # fmt: skip
     return Shown(**(values | changes))

@@ -63,7 +63,7 @@ def random_gallery(folder: Path, count: int, *, index: bool = False) -> Path:
             ids = np.arange(1, count + 1)
             build(
                 folder_of(path),
-                [(ids, np.roll(vectors, 1, axis=0))],
+                [(ids, np.roll(vectors, 1, axis=0), np.zeros(count))],
                 model=model,
                 recall=0.9,
                 kind="ivf-sq",

@@ -282,7 +282,7 @@ def test_a_column_is_added_in_one_place(tmp_path):
     shutil.copytree(Path(msedge.__file__).parent, copy, ignore=shutil.ignore_patterns("*.pyc"))
     source = copy / "search" / "photo.py"
     text = source.read_text()
-    last = '    taken: float = _fact("float64", shown=True)\n'
+    last = '    hubness: float = _fact("float64", default=0.0, added=1)\n'
     added = f'    camera: str = _fact("string", shown=True, added={ADDED + 1}, default="unknown")\n'
     read = "        taken=mtime_ns / 1e9 if taken is None else taken,\n"
     assert text.count(last) == text.count(read) == 1

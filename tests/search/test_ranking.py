@@ -122,7 +122,7 @@ class Looking:
     def __call__(self, depth: int) -> Candidates:
         self.depths.append(depth)
         rows, similarities = nearest(self.vectors, EAST, depth)
-        return Candidates(self.ids[rows], similarities, self.vectors[rows])
+        return Candidates(self.ids[rows], similarities, similarities, self.vectors[rows])
 
 
 class TestTogether:
@@ -141,7 +141,7 @@ class TestTogether:
 
     def test_ties_by_id(self):
         hits = found(Looking([EAST] * 5), 3, together=False)
-        assert hits == [Found(1, 1.0), Found(2, 1.0), Found(3, 1.0)]
+        assert hits == [Found(1, 1.0, 1.0), Found(2, 1.0, 1.0), Found(3, 1.0, 1.0)]
 
     def test_it_looks_as_far_down_as_it_takes(self):
         """A thousand copies of the best photo do not hide the others."""

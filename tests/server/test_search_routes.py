@@ -56,6 +56,7 @@ class TestSearch:
             "name": "red.jpg",
             "folder": str(photos[0].parent),
             "similarity": 1.0,
+            "score": 1.0,
             "width": 300,
             "height": 400,
             "taken": f"{datetime.datetime.fromtimestamp(START + size, datetime.UTC):%FT%TZ}",

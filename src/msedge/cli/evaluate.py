@@ -44,6 +44,7 @@ def evaluate_command(
     smooth_gallery: options.SmoothGallery = 0,
     expand_queries: options.ExpandQueries = 0,
     expansion_power: options.ExpansionPower = None,
+    hubs: options.Hubs = None,
     compare: options.Compare = None,
     compare_gallery: options.CompareGallery = None,
     compare_labels: options.CompareLabels = None,
@@ -58,7 +59,7 @@ def evaluate_command(
     A photo is relevant when its class is the query's. Names of classes are compared without regard
     to case, hyphens and underscores.
     """
-    from msedge.cli.evaluation_expansion import chosen_expansion
+    from msedge.cli.evaluation_expansion import chosen_expansion, chosen_hubs
     from msedge.cli.evaluation_files import document, write_queries
     from msedge.cli.evaluation_inputs import Files, Source, load_inputs
     from msedge.cli.evaluation_report import Choices, judge
@@ -81,6 +82,7 @@ def evaluate_command(
         per_class=per_class,
         fine_grained=fine_grained,
         expansion=chosen_expansion(smooth_gallery, expand_queries, expansion_power, chosen_metric),
+        hubs=chosen_hubs(hubs, chosen_metric),
     )
     own, other = _label_files(labels), _label_files(compare_labels)
     files = Files(

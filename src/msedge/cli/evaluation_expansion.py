@@ -1,4 +1,7 @@
-"""Neighbour expansion as ``msedge evaluate`` offers it: what was chosen, and the vectors it makes.
+"""Re-ranking as ``msedge evaluate`` offers it: what was chosen, and what it makes of vectors.
+
+Neighbour expansion draws vectors towards what lies near them; hubs are photos that are near to
+every drawing, and are set back.
 
 Tested in ``tests/cli/test_evaluation_expansion.py``.
 """
@@ -6,14 +9,27 @@ Tested in ``tests/cli/test_evaluation_expansion.py``.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from msedge.cli.evaluation_inputs import Inputs
-from msedge.data.features import Features
-from msedge.errors import ConfigError
+from msedge.data.features import Features, load_features
+from msedge.data.images import one_line
+from msedge.errors import ConfigError, DataError
 from msedge.evaluation.expansion import check_expansion, expand_queries, smooth_gallery
+from msedge.evaluation.scoring import unit_vectors
+from msedge.models.bank import (
+    HUB_SHARE,
+    NEIGHBOURS,
+    SUFFIX,
+    Vectors,
+    choose_drawings,
+    hubness,
+    read_bank,
+)
 
 if TYPE_CHECKING:
     from msedge.evaluation.scoring import Metric
@@ -86,6 +102,64 @@ def chosen_expansion(smooth: int, expand: int, power: float | None, metric: Metr
             f"{metric} (--metric, --binary); leave out one of the two"
         )
     return expansion
+
+
+@dataclass(frozen=True, eq=False)
+class Hubs:
+    """Drawings from which each photo's hubness follows, half of which is taken off its scores.
+
+    Attributes:
+        file: that they come from.
+        drawings: their unit vectors ``(n, D)``.
+    """
+
+    file: Path
+    drawings: Vectors
+
+    def __str__(self) -> str:
+        """What was done, and what the figures must not be set beside."""
+        near, count = min(NEIGHBOURS, len(self.drawings)), len(self.drawings)
+        return (
+            f"each photo's similarity less {HUB_SHARE:g} of its mean similarity to its {near} "
+            f"nearest of {count:,} drawings ({one_line(self.file)}): not comparable with published "
+            "figures without it"
+        )
+
+    def handicaps(self, photos: NDArray[Any]) -> NDArray[np.float64]:
+        """What is taken off the scores of each photo."""
+        if photos.shape[1] != self.drawings.shape[1]:
+            raise DataError(
+                f"the drawings in {one_line(self.file)} have {self.drawings.shape[1]} dimensions, "
+                f"and the photos {photos.shape[1]}: give drawings as the same network sees them"
+            )
+        # At length 1 first, as they are ranked: of any length, numbers might be beyond a float.
+        return HUB_SHARE * hubness(unit_vectors(photos, "gallery"), self.drawings)
+
+
+def chosen_hubs(bank: Path | None, metric: Metric) -> Hubs | None:
+    """The drawings of ``--hubs``: of a bank, or at most 1,000 of a file of features.
+
+    Raises:
+        ConfigError: photos are not ranked by cosine.
+        MSEdgeError: the file cannot be used.
+    """
+    if bank is None:
+        return None
+    if metric != "cosine":
+        raise ConfigError(
+            f"--hubs takes something off a cosine, which does not go with a ranking by {metric} "
+            "(--metric, --binary); leave out one of the two"
+        )
+    if bank.name.endswith(SUFFIX):
+        drawings = read_bank(bank).drawings
+    else:
+        features = load_features(bank, domain="sketch")
+        features.check(refuse_zeros=True)
+        labels = [str(features.classes[label]) for label in features.labels]
+        drawings = choose_drawings(features.embeddings, labels)
+    if not len(drawings):
+        raise DataError(f"{one_line(bank)} holds no drawings: give a bank that has some")
+    return Hubs(bank, drawings)
 
 
 def expanded(inputs: Inputs, expansion: Expansion) -> Inputs:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import msedge
-from msedge.cli.evaluation_expansion import Expansion
+from msedge.cli.evaluation_expansion import Expansion, Hubs
 from msedge.cli.evaluation_inputs import Inputs
 from msedge.cli.evaluation_report import Judged, Report
 from msedge.data.features import Features
@@ -32,6 +32,7 @@ def document(report: Report) -> dict[str, Any]:
         "metric": choices.metric,
         "binary": choices.binary,
         "expansion": _expansion(choices.expansion),
+        "hubs": _hubs(choices.hubs),
         "dimensions": int(inputs.queries.embeddings.shape[1]),
         "seed": choices.seed,
         "at": list(choices.at),
@@ -123,6 +124,12 @@ def _formulas(name: str) -> dict[str, str]:
 
 def _expansion(expansion: Expansion) -> dict[str, Any] | None:
     return {**asdict(expansion), "says": str(expansion)} if expansion else None
+
+
+def _hubs(hubs: Hubs | None) -> dict[str, Any] | None:
+    if hubs is None:
+        return None
+    return {"file": str(hubs.file), "drawings": len(hubs.drawings), "says": str(hubs)}
 
 
 def _asked(report: Report, judged: Judged) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from msedge.cli.evaluation_expansion import Expansion
+from msedge.cli.evaluation_expansion import Expansion, Hubs
 from msedge.cli.evaluation_inputs import Inputs
 from msedge.data.features import Features
 from msedge.data.images import one_line
@@ -34,6 +34,7 @@ def notes_on(
     *,
     binary: bool,
     expansion: Expansion = _PLAIN,
+    hubs: Hubs | None = None,
 ) -> tuple[str, ...]:
     """Say what bounds or flatters the figures, and what was left out.
 
@@ -43,10 +44,12 @@ def notes_on(
         metric: what made a photo near.
         binary: whether signs were judged instead of the vectors.
         expansion: what was done to the vectors before they were ranked.
+        hubs: what took something off the scores of each photo.
     """
     codes = metric == "hamming" and not binary  # short codes are often equal, of different photos
     return (
         *_of_expansion(expansion),
+        *(() if hubs is None else (str(hubs),)),
         *_of_absent(inputs),
         *_of_domains(inputs),
         *_of_themselves(inputs),

@@ -12,6 +12,7 @@ import typer
 
 _SEEN = "Generalised: seen photos in the gallery"
 _EXPANSION = "Neighbour expansion: re-ranking, which published figures are without"
+_RERANKING = "Hubs: re-ranking, which published figures are without"
 _COMPARE = "Comparison with another system"
 _SHOWN = "What is printed and written"
 
@@ -124,6 +125,18 @@ ExpansionPower = Annotated[
         metavar="A",
         help="A neighbour weighs its cosine to the power A (default: 3).",
         rich_help_panel=_EXPANSION,
+    ),
+]
+
+Hubs = Annotated[
+    Path | None,
+    typer.Option(
+        "--hubs",
+        metavar="BANK",
+        help="Take half of its mean similarity to its 30 nearest drawings of a bank off each "
+        "photo's similarity (CSLS): a .bank.safetensors, or features of sketches, of which at most "
+        "1,000 are taken, evenly over classes.",
+        rich_help_panel=_RERANKING,
     ),
 ]
 

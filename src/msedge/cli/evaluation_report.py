@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from msedge.cli.evaluation_expansion import Expansion, expanded
+from msedge.cli.evaluation_expansion import Expansion, Hubs, expanded
 from msedge.cli.evaluation_inputs import Inputs, Ranked
 from msedge.cli.evaluation_notes import notes_on
 from msedge.data.features import UNKNOWN, Features, source_photos
@@ -50,6 +50,7 @@ class Choices:
         per_class: whether to give the figures of each class.
         fine_grained: whether to look for each sketch's own photo.
         expansion: what is done to the vectors before they are ranked.
+        hubs: what takes something off the scores of each photo; None for nothing.
     """
 
     conventions: tuple[str, ...]
@@ -63,6 +64,7 @@ class Choices:
     per_class: bool
     fine_grained: bool
     expansion: Expansion
+    hubs: Hubs | None = None
 
     @property
     def drawn(self) -> dict[str, int]:
@@ -160,8 +162,13 @@ def judge(inputs: Inputs, choices: Choices, progress: Progress | None = None) ->
             choices.metric,
             binary=choices.binary,
             expansion=choices.expansion,
+            hubs=choices.hubs,
         ),
     )
+
+
+def _handicaps(photos: NDArray[Any], choices: Choices) -> NDArray[np.float64] | None:
+    return None if choices.hubs is None else choices.hubs.handicaps(photos)
 
 
 def _vectors(features: Features | Ranked, choices: Choices) -> NDArray[Any]:
@@ -192,6 +199,7 @@ def _evaluate(
         at=choices.at,
         conventions=choices.conventions,
         metric=choices.metric,
+        handicaps=_handicaps(photos, choices),
         progress=progress,
     )
 
@@ -238,6 +246,7 @@ def _fine_grained(inputs: Inputs, photos: NDArray[Any], choices: Choices) -> Fin
         np.concatenate([shown, seen]),
         at=ACCURACY_AT,
         metric=choices.metric,
+        handicaps=_handicaps(photos, choices),
     )
 
 

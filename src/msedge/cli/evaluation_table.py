@@ -113,6 +113,8 @@ def _head(report: Report) -> Iterator[tuple[str, str]]:
     )
     if report.choices.expansion:
         yield "expansion", str(report.choices.expansion)
+    if report.choices.hubs is not None:
+        yield "hubs", str(report.choices.hubs)
     fewest, most = evaluation.relevant.min(), evaluation.relevant.max()
     counted = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
     yield "relevant", f"{counted} photos for a query (R)"

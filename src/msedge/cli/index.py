@@ -220,5 +220,7 @@ def _show(summary: IndexSummary, gallery: Path) -> None:
     counts = ", ".join(f"{getattr(summary, name):,} {name}" for name in names)
     pace = f" ({summary.photos_per_second:.1f} photos/s)" if summary.embedded else ""
     typer.echo(f"{counts}, {len(summary.skipped):,} skipped in {summary.seconds:.1f} s{pace}")
+    if summary.hubs:
+        typer.echo(f"{summary.hubs:,} photos got their hubs from the vectors that were there")
     typer.echo(f"{one_line(location(gallery))} holds {summary.photos:,} photos")
     show_moved_folders(summary.moved_folders, gallery, DEFAULT_GALLERY)

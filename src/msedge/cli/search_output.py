@@ -85,6 +85,7 @@ def show_json(hits: Sequence[Hit], gallery: Gallery, names: Sequence[Likely] = (
             {
                 "rank": hit.rank,
                 "similarity": round(hit.similarity, 6),
+                "score": round(hit.score, 6),
                 **hit.photo.as_json(),
                 "copies": [copy.as_json() for copy in hit.copies],
             }
@@ -95,7 +96,7 @@ def show_json(hits: Sequence[Hit], gallery: Gallery, names: Sequence[Likely] = (
 
 
 def show_table(hits: Sequence[Hit]) -> None:
-    """Print rank, similarity and path; a click on a path opens it where a terminal can."""
+    """Print rank, score and path; a click on a path opens it where a terminal can."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.style import Style
@@ -105,13 +106,13 @@ def show_table(hits: Sequence[Hit]) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("rank", justify="right")
-    table.add_column("similarity", justify="right")
+    table.add_column("score", justify="right")
     table.add_column("photo", overflow="fold")
     for hit in hits:
         name = Text(one_line(short_path(hit.photo.path)), Style(link=uri(hit.photo.path)))
         if hit.copies:
             name.append(f"  (and {len(hit.copies)} like it)", Style(dim=True))
-        table.add_row(str(hit.rank), f"{hit.similarity:.3f}", name)
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", name)
     console.print(table)
 
 

@@ -77,7 +77,7 @@ def _shown(hit: Hit) -> Shown:
         picture = None
     return Shown(
         rank=hit.rank,
-        similarity=hit.similarity,
+        score=hit.score,
         picture=picture,
         name=path.name,
         place=short_path(path.parent),

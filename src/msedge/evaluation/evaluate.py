@@ -198,6 +198,7 @@ def evaluate(
     at: Sequence[int] = (100, 200),
     conventions: Sequence[str] = ("standard",),
     metric: Metric = "cosine",
+    handicaps: npt.NDArray[np.float64] | None = None,
     chunk: int = 256,
     rows: npt.NDArray[np.int64] | None = None,
     progress: Progress | None = None,
@@ -217,6 +218,7 @@ def evaluate(
             convention says.
         conventions: Names from :data:`~msedge.evaluation.conventions.CONVENTIONS`.
         metric: ``cosine``, ``euclidean`` or ``hamming``.
+        handicaps: Taken off the scores of each photo ``(M,)``; for ``cosine`` alone.
         chunk: Queries ranked at a time; bounds the memory.
         rows: Positions ``(n,)`` of the only queries to rank, each once, possibly none; without
             it, all. :meth:`Evaluation.joined` puts such parts together. Every query is checked
@@ -245,7 +247,7 @@ def evaluate(
         check_cut_off(k, "cut-offs in at")
     parts = map_hits(
         partial(_measured, chosen, cut_offs), queries, gallery, query_labels, gallery_labels,
-        metric=metric, chunk=chunk, rows=rows, progress=progress,
+        metric=metric, handicaps=handicaps, chunk=chunk, rows=rows, progress=progress,
     )  # fmt: skip
     labels = class_ids(query_labels, "query_labels", len(queries))
     place = np.arange(len(labels))  # of a query in what is returned

@@ -67,6 +67,7 @@ def fine_grained(
     *,
     at: Sequence[int] = (1, 5, 10),
     metric: Metric = "cosine",
+    handicaps: npt.NDArray[np.float64] | None = None,
     chunk: int = 256,
 ) -> FineGrained:
     """Accuracy at finding each sketch's source photo, within its class and in the whole gallery.
@@ -87,6 +88,7 @@ def fine_grained(
             no sketch's source.
         at: The k of Acc@k, each at least 1. From the size of a class on, Acc@k within it is 1.
         metric: What makes a photo near.
+        handicaps: Taken off the scores of each photo ``(M,)``; for ``cosine`` alone.
         chunk: Sketches ranked at a time.
 
     Raises:
@@ -107,7 +109,7 @@ def fine_grained(
             raise ShapeError(f"{name} must be at least 1, got {value}")
     if not at:
         raise ShapeError("at must name at least one k, got none")
-    sets = scored(queries, gallery, metric)
+    sets = scored(queries, gallery, metric, handicaps)
     asked = _Ids(
         class_ids(query_labels, "query_labels", len(sets.queries)),
         class_ids(query_sources, "query_sources", len(sets.queries)),

@@ -53,6 +53,7 @@ def map_hits(
     gallery_labels: Array,
     *,
     metric: Metric = "cosine",
+    handicaps: npt.NDArray[np.float64] | None = None,
     chunk: int = 256,
     rows: Integers | None = None,
     progress: Progress | None = None,
@@ -73,6 +74,7 @@ def map_hits(
         query_labels: Class ids ``(Q,)``, integers; each must occur in ``gallery_labels``.
         gallery_labels: Class ids ``(M,)``, integers.
         metric: ``cosine``, ``euclidean`` or ``hamming``.
+        handicaps: Taken off the scores of each photo ``(M,)``; for ``cosine`` alone.
         chunk: Queries that a thread ranks at a time.
         rows: Positions ``(n,)`` of the only queries to rank, each once; without it, all. Every
             query is checked, so that those who share them out get the same errors.
@@ -92,7 +94,7 @@ def map_hits(
     [([1, 2], [[1, 2], [1, 2]]), ([0], [[1]])]
     """
     device = gallery.device if getattr(gallery, "is_cuda", False) else None
-    pair = scored(queries, gallery, metric)
+    pair = scored(queries, gallery, metric, handicaps)
     asked = class_ids(query_labels, "query_labels", len(pair.queries))
     kept = class_ids(gallery_labels, "gallery_labels", len(pair.gallery))
     _refuse_absent(asked, kept)

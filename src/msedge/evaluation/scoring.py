@@ -6,6 +6,8 @@ Whatever the measure, nearness becomes one score, ``q . g + offset``, larger for
 * ``euclidean``: ``q . g - |g|^2 / 2``, which falls as the distance rises.
 * ``hamming``: codes of -1 and 1, whose product falls by 2 for each bit that differs.
 
+With ``cosine`` photos may have handicaps, which are taken off: ``q . g - handicap``.
+
 Entries are rounded to float32 and to a grid of 2**-25 of the largest length. A product of two
 entries is then a whole multiple of 2**-50, and by Cauchy-Schwarz every partial sum stays below
 2**51 such units: float64 adds them without rounding, in any order. So a score in float64 is exact,
@@ -78,7 +80,12 @@ class Scored:
         return scores if self.offset is None else scores + self.offset[columns]
 
 
-def scored(queries: Array, gallery: Array, metric: Metric = "cosine") -> Scored:
+def scored(
+    queries: Array,
+    gallery: Array,
+    metric: Metric = "cosine",
+    handicaps: npt.NDArray[np.float64] | None = None,
+) -> Scored:
     """Check two sets of vectors and make them comparable.
 
     Args:
@@ -86,11 +93,13 @@ def scored(queries: Array, gallery: Array, metric: Metric = "cosine") -> Scored:
             for ``hamming`` codes of 0 and 1, of -1 and 1, or of truth values.
         gallery: Photo vectors ``(M, D)``, likewise.
         metric: ``cosine``, ``euclidean`` or ``hamming``.
+        handicaps: Taken off the scores of each photo ``(M,)``, in [-1, 1], rounded to 2**-50; for
+            ``cosine`` alone.
 
     Raises:
         ShapeError: A set has the wrong shape, type or values, or for ``euclidean`` a vector is over
             65,536 times as long as the median one; the message names the first row.
-        ConfigError: There is no such metric.
+        ConfigError: There is no such metric, or it knows no handicaps.
 
     >>> import numpy as np
     >>> scored(np.array([[3, 4]]), np.array([[4, 3], [0, 2]])).exact([0]).round(4)
@@ -98,6 +107,8 @@ def scored(queries: Array, gallery: Array, metric: Metric = "cosine") -> Scored:
     """
     if metric not in METRICS:
         raise ConfigError(f"unknown metric {metric!r}: expected one of {', '.join(METRICS)}")
+    if handicaps is not None and metric != "cosine":
+        raise ConfigError(f"handicaps are taken off a cosine, and not off {metric}")
     asked, kept = _matrix(queries, "queries"), _matrix(gallery, "gallery")
     if asked.shape[1] != kept.shape[1]:
         raise ShapeError(
@@ -107,7 +118,9 @@ def scored(queries: Array, gallery: Array, metric: Metric = "cosine") -> Scored:
     if metric == "hamming":
         return Scored(_codes(asked, "queries"), _codes(kept, "gallery"), None, metric)
     if metric == "cosine":
-        return Scored(unit_vectors(asked, "queries"), unit_vectors(kept, "gallery"), None, metric)
+        near, far = unit_vectors(asked, "queries"), unit_vectors(kept, "gallery")
+        offset = None if handicaps is None else _offset(handicaps, len(far))
+        return Scored(near, far, offset, metric)
     longest = _longest(asked, kept)
     near, far = _shrunk(asked, longest), _shrunk(kept, longest)
     squares = [
@@ -115,6 +128,21 @@ def scored(queries: Array, gallery: Array, metric: Metric = "cosine") -> Scored:
         for start in range(0, len(far), _ROWS)
     ]
     return Scored(near, far, np.concatenate(squares) / -2, metric)
+
+
+def _offset(
+    handicaps: npt.NDArray[np.float64] | None, count: int
+) -> npt.NDArray[np.float64] | None:
+    """What is added to scores where something is taken off them: whole multiples of 2**-50."""
+    if handicaps is None:
+        return None
+    if handicaps.shape != (count,) or not (np.abs(handicaps) <= 1).all():
+        raise ShapeError(
+            f"handicaps are numbers in [-1, 1], one a photo: expected shape ({count},), got "
+            f"{handicaps.shape}"
+        )
+    units: npt.NDArray[np.float64] = np.round(handicaps * -(_GRID**2))
+    return units / _GRID**2
 
 
 def unit_vectors(vectors: Array, name: str = "vectors") -> npt.NDArray[np.float32]:

@@ -37,7 +37,7 @@ class Shown:
 
     Attributes:
         rank: from 1.
-        similarity: cosine similarity to the query, in [-1, 1].
+        score: what ranks it; a cosine similarity, or what is left of one.
         picture: a thumbnail, the content of a JPEG or PNG file; None where it cannot be read.
         name: of the file.
         place: the folder that it lies in.
@@ -46,7 +46,7 @@ class Shown:
     """
 
     rank: int
-    similarity: float
+    score: float
     picture: bytes | None
     name: str
     place: str
@@ -107,7 +107,7 @@ def _card(photo: Shown) -> Iterator[str]:
         yield f'<img src="{_data_uri(photo.picture)}" alt="{name}" decoding="async">'
     yield (
         f'</a><figcaption><span class="rank">{photo.rank}</span>'
-        f'<span class="similarity" title="cosine similarity">{photo.similarity:.3f}</span>'
+        f'<span class="score" title="score">{photo.score:.3f}</span>'
         f'<span class="name">{name}</span><span class="place">{_text(photo.place)}</span>'
     )
     if photo.copies:
@@ -198,7 +198,7 @@ figure { margin: 0; }
   font-size: .85rem;
 }
 .rank { font-weight: 650; }
-.similarity { color: var(--soft); font-variant-numeric: tabular-nums; }
+.score { color: var(--soft); font-variant-numeric: tabular-nums; }
 .name, .place, details { grid-column: 1 / -1; overflow-wrap: anywhere; }
 .place { color: var(--soft); font-size: .8rem; }
 details { margin-top: 6px; font-size: .8rem; }

@@ -18,21 +18,22 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from msedge.errors import ConfigError, ShapeError, WeightsError
-from msedge.models.card import Card, DataSource
 from msedge.quoting import named, plain, quoted
 from msedge.storage import atomic_path
+
+if TYPE_CHECKING:
+    from msedge.models.card import Card, DataSource
 
 FORMAT = "msedge-bank-1"
 SUFFIX = ".bank.safetensors"
@@ -53,23 +54,21 @@ MAX_BYTES = 32 * 2**20
 
 _TENSORS = ("drawings", "name_drawings", "name_photos")
 _BLOCK = 1024  # vectors that are compared with the drawings at a time: 8 MB for each 1,000 of these
+_LONGEST, _MOST_WORDS = 200, 100  # characters of a name, and what a thing may be called
 _OFF = 2.0**-9  # of a length of 1: float16 rounds each number by 2^-11 of it at most
 
 Vectors = npt.NDArray[np.float16]
 Reals = npt.NDArray[np.float64]
 
 
-class Name(BaseModel):
-    """What a thing is called."""
+@dataclass(frozen=True)
+class Name:
+    """What a thing is shown as, and what else it is called."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  (read where a file is)
 
-    name: str = Field(min_length=1, max_length=200, description="what it is shown as")
-    synonyms: tuple[str, ...] = Field((), max_length=100, description="what else it is called")
-
-
-_NAMES = TypeAdapter(tuple[Name, ...])
-_DATA = TypeAdapter(tuple[DataSource, ...])
+    name: str
+    synonyms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +109,7 @@ class Bank:
     def fingerprint(self) -> str:
         """SHA-256 of the tensors and names: equal where no answer can differ."""
         return _sha256(
-            _NAMES.dump_json(self.names), self.drawings, self.name_drawings, self.name_photos
+            _said(self.names).encode(), self.drawings, self.name_drawings, self.name_photos
         )
 
     @cached_property
@@ -167,6 +166,10 @@ def read_bank(path: Path) -> Bank:
     Raises:
         WeightsError: there is no such file, it is not a bank, or it is damaged.
     """
+    from pydantic import TypeAdapter, ValidationError  # late, as the card: a search reads none
+
+    from msedge.models.card import DataSource
+
     if not path.is_file():
         raise WeightsError(f"no bank at {named(path)}; expected a file that ends in {SUFFIX}")
     try:
@@ -178,8 +181,8 @@ def read_bank(path: Path) -> Bank:
             if sorted(opened.keys()) != sorted(_TENSORS):
                 raise ValueError(f"expected the tensors {', '.join(_TENSORS)} and no others")
             drawings, of_drawings, of_photos = (opened.get_tensor(name) for name in _TENSORS)
-        names = _NAMES.validate_json(metadata.get("names", ""))
-        data = _DATA.validate_json(metadata.get("data", ""))
+        names = TypeAdapter(tuple[Name, ...]).validate_json(metadata.get("names", ""))
+        data = TypeAdapter(tuple[DataSource, ...]).validate_json(metadata.get("data", ""))
         return Bank(metadata.get("model", ""), drawings, names, of_drawings, of_photos, data)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
@@ -199,8 +202,8 @@ def save_bank(path: Path, bank: Bank) -> None:
     metadata = {
         "format": FORMAT,
         "model": bank.model,
-        "names": _NAMES.dump_json(bank.names).decode(),
-        "data": _DATA.dump_json(bank.data).decode(),
+        "names": _said(bank.names),
+        "data": json.dumps([each.model_dump() for each in bank.data]),
     }
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
@@ -229,7 +232,7 @@ def hubness(vectors: npt.NDArray[np.floating[Any]], drawings: Vectors) -> Reals:
     double = drawings.astype(np.float64)
     double_lengths = _lengths(double)
     for start in range(0, len(vectors), _BLOCK):
-        photos = vectors[start : start + _BLOCK].astype(np.float64)
+        photos = np.nan_to_num(vectors[start : start + _BLOCK].astype(np.float64))
         cosines = photos @ double.T / double_lengths
         nearest = np.partition(cosines, len(drawings) - neighbours)[:, -neighbours:]
         nearest.sort()
@@ -278,6 +281,10 @@ def choose_drawings(
     return (some / _lengths(some)[:, None]).astype(np.float16)
 
 
+def _said(names: Sequence[Name]) -> str:
+    return json.dumps([asdict(each) for each in names])
+
+
 def _lengths(vectors: Reals) -> Reals:
     """Of each vector; 1 for one of zeros, which is like nothing."""
     lengths: Reals = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
@@ -300,6 +307,10 @@ def _fault(bank: Bank) -> str | None:
             is_right |= lengths == 0
         if not is_right.all():
             return f"{name} hold vectors that are not of length 1"
+    for each in bank.names:
+        texts = (each.name, *each.synonyms)
+        if not all(0 < len(text) <= _LONGEST for text in texts) or len(texts) > _MOST_WORDS:
+            return f"a thing is called {quoted(texts)}"
     called = [each.name.casefold() for each in bank.names]
     return "two things have one name" if len(set(called)) != len(called) else None
 

@@ -59,6 +59,10 @@ class Encoder(Protocol):
         """Pixels on a side of what it reads."""
 
     @property
+    def bank(self) -> Bank | None:
+        """What the model knows beside its weights; None where that is nothing."""
+
+    @property
     def photo_sizes(self) -> tuple[int, ...]:
         """Sides of squares with as many pixels as photos of their own shape are read at.
 
@@ -112,7 +116,7 @@ class OnnxEncoder:
 
         Raises:
             WeightsError: there is no such model, or a file of it is missing, damaged, of another
-                program, or of another model than the file beside it.
+                program, or of another model than the file beside it; so may the bank be.
             ConfigError: ``threads`` is smaller than 1; or this ONNX Runtime, or this machine, knows
                 no such device.
         """

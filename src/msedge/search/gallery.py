@@ -3,7 +3,7 @@
     >>> from msedge.search.gallery import Gallery
     >>> gallery = Gallery.open("photos.msedge")  # doctest: +SKIP
     >>> for hit in gallery.search("drawing.png", k=5):  # doctest: +SKIP
-    ...     print(hit.rank, f"{hit.similarity:.3f}", hit.photo.path)
+    ...     print(hit.rank, f"{hit.score:.3f}", hit.photo.path)
 
 Tested in ``tests/search/test_gallery.py``.
 """
@@ -54,11 +54,14 @@ _TRIES = 3  # at a search whose hits are removed, or whose gallery is replaced, 
 class Hit:
     """A photo that was found: its rank from 1, and its cosine similarity in [-1, 1] to the query.
 
-    The copies are its near-duplicates, best first; see :func:`msedge.search.ranking.collapse`.
+    The score is what it is ranked by: where a drawing was asked, the similarity less half of the
+    photo's hubness (:mod:`msedge.models.bank`), else the similarity. The copies are its
+    near-duplicates, best first; see :func:`msedge.search.ranking.collapse`.
     """
 
     rank: int
     similarity: float
+    score: float
     photo: Photo
     copies: tuple[Photo, ...] = ()
 
@@ -270,7 +273,7 @@ class Gallery:
             collapse: whether near-duplicates are one hit.
 
         Returns:
-            Hits by falling similarity, ties by rising id; none of an empty gallery.
+            Hits by falling score, ties by rising id; none of an empty gallery.
 
         Raises:
             ConfigError: ``k`` is smaller than 1, there is nothing to look for, or a name is not
@@ -374,7 +377,12 @@ class Gallery:
                 raise opened.store.replaced_by(opened.store.model)
             try:
                 found = opened.view.search(
-                    query.vector, k, filters=filters, without=query.without, together=collapse
+                    query.vector,
+                    k,
+                    filters=filters,
+                    without=query.without,
+                    together=collapse,
+                    hub_share=query.hub_share,
                 )
                 ids = [photo for each in found for photo in (each.id, *each.copies)]
                 photos = {photo.id: photo for photo in opened.view.photos(ids)}
@@ -390,7 +398,8 @@ class Gallery:
         for each in found:
             if each.id in photos:
                 copies = tuple(photos[copy] for copy in each.copies if copy in photos)
-                hits.append(Hit(len(hits) + 1, each.similarity, photos[each.id], copies))
+                rank, photo = len(hits) + 1, photos[each.id]
+                hits.append(Hit(rank, each.similarity, each.score, photo, copies))
         return hits
 
     def close(self) -> None:

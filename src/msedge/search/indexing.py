@@ -36,7 +36,7 @@ from msedge.search.sources.plan import (
 )
 from msedge.search.sources.shards import Listing, list_shard
 from msedge.search.stores import open_or_create, open_store, written_by_one
-from msedge.search.stores.reports import Model, StoppedError
+from msedge.search.stores.reports import Model, StoppedError, Watched
 from msedge.search.stores.store import MissingGalleryError, Store
 from msedge.system import usable_cpus
 
@@ -75,6 +75,7 @@ class IndexSummary:
     removed: int = 0  # since they are no longer there
     unchanged: int = 0
     embedded: int = 0  # of the new and changed; the others have the content of one that was
+    hubs: int = 0  # photos that were there, whose hubness was worked out from their vectors
     skipped: list[Skipped] = field(default_factory=list)  # by path; looked at again next time
     moved_folders: list[MovedFolder] = field(default_factory=list)  # to here, as it seems
     photos: int = 0  # in the gallery now
@@ -95,9 +96,9 @@ class IndexSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON holds it."""
-        names = ("new", "changed", "moved", "removed", "unchanged", "embedded", "photos", "left")
+        counts = "new changed moved removed unchanged embedded hubs photos left"
         return {
-            **{name: getattr(self, name) for name in names},
+            **{name: getattr(self, name) for name in counts.split()},
             "stopped": self.stopped,
             "seconds": round(self.seconds, 3),
             "photos_per_second": round(self.photos_per_second, 1),
@@ -161,7 +162,7 @@ def index(
         try:
             found = run.rebuild(found, gallery) if anew else run.update(found, gallery)
             run.summary.pass_over(found)
-        except StoppedError:  # while shards were listed: nothing was changed
+        except StoppedError:  # before the first photo was read: nothing, or hubness, was changed
             with open_store(gallery) as store:
                 run.summary.photos, run.summary.stopped = store.count(), True
     run.summary.seconds = time.monotonic() - begun
@@ -203,6 +204,7 @@ class _Run:
         """Bring a gallery up to date; gives what was found, shards listed."""
         with open_or_create(gallery, self._model()) as store:
             places, before = store.places(), store.version()
+            self.summary.hubs = store.bring_hubs(self.encoder.bank, Watched(stop=self.stop))
             found, note = self._listed(found, store, places, places)
             if note != store.note(SHARDS):
                 store.write_note(SHARDS, note)
@@ -220,6 +222,7 @@ class _Run:
             found = with_photos_elsewhere(found, places, self.choice.column)
             with old.successor(self._model()) as new:
                 new.write_note(SHARDS, note)
+                new.bring_hubs(self.encoder.bank, Watched(stop=self.stop))
                 known = new.places()
                 self._do(plan(found, known, everything=True), new, known)
             # Not by renaming: whoever has the gallery open would go on with the old one.

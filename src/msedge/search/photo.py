@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Vector = npt.NDArray[np.float16]
 Ids = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
 
 LARGEST_ID = 2**63 - 1
 STORED_VECTOR = np.dtype("<f2")  # in files, whatever the machine's byte order
@@ -64,6 +65,8 @@ class Facts:
         content_hash: of the file's bytes.
         width, height: pixels, of the picture held upright.
         taken: seconds of Unix time: the camera's clock read as UTC, else ``mtime_ns / 1e9``.
+        hubness: how near it is to drawings at large, of the bank that the gallery notes; see
+            :func:`msedge.models.bank.hubness`.
     """
 
     path: Path = _fact("binary", unique=True, shown=True)
@@ -73,6 +76,7 @@ class Facts:
     width: int = _fact("int32", least=1, shown=True)
     height: int = _fact("int32", least=1, shown=True)
     taken: float = _fact("float64", shown=True)
+    hubness: float = _fact("float64", default=0.0, added=1)
 
     @property
     def folder(self) -> Path:
@@ -237,6 +241,14 @@ def photo_of(row: Sequence[Any]) -> Photo:
 def new_photo_of(row: Sequence[Any], vector: Vector) -> NewPhoto:
     """A photo to be put, from its facts as stored; raises a DataError for what no photo has."""
     return NewPhoto(*_checked(row), vector=vector)
+
+
+def checked_hubness(values: Sequence[Any], ids: Sequence[int] | Ids) -> Reals:
+    """Hubness as stored, ``(n,)``, or a DataError that names the photo whose is none."""
+    for value, photo in zip(values, ids, strict=True):
+        if type(value) is not float or not isfinite(value):
+            raise DataError(f"the hubness of photo {photo} is {quoted(value)}: {MEND}")
+    return np.array(values, np.float64)
 
 
 def check_finite(vectors: Vector, ids: Sequence[int] | Ids) -> None:

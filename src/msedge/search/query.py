@@ -20,6 +20,7 @@ from msedge.data.drawings import drawing_pixels, open_drawing
 from msedge.data.images import one_line, read_pixels
 from msedge.data.sketches import Strokes
 from msedge.errors import ConfigError, DataError
+from msedge.models.bank import HUB_SHARE
 from msedge.quoting import named
 from msedge.search.encoder import Encoder, OnnxEncoder, photo_side
 from msedge.search.locations import whole
@@ -53,13 +54,16 @@ Photograph: TypeAlias = int | str | Path
 class Query:
     """What to look for: a unit vector ``(dim,)``, float32, and ids that no hit is to show.
 
-    The model is the fingerprint of what made the vector; empty where nobody says. The names are
-    those that a person gave, and what the drawings are likely of.
+    The model is the fingerprint of what made the vector; empty where nobody says. The share is how
+    much of a photo's hubness is taken off its similarity: hubness is of drawings, so that photos
+    and words alone ask without. The names are those that a person gave, and what the drawings are
+    likely of.
     """
 
     vector: Embeddings
     without: tuple[int, ...] = ()
     model: str = ""
+    hub_share: float = 0.0
     names: tuple[Likely, ...] = ()
 
 
@@ -160,8 +164,8 @@ def make_query(
         wanted, told = steered.wanted, steered.told
     unwanted = [*drawn[len(drawings) :], *(vector for _, vector in shunned)]
     without = tuple(known for known, _ in shunned if known is not None)
-    vector = combine([*wanted, *liked], unwanted)
-    return Query(vector, without, own.store.model.fingerprint, names=told)
+    vector, share = combine([*wanted, *liked], unwanted), HUB_SHARE if drawings else 0.0
+    return Query(vector, without, own.store.model.fingerprint, share, told)
 
 
 def drawings_of(given: Drawing | Sequence[Drawing]) -> list[Drawing]:

@@ -41,19 +41,21 @@ _DEEPER = 4
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The first photos of a ranking, ties by rising id, and their unit vectors ``(n, dim)``."""
+    """The first photos of a ranking by score, ties by rising id; unit vectors ``(n, dim)``."""
 
     ids: Ids
     similarities: Similarities
+    scores: Similarities  # similarities less what is taken off each; equal where nothing is
     vectors: Embeddings
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A hit by its id: cosine similarity in [-1, 1], and its near-duplicates' ids, best first."""
+    """A hit by its id, what ranks it, and its near-duplicates' ids, best first."""
 
     id: int
-    similarity: float
+    similarity: float  # cosine, in [-1, 1]
+    score: float  # that less a share of the photo's hubness; equal to it where no drawing is asked
     copies: tuple[int, ...] = ()
 
 
@@ -71,23 +73,29 @@ def nearest(
     k: int,
     *,
     allowed: npt.NDArray[np.bool_] | None = None,
+    handicaps: Similarities | None = None,
 ) -> tuple[Positions, Similarities]:
     """The first ``k`` rows of ``(N, dim)`` unit vectors, or as many as are allowed, ``(N,)``.
 
-    They are ranked by falling cosine similarity to a unit vector ``(dim,)``, ties by rising row,
-    and come with their similarities in [-1, 1].
+    They are ranked by falling cosine similarity to a unit vector ``(dim,)``, less their handicaps
+    in [-1, 1], ``(N,)``, where there are some; ties by rising row. They come with their
+    similarities in [-1, 1].
 
     Example:
         >>> rows, similarities = nearest(np.eye(3, dtype=np.float32), np.array([0.0, 0.6, 0.8]), 2)
         >>> rows.tolist(), similarities.tolist()
         ([2, 1], [0.8, 0.6])
     """
-    rows = _likely(vectors @ query.astype(np.float32), k, vectors.shape[1], allowed)
+    likely = vectors @ query.astype(np.float32)
+    if handicaps is not None:
+        likely -= handicaps.astype(np.float32)
+    rows = _likely(likely, k, vectors.shape[1], allowed)
     double = query.astype(np.float64)
     # A sum along a row depends on nothing but that row; a product of matrices may not.
     parts = (vectors[rows[at : at + _BLOCK]] for at in range(0, len(rows), _BLOCK))
     exact = np.concatenate([np.empty(0), *((part * double).sum(axis=1) for part in parts)])
-    order = np.argsort(-exact, kind="stable")[:k]  # `rows` rise, so ties keep that order
+    scores = exact if handicaps is None else exact - handicaps[rows]
+    order = np.argsort(-scores, kind="stable")[:k]  # `rows` rise, so ties keep that order
     return rows[order], np.clip(exact[order], -1.0, 1.0)
 
 
@@ -115,9 +123,14 @@ def found(
             break
         depth *= _DEEPER
     ids = candidates.ids[kept].tolist()
-    similarities = candidates.similarities[kept].tolist()
+    similarities, scores = candidates.similarities[kept].tolist(), candidates.scores[kept].tolist()
     return [
-        Found(ids[group.first], similarities[group.first], tuple(ids[at] for at in group.others))
+        Found(
+            ids[group.first],
+            similarities[group.first],
+            scores[group.first],
+            tuple(ids[at] for at in group.others),
+        )
         for group in groups
     ]
 
@@ -190,5 +203,6 @@ def _likely(
         return np.flatnonzero(np.isfinite(scores))
     least = np.partition(scores, len(scores) - k)[len(scores) - k]
     # Higham, Accuracy and Stability of Numerical Algorithms (2002), 3.1: a product of unit vectors
-    # is off by at most dim * eps / 2, and both sides of the comparison may be.
-    return np.flatnonzero(scores >= least - dim * np.finfo(np.float32).eps)
+    # is off by at most dim * eps / 2, and both sides of the comparison may be. So may what is taken
+    # off a product, and the difference, which is below 2: by eps at most, together.
+    return np.flatnonzero(scores >= least - (dim + 4) * np.finfo(np.float32).eps)

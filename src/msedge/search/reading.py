@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from msedge.data.image_file import MAX_BYTES, read_image_file
 from msedge.data.images import as_pixels, cause_of, one_line, read_picture
 from msedge.errors import DataError
+from msedge.models.bank import hubness
 from msedge.search.encoder import Encoder, photo_side
 from msedge.search.photo import NAMES, Facts, NewPhoto, facts_of, hash_of
 from msedge.search.ranking import Pixels
@@ -150,15 +151,24 @@ def _embed(
         else read_photo(item, content, size, is_known, keep_shape=keep_shape)
         for item, content in batch
     ]
-    pixels = [photo.pixels for photo in read if isinstance(photo, Decoded)]
-    vectors = iter(_vectors(pixels, encoder))
-    done: list[Embedded] = [
-        NewPhoto(*(getattr(photo.facts, name) for name in NAMES), vector=next(vectors))
-        if isinstance(photo, Decoded)
-        else photo
-        for photo in read
-    ]
+    decoded = [photo for photo in read if isinstance(photo, Decoded)]
+    new = iter(_with_vectors(decoded, encoder))
+    done: list[Embedded] = [next(new) if isinstance(photo, Decoded) else photo for photo in read]
     return [(item, photo) for (item, _), photo in zip(batch, done, strict=True)]
+
+
+def _with_vectors(photos: Sequence[Decoded], encoder: Encoder) -> list[NewPhoto]:
+    """Photos to be put: each with its vector, and the hubness that follows from it."""
+    vectors = _vectors([photo.pixels for photo in photos], encoder)
+    near = np.zeros(len(photos))
+    if (bank := encoder.bank) is not None:
+        near = hubness(vectors, bank.drawings)
+    pairs = zip(photos, near.tolist(), strict=True)
+    facts = [replace(photo.facts, hubness=each) for photo, each in pairs]
+    return [
+        NewPhoto(*(getattr(each, name) for name in NAMES), vector=vector)
+        for each, vector in zip(facts, vectors, strict=True)
+    ]
 
 
 def _vectors(photos: Sequence[Pixels], encoder: Encoder) -> npt.NDArray[np.float16]:

@@ -16,6 +16,10 @@ class FoundPhoto(BaseModel):
     name: Annotated[str, Field(description="The file's name.", examples=["cat.jpg"])]
     folder: Annotated[str, Field(description="The file's folder.", examples=["/photos/cats"])]
     similarity: Annotated[float, Field(description="Cosine similarity with what was asked.")]
+    score: Annotated[
+        float,
+        Field(description="What ranks it: the similarity, less half of its hubness for drawings."),
+    ]
     width: Annotated[int, Field(description="Pixels, upright.")]
     height: Annotated[int, Field(description="Pixels, upright.")]
     taken: Annotated[datetime.datetime, Field(description="By EXIF, else the file's own time.")]
@@ -31,7 +35,7 @@ class LikelyName(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """Photos by falling similarity."""
+    """Photos by falling score."""
 
     took_ms: Annotated[float, Field(description="Milliseconds, waiting for a turn included.")]
     searched: Annotated[int, Field(description="Photos in the gallery.")]

@@ -150,6 +150,7 @@ def _found(hit: Hit) -> FoundPhoto:
         name=spelt(photo.path.name),
         folder=spelt(photo.folder),
         similarity=round(hit.similarity, 6),
+        score=round(hit.score, 6),
         width=photo.width,
         height=photo.height,
         taken=_moment(photo.taken),

@@ -116,8 +116,8 @@ class TestSmoke:
 
     def test_blocks_of_any_size_and_integers(self, tmp_path):
         vectors = clustered(100, 8)
-        parts = [(ids.astype(np.int32), block) for ids, block in blocks(vectors, 7)]
-        parts.insert(3, (np.empty(0, np.int64), np.empty((0, 8), np.float16)))
+        parts = [(ids.astype(np.int32), *rest) for ids, *rest in blocks(vectors, 7)]
+        parts.insert(3, (np.empty(0, np.int64), np.empty((0, 8), np.float16), np.empty(0)))
         build_of(tmp_path / "index", parts)
         index = ApproximateIndex.open(tmp_path / "index")
         assert (index.vectors == vectors).all()
@@ -180,7 +180,7 @@ class TestExceptions:
     )
     def test_vectors_that_are_not_what_was_said(self, tmp_path, vectors):
         with pytest.raises(ShapeError):
-            build_of(tmp_path / "index", [(np.arange(3), vectors)])
+            build_of(tmp_path / "index", [(np.arange(3), vectors, np.zeros(3))])
 
     @pytest.mark.parametrize(
         ("ids", "said"),
@@ -191,7 +191,7 @@ class TestExceptions:
         ],
     )
     def test_ids_that_do_not_rise(self, tmp_path, ids, said):
-        parts = [(np.array(each), clustered(3, 8)) for each in ids]
+        parts = [(np.array(each), clustered(3, 8), np.zeros(3)) for each in ids]
         with pytest.raises(DataError, match=f"have to rise, {said}"):
             build_of(tmp_path / "index", parts)
         assert names(tmp_path / "index") == ["lock"]

@@ -24,11 +24,13 @@ from cluster_runs import (
     other_on_workers,
     rows_of,
 )
-from encoders import ColourEncoder
+from encoders import ColourEncoder, with_hubs
 from msedge.errors import ConfigError, DataError
 from msedge.search.cluster.indexing import Cluster, index_on_ray
 from msedge.search.encoder import OnnxEncoder
+from msedge.search.gallery import Gallery
 from msedge.search.indexing import index
+from msedge.search.query import Query
 from photo_files import write_photo
 from shard_files import photo_bytes, write_tar
 
@@ -66,6 +68,20 @@ class TestOnRay:
         assert all(each["photos_per_second"] > 0 for each in told["workers"])
         again = index_on_ray([root], gallery, "msedge-lite", cluster=TWO)
         assert (again.unchanged, again.new, len(again.skipped)) == (101, 0, 1)
+
+    def test_its_photos_have_the_hubness_that_one_machine_gives_them(self, root, gallery, tmp_path):
+        index_on_ray([root], gallery, "colours-1", cluster=TWO, encoder=with_hubs)
+        index([root], tmp_path / "alone.msedge", with_hubs("colours-1", "cpu"))
+        ours, theirs = rows_of(gallery), rows_of(tmp_path / "alone.msedge")
+        near = {photo.path: photo.hubness for photo in theirs.values()}
+        assert len(set(near.values())) == 100
+        assert {photo.path: photo.hubness for photo in ours.values()} == near
+        drawn = Query(with_hubs("colours-1", "cpu").bank.drawings[0].astype(float), hub_share=0.5)
+        found = [
+            [(hit.photo.path, hit.score) for hit in searched.find(drawn, collapse=False)]
+            for searched in (Gallery.open(gallery), Gallery.open(tmp_path / "alone.msedge"))
+        ]
+        assert found[0] == found[1]
 
     def test_many_shards_are_listed_on_the_cluster(self, tmp_path, gallery):
         for number in range(40):

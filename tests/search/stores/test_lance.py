@@ -58,6 +58,7 @@ class TestTheDataset:
             ("height", pa.int32()),
             ("taken", pa.float64()),
             ("vector", pa.list_(pa.float16(), DIM)),
+            ("hubness", pa.float64()),
         ]
         wanted = pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields])
         assert schema.remove_metadata() == wanted
@@ -132,7 +133,7 @@ from pathlib import Path
 
 spec = importlib.util.find_spec("msedge.search.photo")
 source = Path(spec.origin).read_text()
-last = '    taken: float = _fact("float64", shown=True)\\n'
+last = '    hubness: float = _fact("float64", default=0.0, added=1)\\n'
 assert source.count(last) == 1
 new = '''    stars: int = _fact("int32", least=0, added=FIRST, default=3)
     label: str = _fact("string", added=SECOND, default="it's")

@@ -227,6 +227,7 @@ class TestIndexes:
             store._writer.executescript(
                 "DROP TRIGGER photos_removed; DROP INDEX photos_by_version;"
                 "ALTER TABLE photos DROP COLUMN version; DROP TABLE removed;"
+                "ALTER TABLE photos DROP COLUMN hubness;"
                 "DELETE FROM meta WHERE key = 'identity'; PRAGMA user_version = 1;"
             )
         assert build_approximate(file, force=True).state.behind == 0

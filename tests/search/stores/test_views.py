@@ -134,7 +134,8 @@ class TestWhatHasChanged:
 
 class TestResident:
     def made(self, ids, rows):
-        return Resident(1, np.array(ids, np.int64), np.asarray(rows, np.float32).reshape(-1, 2), "")
+        vectors = np.asarray(rows, np.float32).reshape(-1, 2)
+        return Resident(1, np.array(ids, np.int64), vectors, np.zeros(len(ids)), "", "")
 
     def test_it_cannot_be_changed(self):
         resident = self.made([1], [[1, 0]])
@@ -155,14 +156,14 @@ class TestResident:
         east = np.array([1, 0], np.float32)
         allowed = resident.allowed(np.array([1, 5, 11, 99]))
         assert allowed.tolist() == [False, True, False, True]
-        assert resident.first(east, 9, allowed).ids.tolist() == [5, 11]
-        first = resident.first(east, 2, None)
+        assert resident.first(east, 9, allowed, 0.5).ids.tolist() == [5, 11]
+        first = resident.first(east, 2, None, 0.5)
         assert first.ids.tolist() == [2, 5]
         assert first.similarities == pytest.approx([1.0, np.cos(np.radians(20))])
         np.testing.assert_allclose(first.vectors, circle[:2], atol=1e-6)
-        assert self.made([1, 2, 3], [east] * 3).first(east, 2, None).ids.tolist() == [1, 2]
+        assert self.made([1, 2, 3], [east] * 3).first(east, 2, None, 0.5).ids.tolist() == [1, 2]
         empty = self.made([], [])
-        assert len(empty.first(east, 5, empty.allowed(np.array([3]))).ids) == 0
+        assert len(empty.first(east, 5, empty.allowed(np.array([3])), 0.5).ids) == 0
 
     def test_rows_of_ids(self):
         assert rows_of(np.empty(0, np.int64), np.array([1])).tolist() == [-1]

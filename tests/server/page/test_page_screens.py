@@ -161,7 +161,7 @@ class TestListeners:
         expect(found).to_have_count(48)
         first = found.first.get_by_role("button", name="Rank 1: ")
         name = first.get_attribute("aria-label") or ""
-        assert f"similarity {drawing.similarities[0]}" in name
+        assert f"score {drawing.similarities[0]}" in name
 
 
 class TestKeyboardAlone:

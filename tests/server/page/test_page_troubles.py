@@ -41,7 +41,7 @@ class TestLostConnection:
         assert drawing.similarities == before  # what was found stays in sight
         own_server.start()
         expect(drawing.alert("No connection")).to_be_hidden()
-        expect(drawing.page.locator(".similarity-number").first).not_to_have_text(before[0])
+        expect(drawing.page.locator(".score-number").first).not_to_have_text(before[0])
         assert drawing.strokes == 2
         expect(drawing.said).to_contain_text("found")
 

@@ -30,7 +30,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -42,11 +42,13 @@ from faiss.contrib.exhaustive_search import knn_ground_truth
 from msedge.blas_threads import one_blas_thread
 from msedge.data.images import one_line
 from msedge.errors import ConfigError, DataError, ShapeError
+from msedge.models.bank import HUB_SHARE
 from msedge.search.approximate.index import (
     COARSE_BEAM,
     GRAPH_OF_CENTRES_FROM,
     MEASURED_AT,
     NAME,
+    STORED_HUBNESS,
     STORED_ID,
     About,
     ApproximateIndex,
@@ -59,7 +61,7 @@ from msedge.search.approximate.index import (
     write_about,
 )
 from msedge.search.encoder import Embeddings
-from msedge.search.photo import STORED_VECTOR, Ids
+from msedge.search.photo import STORED_VECTOR, Ids, Reals
 from msedge.search.ranking import aim_for, blends, unit_vectors
 from msedge.search.stores.reports import Model, Watched
 
@@ -85,20 +87,21 @@ _LEAST = {"hnsw": _OF_GRAPH, "ivf-sq": _OF_LISTS, "ivf-pq": _OF_LISTS}
 _MOST_DEPTH, _WIDEST_WALK = 6400, 2048
 _ROUNDING = 1e-6
 _LOCK = "lock"
-_OURS = re.compile(r"(ids|vectors|structure)-[0-9a-f]{8}|\.about-[0-9a-f]{8}\.json")
+_OURS = re.compile(r"(ids|vectors|structure|hubness)-[0-9a-f]{8}|\.about-[0-9a-f]{8}\.json")
 
 Told = Callable[[int, int], None]  # what is done and what there is in all; raises StoppedError
 
 
 def build(
     folder: Path,
-    blocks: Iterable[tuple[Ids, Vectors]],
+    blocks: Iterable[tuple[Ids, Vectors, Reals]],
     *,
     count: int,
     model: Model,
     version: int,
     recall: float,
     gallery: str | None = None,
+    hubs: str = "",
     kind: Kind | None = None,
     watched: Watched | None = None,
     queries: Embeddings | None = None,
@@ -107,13 +110,15 @@ def build(
 
     Args:
         folder: where it lies; made where it is missing.
-        blocks: ids ``(n,)`` that rise through all blocks, and vectors ``(n, dim)``, float16.
+        blocks: ids ``(n,)`` that rise through all blocks, vectors ``(n, dim)``, float16, and
+            hubness ``(n,)``.
         count: about how many there are, to tell how far it is.
         model: that made them.
         version: of the gallery, read before them.
         recall: share of the true first 20 photos that a search is to find, in (0, 1). Where it
             cannot be had, the best there is stands in what comes back, and is told.
         gallery: its identity, and its state.
+        hubs: whose drawings the hubness is of; empty where it does not count.
         kind: the structure; None to choose by size.
         watched: told how far it is.
         queries: unit vectors ``(Q, dim)`` as people will ask; None for blends of photos.
@@ -127,17 +132,22 @@ def build(
     plan_for(count, model.dim, recall=recall, kind=kind)  # what is wrong is said before the work
     begun = time.monotonic()
     token = secrets.token_hex(4)
-    files = {what: folder / f"{what}-{token}" for what in ("ids", "vectors", "structure")}
+    kinds = ("ids", "vectors", "structure", *["hubness"] * bool(hubs))
+    files = {what: folder / f"{what}-{token}" for what in kinds}
     watched = watched or Watched()
     with sole_builder(folder):
         try:
             sweep(folder)
             told = _begun(watched, "writing vectors", count)
-            rows = _write_vectors(files["ids"], files["vectors"], blocks, model.dim, told)
+            rows = _write_vectors(files, blocks, model.dim, told)
             kind, lists, why = plan_for(rows, model.dim, recall=recall, kind=kind)
             watched.progress(f"{kind}: {why}")
             vectors = mapped(files["vectors"], STORED_VECTOR, (rows, model.dim))
-            structure = _written(files["structure"], _filled(kind, lists, vectors, watched))
+            hubness = None
+            if hubs:
+                hubness = mapped(files["hubness"], STORED_HUBNESS, (rows,))
+            filled = _filled(kind, lists, vectors, hubness, watched)
+            structure = _written(files["structure"], filled)
             about = About(
                 gallery=gallery,
                 version=version,
@@ -152,9 +162,11 @@ def build(
                 seconds=0.0,
                 bytes=files["structure"].stat().st_size,
                 faiss=faiss.__version__,
+                hubs=hubs,
             )
             ids = mapped(files["ids"], STORED_ID, (rows,))
-            index = ApproximateIndex(about, ids, vectors, structure)
+            near = np.zeros(rows) if hubness is None else hubness
+            index = ApproximateIndex(about, ids, vectors, near, structure)
             about = _tuned(index, queries, _begun(watched, "measuring"))
             watched.progress("measuring", rows, rows)
             about = replace(about, seconds=round(time.monotonic() - begun, 3))
@@ -252,12 +264,20 @@ def _begun(watched: Watched, step: str, total: int = 0) -> Told:
 
 
 def _write_vectors(
-    ids: Path, vectors: Path, blocks: Iterable[tuple[Ids, Vectors]], dim: int, told: Told
+    files: Mapping[str, Path],
+    blocks: Iterable[tuple[Ids, Vectors, Reals]],
+    dim: int,
+    told: Told,
 ) -> int:
-    """Write what blocks hold to two files; gives how many rows there were."""
+    """Write what blocks hold to files; gives how many rows there were."""
     rows, last = 0, np.empty(0, np.int64)
-    with ids.open("wb") as to_ids, vectors.open("wb") as to_vectors:
-        for numbers, stored in blocks:
+    with ExitStack() as opened:
+        written = {
+            what: opened.enter_context(path.open("wb"))
+            for what, path in files.items()
+            if what != "structure"
+        }
+        for numbers, stored, hubness in blocks:
             told(rows, rows)
             if stored.shape != (len(numbers), dim) or stored.dtype != np.float16:
                 came = f"{len(numbers)} ids came with {stored.dtype} vectors {stored.shape}"
@@ -268,10 +288,12 @@ def _write_vectors(
             if len(fallen := np.flatnonzero(risen[1:] <= risen[:-1])):
                 before, after = risen[fallen[0] :][:2]
                 raise DataError(f"ids of photos have to rise, after {before} came {after}")
-            to_ids.write(numbers.astype(STORED_ID).tobytes())
-            to_vectors.write(stored.astype(STORED_VECTOR).tobytes())
+            written["ids"].write(numbers.astype(STORED_ID).tobytes())
+            written["vectors"].write(stored.astype(STORED_VECTOR).tobytes())
+            if "hubness" in written:
+                written["hubness"].write(hubness.astype(STORED_HUBNESS).tobytes())
             rows, last = rows + len(numbers), risen[-1:]
-        for file in (to_ids, to_vectors):
+        for file in written.values():
             file.flush()
             os.fsync(file.fileno())
     told(rows, rows)
@@ -289,22 +311,27 @@ def _written(path: Path, structure: Any) -> Any:
         raise OSError(None, "the disk took less than was written") from error
 
 
-def _filled(kind: Kind, lists: int, vectors: Vectors, watched: Watched) -> Any:
-    """A structure that is trained on a sample, with all vectors in it."""
+def _filled(
+    kind: Kind, lists: int, vectors: Vectors, hubness: Reals | None, watched: Watched
+) -> Any:
+    """A structure that is trained on a sample, with all vectors in it, and their hubness."""
     told = _begun(watched, "training")
     rng, count = np.random.default_rng(len(vectors)), len(vectors)
     training = min(count, _ROWS_A_LIST * lists or _ROWS_OF_A_GRAPH)
     chosen = np.sort(rng.choice(count, training, replace=False, shuffle=False))
-    structure = _trained(kind, lists, widened(unit_vectors(vectors[chosen])), told)
-    for block in _blocks(vectors, _begun(watched, "filling")):
-        structure.add(widened(block))
+    near = None if hubness is None else hubness[chosen]
+    structure = _trained(kind, lists, widened(unit_vectors(vectors[chosen]), near), told)
+    for block in _blocks(vectors, hubness, _begun(watched, "filling")):
+        structure.add(block)
     return structure
 
 
-def _blocks(vectors: Vectors, told: Told) -> Iterator[Embeddings]:
+def _blocks(vectors: Vectors, hubness: Reals | None, told: Told) -> Iterator[Embeddings]:
+    """Vectors as the structure holds them."""
     for start in range(0, len(vectors), _BLOCK):
         told(start, len(vectors))
-        yield unit_vectors(vectors[start : start + _BLOCK])
+        rows = slice(start, start + _BLOCK)
+        yield widened(unit_vectors(vectors[rows]), None if hubness is None else hubness[rows])
     told(len(vectors), len(vectors))
 
 
@@ -357,16 +384,20 @@ def _tuned(index: ApproximateIndex, queries: Embeddings | None, told: Told) -> A
     asked = np.asarray(given, np.float32)
     if not len(asked) or not count:
         return now
-    # The similarity of the 20th photo to each query (or of the last), exactly.
-    wanted, blocks = min(MEASURED_AT, count), _blocks(index.vectors, told)
-    nearest, _ = knn_ground_truth(asked, blocks, wanted, _METRIC, ngpu=0)  # type: ignore[no-untyped-call]
+    # The score of the 20th photo of each query (or of the last), exactly.
+    share = HUB_SHARE if now.hubs else 0.0
+    wanted, hubness = min(MEASURED_AT, count), index.hubness if now.hubs else None
+    blocks = _blocks(index.vectors, hubness, told)
+    whole = widened(asked, np.full(len(asked), -share) if now.hubs else None)
+    nearest, _ = knn_ground_truth(whole, blocks, wanted, _METRIC, ngpu=0)  # type: ignore[no-untyped-call]
     least = nearest[:, -1:] - _ROUNDING
 
     def measured(effort: Mapping[str, int]) -> About:
         tried = replace(index, about=replace(index.about, parameters=effort))
         with one_blas_thread:
-            found = [tried.nearest(query, wanted)[1] for query in asked]
-        recall = float(np.mean(np.stack(found) >= least))
+            found = [tried.nearest(query, wanted, hub_share=share) for query in asked]
+        scores = [near - share * index.hubness[rows] for rows, near in found]
+        recall = float(np.mean(np.stack(scores) >= least))
         return replace(tried.about, recall_measured=recall, sample=len(asked))
 
     widest = min(index.full_width, _WIDEST_WALK) if index.is_graph else index.full_width

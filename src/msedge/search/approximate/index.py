@@ -31,7 +31,7 @@ from msedge.data.images import one_line
 from msedge.errors import DataError
 from msedge.quoting import plain
 from msedge.search.encoder import Embeddings
-from msedge.search.photo import STORED_VECTOR, Ids
+from msedge.search.photo import STORED_VECTOR, Ids, Reals
 from msedge.search.ranking import Positions, Similarities, unit_vectors
 from msedge.storage import atomic_path
 
@@ -39,7 +39,7 @@ faiss: Any = typed_faiss  # the stubs that come with it do not know what it can 
 
 NAME = "about.json"
 FORMAT = 1  # rises when an older release could not read what is written
-STORED_ID = np.dtype("<i8")
+STORED_ID, STORED_HUBNESS = np.dtype("<i8"), np.dtype("<f8")
 MEASURED_AT = 20  # photos are asked for where recall is measured
 EXACT_ROWS = 4000  # up to which all of them are ranked: some milliseconds
 GRAPH_OF_CENTRES_FROM = 1024  # lists; the centres of fewer are compared one by one
@@ -67,6 +67,9 @@ Mask = npt.NDArray[np.bool_]
 class About:
     """What an index says of itself.
 
+    Where the gallery has hubs, a photo's hubness is one number more of its vector in the structure,
+    so that the near ones are found with it or without.
+
     Its parameters: ``lists`` that it has, 0 for a graph; and where 20 photos are wanted, ``width``,
     the lists looked into or the beam of the walk, and ``depth``, the candidates ranked again.
     """
@@ -84,6 +87,13 @@ class About:
     seconds: float  # that building took
     bytes: int  # of the structure in memory; the float16 vectors stay on disk
     faiss: str  # release that built it
+    hubs: str = ""  # whose the hubness is; empty where there is none
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector in the structure; see :func:`widened`."""
+        width = self.dim + bool(self.hubs)
+        return width + -width % 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,7 @@ class ApproximateIndex:
     about: About
     ids: Ids  # of the photos, rising, (N,), memory-mapped
     vectors: Vectors  # in that order, as the gallery holds them, (N, dim), memory-mapped
+    hubness: Reals  # in that order, (N,), memory-mapped; zeros where there are no hubs
     structure: Any  # of faiss, whose rows they are
 
     @classmethod
@@ -120,12 +131,15 @@ class ApproximateIndex:
         try:
             ids = mapped(files["ids"], STORED_ID, (about.count,))
             vectors = mapped(files["vectors"], STORED_VECTOR, (about.count, about.dim))
+            hubness = np.broadcast_to(np.float64(0), about.count)
+            if about.hubs:
+                hubness = mapped(files["hubness"], STORED_HUBNESS, (about.count,))
             structure = faiss.read_index(str(files["structure"]), faiss.IO_FLAG_MMAP_IFC)
         except (KeyError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise _unusable(folder, "a file of it is damaged") from error
-        if (structure.ntotal, structure.d) != (about.count, about.dim + -about.dim % 4):
+        if (structure.ntotal, structure.d) != (about.count, about.width):
             raise _unusable(folder, "its files do not belong together")
-        return cls(about, ids, vectors, structure)
+        return cls(about, ids, vectors, hubness, structure)
 
     @property
     def is_graph(self) -> bool:
@@ -137,8 +151,10 @@ class ApproximateIndex:
         """The width with which everything is looked at."""
         return max(1, len(self.vectors) if self.is_graph else self.structure.nlist)
 
-    def nearest(self, query: Embeddings, k: int, *, allowed: Mask | None = None) -> Found:
-        """The first ``k`` rows by falling cosine similarity, ties by rising row.
+    def nearest(
+        self, query: Embeddings, k: int, *, allowed: Mask | None = None, hub_share: float = 0.0
+    ) -> Found:
+        """The first ``k`` rows by falling score, ties by rising row.
 
         Which rows are candidates is approximate, unless no more than some thousand rows count;
         their similarities and order are exact.
@@ -147,6 +163,7 @@ class ApproximateIndex:
             query: a unit vector ``(dim,)``.
             k: how many, at least 1.
             allowed: ``(N,)``; only the rows where it is true count.
+            hub_share: how much of its hubness is taken off a photo's similarity to score it.
 
         Returns:
             Rows ``(n,)`` and their similarities ``(n,)`` in [-1, 1], where ``n`` is the smaller of
@@ -159,15 +176,17 @@ class ApproximateIndex:
         k = min(k, counting)
         if counting > max(EXACT_ROWS, k):
             if allowed is None or not self.is_graph:
-                found = self._looked_up(query, k, counting, allowed)
+                found = self._looked_up(query, k, counting, allowed, hub_share)
             else:
-                found = self._walked(query, k, counting, allowed)
+                found = self._walked(query, k, counting, allowed, hub_share)
             if len(found[0]) == k:
                 return found
         rows = np.arange(count) if allowed is None else np.flatnonzero(allowed)
-        return _nearest_of(self.vectors, rows, query, k)
+        return self._ranked(rows, query, k, hub_share)
 
-    def _looked_up(self, query: Embeddings, k: int, counting: int, allowed: Mask | None) -> Found:
+    def _looked_up(
+        self, query: Embeddings, k: int, counting: int, allowed: Mask | None, hub_share: float
+    ) -> Found:
         """What some lists hold, or a walk; fewer than ``k`` where all of it holds fewer."""
         bits = None if allowed is None else np.packbits(allowed, bitorder="little")
         share, most = counting / len(self.vectors), self.full_width
@@ -175,8 +194,8 @@ class ApproximateIndex:
         width, depth = min(width, most), min(max(depth, k), counting)
         found: Found | None = None
         while True:
-            rows = self._candidates(query, width, depth, bits)
-            before, found = found, _nearest_of(self.vectors, rows, query, k)
+            rows = self._candidates(query, width, depth, bits, hub_share)
+            before, found = found, self._ranked(rows, query, k, hub_share)
             full = len(found[0]) == k
             # The first lists that hold some of what counts need not hold the nearest, which may be
             # far from the query. Where four times as many find nothing else, they do.
@@ -185,7 +204,9 @@ class ApproximateIndex:
                 return found
             width = min(_WIDER_AGAIN * width, most)
 
-    def _walked(self, query: Embeddings, k: int, counting: int, allowed: Mask) -> Found:
+    def _walked(
+        self, query: Embeddings, k: int, counting: int, allowed: Mask, hub_share: float
+    ) -> Found:
         """What a graph finds; fewer than ``k`` where what counts is seldom near.
 
         A walk that sees only what counts ends where that begins, far from the nearest of it. So it
@@ -195,8 +216,13 @@ class ApproximateIndex:
         width, depth = self._effort(among, among)
         if depth > len(allowed) // _MANY:
             return np.empty(0, np.int64), np.empty(0)
-        rows = self._candidates(query, width, depth, None)
-        return _nearest_of(self.vectors, rows[allowed[rows]], query, k)
+        rows = self._candidates(query, width, depth, None, hub_share)
+        return self._ranked(rows[allowed[rows]], query, k, hub_share)
+
+    def _ranked(self, rows: Positions, query: Embeddings, k: int, hub_share: float) -> Found:
+        """The first ``k`` of some rising rows, exactly."""
+        handicaps = hub_share * self.hubness[rows] if hub_share and self.about.hubs else None
+        return _nearest_of(self.vectors, rows, query, k, handicaps)
 
     def _effort(self, k: int, rank: float) -> tuple[int, int]:
         """Width and depth for ``k`` photos, the last of which is about so far down all of them."""
@@ -205,7 +231,12 @@ class ApproximateIndex:
         return math.ceil(width), depth
 
     def _candidates(
-        self, query: Embeddings, width: int, depth: int, bits: npt.NDArray[np.uint8] | None
+        self,
+        query: Embeddings,
+        width: int,
+        depth: int,
+        bits: npt.NDArray[np.uint8] | None,
+        hub_share: float,
     ) -> Positions:
         """Rising rows that may be near a query; at most ``depth`` of those whose bit is set."""
         structure = self.structure
@@ -221,7 +252,8 @@ class ApproximateIndex:
         # which takes no parameters, in the place of faiss's own.
         search = getattr(structure, "search_numpy", structure.search)
         with one_thread():
-            _, found = search(widened(query[None]), depth, params=how)
+            asked = widened(query[None], np.array([-hub_share]) if self.about.hubs else None)
+            _, found = search(asked, depth, params=how)
         rows = found[0].astype(np.int64)
         return np.sort(rows[(rows >= 0) & (rows < structure.ntotal)])
 
@@ -258,12 +290,15 @@ def read_content(folder: Path) -> Any:
 
 
 def write_about(folder: Path, about: About, files: Mapping[str, Path]) -> None:
-    """Make ``ids``, ``vectors`` and ``structure`` the index of their folder."""
+    """Make files the index of their folder: ``ids``, ``vectors``, ``structure``, ``hubness``."""
     held = {
         what: {"name": path.name, "bytes": path.stat().st_size, "checksum": _checksum(path)}
         for what, path in files.items()
     }
-    content = {"format": FORMAT, "about": asdict(about), "files": held}
+    said = asdict(about)
+    if not about.hubs:  # which earlier releases do not know
+        del said["hubs"]
+    content = {"format": FORMAT, "about": said, "files": held}
     with atomic_path(folder / NAME) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
 
@@ -275,8 +310,14 @@ def mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDAr
     return np.asarray(np.memmap(path, dtype, "r")).reshape(shape)
 
 
-def widened(vectors: Embeddings) -> Embeddings:
-    """Vectors as structures of format 1 hold them: zeros up to a multiple of 4 numbers, float32."""
+def widened(vectors: Embeddings, last: Reals | None) -> Embeddings:
+    """Vectors as structures hold them: one number more where there are hubs, float32.
+
+    Zeros follow up to a multiple of 4. Of a photo that number is its hubness, of a query less how
+    much of that counts: their product is the score.
+    """
+    if last is not None:
+        vectors = np.concatenate([vectors, last[:, None].astype(np.float32)], axis=1)
     if vectors.shape[1] % 4:
         vectors = np.pad(vectors, ((0, 0), (0, -vectors.shape[1] % 4)))
     return np.ascontiguousarray(vectors, np.float32)
@@ -312,7 +353,7 @@ def _about_of(said: Mapping[str, Any]) -> About:
     effort = about.parameters
     wholes = [about.version, about.dim, about.count, about.sample, about.bytes, *effort.values()]
     reals = (about.recall_wanted, about.recall_measured, about.seconds)
-    texts = (about.gallery or "", about.fingerprint, about.kind, about.faiss)
+    texts = (about.gallery or "", about.fingerprint, about.kind, about.faiss, about.hubs)
     if not (
         all(type(number) is int and 0 <= number < 2**63 for number in wholes)
         and all(type(number) in (int, float) and math.isfinite(number) for number in reals)
@@ -352,18 +393,27 @@ def _checksum(path: Path) -> int:
     return total
 
 
-def _nearest_of(vectors: Vectors, rows: Positions, query: Embeddings, k: int) -> Found:
-    """The first ``k`` of some rising rows as ``nearest`` gives them; no BLAS, so on one thread."""
+def _nearest_of(
+    vectors: Vectors, rows: Positions, query: Embeddings, k: int, handicaps: Reals | None
+) -> Found:
+    """The first ``k`` of some rising rows as ``nearest`` gives them; no BLAS, so on one thread.
+
+    Their handicaps, ``(n,)``, are taken off their similarities to rank them.
+    """
     single, double = query.astype(np.float32), query.astype(np.float64)
     if 0 < k < len(rows):
         scores = np.concatenate([_scores(vectors[block], single) for block in _blocks(rows)])
+        if handicaps is not None:
+            scores -= handicaps.astype(np.float32)
         least = np.partition(scores, len(scores) - k)[len(scores) - k]
         # As in ranking.py, and twice that, since lengths are rounded too.
-        rows = rows[scores >= least - 2 * (vectors.shape[1] + 4) * np.finfo(np.float32).eps]
+        likely = scores >= least - 2 * (vectors.shape[1] + 4) * np.finfo(np.float32).eps
+        rows, handicaps = rows[likely], None if handicaps is None else handicaps[likely]
     # A sum along a row depends on nothing but that row.
     sums = [(unit_vectors(vectors[block]) * double).sum(axis=1) for block in _blocks(rows)]
     exact = np.concatenate([np.empty(0), *sums])
-    order = np.argsort(-exact, kind="stable")[: max(k, 0)]
+    ranking = exact if handicaps is None else exact - handicaps
+    order = np.argsort(-ranking, kind="stable")[: max(k, 0)]
     return rows[order], np.clip(exact[order], -1.0, 1.0)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError, DataError, MSEdgeError
+from msedge.models.bank import Bank
 from msedge.search.cluster.ray_cluster import Cluster, RayEngine, RayFailedError
 from msedge.search.cluster.worker import Entry, NewEncoder, Part, PartResult, Work, onnx_encoder
 from msedge.search.encoder import providers_of
@@ -30,7 +31,7 @@ from msedge.search.reading import BATCH
 from msedge.search.sources import Choice, Found, find, is_below
 from msedge.search.sources.plan import SHARDS, check_not_emptied, plan, with_shards_listed
 from msedge.search.stores import LANCE_SUFFIX, open_or_create, store_class, written_by_one
-from msedge.search.stores.reports import Model, StoppedError
+from msedge.search.stores.reports import Model, StoppedError, Watched
 from msedge.search.stores.store import Store
 
 __all__ = ["Choice", "Cluster", "ClusterSummary", "index_on_ray"]
@@ -96,13 +97,16 @@ def index_on_ray(
             "photos are read by others: write them to files or to an object store"
         )
     device = "cuda" if cluster.gpus else "cpu"
-    work = Work(gallery, encoder, model, own.fingerprint, own.dim, cluster.threads, device)
+    hubs = own.bank.fingerprint_of_drawings if own.bank else ""
+    work = Work(
+        gallery, encoder, model, own.fingerprint, own.dim, cluster.threads, device, hubs=hubs
+    )
     with ExitStack() as held:
         held.enter_context(written_by_one(gallery))
         store = open_or_create(gallery, Model(own.name, own.fingerprint, own.dim))
         held.enter_context(store).check_model(own)
         run = _Run(store, RayEngine(cluster, held), work, watcher, stop or threading.Event())
-        run.bring_up_to_date(found, choice)
+        run.bring_up_to_date(found, choice, own.bank)
     run.summary.seconds = time.monotonic() - begun
     return run.summary
 
@@ -162,9 +166,10 @@ class _Run:
     failed: dict[int, str] = field(default_factory=dict)  # why a photo's part was, by id
     committed: float = field(default_factory=time.monotonic)
 
-    def bring_up_to_date(self, found: Found, choice: Choice) -> None:
+    def bring_up_to_date(self, found: Found, choice: Choice, bank: Bank | None) -> None:
         before = self.gallery.version()
         try:
+            self.summary.hubs = self.gallery.bring_hubs(bank, Watched(stop=self.stop))
             found = self._plan(found, choice)
             self._tell_progress()
             self._do()

@@ -40,6 +40,7 @@ class Work:
     threads: int = 1  # photos at a time
     device: str = "cpu"  # or cuda
     elsewhere: frozenset[str] = frozenset()  # content hashes of photos gone from there
+    hubs: str = ""  # fingerprint of the drawings of the model's bank; empty where it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +108,12 @@ class PartWorker:
         if self._encoder is None:
             work = self._work
             encoder = work.encoder(work.model, work.device)
-            if (encoder.fingerprint, encoder.dim) != (work.fingerprint, work.dim):
+            hubs = encoder.bank.fingerprint_of_drawings if encoder.bank else ""
+            has = (encoder.fingerprint, encoder.dim, hubs)
+            if has != (work.fingerprint, work.dim, work.hubs):
                 raise MSEdgeError(
                     f"a worker on {_node()} has another model of the name {work.model}: install "
-                    "the same release of msedge, and the same model's file, on every node"
+                    "the same release of msedge, and the same model's files, on every node"
                 )
             self._encoder = encoder
         return self._encoder

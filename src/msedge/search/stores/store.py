@@ -18,10 +18,20 @@ from typing import ClassVar, Protocol, Self
 
 from msedge.data.images import one_line
 from msedge.errors import DataError, WeightsError
+from msedge.models.bank import Bank, hubness
 from msedge.search.encoder import Encoder
 from msedge.search.filters import Filters
 from msedge.search.locations import location
-from msedge.search.photo import STORED_VECTOR, Block, Digest, NewPhoto, Photo, Place
+from msedge.search.photo import (
+    STORED_VECTOR,
+    Block,
+    Digest,
+    NewPhoto,
+    Photo,
+    Place,
+    Reals,
+    Vector,
+)
 from msedge.search.ranking import Candidates, Embeddings, Found, found
 from msedge.search.stores.reports import (
     Compacted,
@@ -46,6 +56,11 @@ WIDEST = 65_536  # numbers of a vector: many times what any model is trained wit
 REBUILDING = "-rebuild"  # ends the name of a gallery that is to take the place of another
 RESTORING = "-restoring"  # likewise, where that is a backup
 AUTO = "auto"
+HUBS = "hubs"
+"""The note that says of whose drawings the photos' hubness is: a bank's fingerprint. Where it is
+empty, photos have none, or not all of them have it yet, and it does not count."""
+
+Hubness = Callable[[Vector], Reals]  # of float16 vectors (n, dim), as they are stored
 EMBEDS_AGAIN = "the next `msedge index` reads these photos again"
 
 _ROWS = 4096
@@ -82,8 +97,13 @@ class Vectors(Protocol):
     def vector(self, photo: int) -> Embeddings | None:
         """The unit vector ``(dim,)`` of a photo by its id; None where it is not there."""
 
-    def nearest(self, query: Embeddings, depth: int, filters: Filters | None) -> Candidates:
-        """The first so many photos that match; fewer only where there are no more."""
+    def nearest(
+        self, query: Embeddings, depth: int, filters: Filters | None, hub_share: float = 0.0
+    ) -> Candidates:
+        """The first so many photos that match; fewer only where there are no more.
+
+        They are ranked by similarity less a share of their hubness.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +133,16 @@ class View:
         filters: Filters | None = None,
         without: Sequence[int] = (),
         together: bool = True,
+        hub_share: float = 0.0,
     ) -> list[Found]:
         """The ``k`` photos, or groups of near-duplicates together, nearest to a unit vector.
 
         The filters' folder is absolute. Photos ``without`` which do not count, nor do their
-        near-duplicates.
+        near-duplicates. So much of a photo's hubness is taken off its similarity.
         """
 
         def look(depth: int) -> Candidates:
-            return self.vectors.nearest(query, depth, filters)
+            return self.vectors.nearest(query, depth, filters, hub_share)
 
         shunned = [vector for photo in without if (vector := self.vector(photo)) is not None]
         return found(look, k, shunned=shunned, together=together)
@@ -268,6 +289,14 @@ class Store(ABC):
         """Note a text in the gallery under a name, in place of what was noted before."""
 
     @abstractmethod
+    def renew_hubness(self, hubness: Hubness, watched: Watched) -> int:
+        """Work out the hubness of every photo from its vector, and write what differs.
+
+        It is done in commits of some thousand photos, so that what a kill leaves is gone on with;
+        :meth:`bring_hubs` sees to it that nobody uses it meanwhile. Gives how many were written.
+        """
+
+    @abstractmethod
     def successor(self, model: Model) -> Self:
         """The gallery beside this one that is to take its place, open for writing.
 
@@ -369,6 +398,21 @@ class Store(ABC):
     def note(self, name: str) -> str:
         """A text that was noted in the gallery under a name; empty where none was."""
         return self.notes().get(name, "")
+
+    def bring_hubs(self, bank: Bank | None, watched: Watched) -> int:
+        """See to it that the photos' hubness is of a bank; None for no hubs.
+
+        Vectors are read for it, photos are not. Gives how many photos have another hubness now.
+        """
+        wanted = "" if bank is None else bank.fingerprint_of_drawings
+        if self.note(HUBS) == wanted:
+            return 0
+        self.write_note(HUBS, "")  # that of two banks is not to be mixed
+        if bank is None:
+            return 0
+        renewed = self.renew_hubness(lambda some: hubness(some, bank.drawings), watched)
+        self.write_note(HUBS, wanted)
+        return renewed
 
     def check_model(self, encoder: Encoder) -> None:
         """Raise a WeightsError for an encoder whose vectors do not compare with the gallery's."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from msedge.blas_threads import one_blas_thread
 from msedge.search.filters import Filters
-from msedge.search.photo import LARGEST_ID, Ids
+from msedge.search.photo import LARGEST_ID, Ids, Reals
 from msedge.search.ranking import Candidates, Embeddings, nearest
 
 Mask = npt.NDArray[np.bool_]
@@ -46,10 +46,13 @@ class Resident:
     version: int
     ids: Ids
     rows: Embeddings
+    hubness: Reals  # (N,), zeros where the gallery has no hubs
+    hubs: str  # whose they are; empty where it has none
     state: str  # what the store calls it, where numbers of versions may repeat; else empty
 
     def __post_init__(self) -> None:
-        self.ids.flags.writeable = self.rows.flags.writeable = False
+        for each in (self.ids, self.rows, self.hubness):
+            each.flags.writeable = False
 
     def vector(self, photo: int) -> Embeddings | None:
         """The vector of a photo by its id, ``(dim,)``; None where it is not there."""
@@ -62,12 +65,16 @@ class Resident:
         """Which rows count, ``(N,)``, where only some photos do."""
         return mask_of(self.ids, only)
 
-    def first(self, query: Embeddings, depth: int, allowed: Mask | None) -> Candidates:
-        """The first so many photos by similarity, of the rows that :meth:`allowed` lets count."""
+    def first(
+        self, query: Embeddings, depth: int, allowed: Mask | None, hub_share: float
+    ) -> Candidates:
+        """The first so many photos by score, of the rows that :meth:`allowed` lets count."""
+        handicaps = hub_share * self.hubness if hub_share and self.hubs else None
         # A BLAS with threads of its own leaves them spinning on the cores that embed.
         with one_blas_thread:
-            rows, similarities = nearest(self.rows, query, depth, allowed=allowed)
-        return Candidates(self.ids[rows], similarities, self.rows[rows])
+            rows, found = nearest(self.rows, query, depth, allowed=allowed, handicaps=handicaps)
+        scores = found if handicaps is None else found - handicaps[rows]
+        return Candidates(self.ids[rows], found, scores, self.rows[rows])
 
 
 def rows_of(ids: Ids, photos: Ids) -> npt.NDArray[np.int64]:

@@ -1,7 +1,7 @@
-/** One photo of the results: its thumbnail, rank and similarity, and what can be done with it. */
+/** One photo of the results: its thumbnail, rank and score, and what can be done with it. */
 
 import { thumbnailUrl } from "./api.js";
-import { copiesText, make, similarityText } from "./elements.js";
+import { copiesText, make, scoreText } from "./elements.js";
 
 /**
  * Make the card of a hit.
@@ -26,14 +26,14 @@ export function makeCard(hit) {
     make("span", { className: "copies" }),
   ]);
   const fill = make("span", { className: "bar-fill" });
-  const similarity = make("p", { className: "similarity", ariaHidden: "true" }, [
-    make("span", { textContent: "similarity" }),
+  const score = make("p", { className: "score", ariaHidden: "true" }, [
+    make("span", { textContent: "score" }),
     make("span", { className: "bar" }, [fill]),
-    make("span", { className: "similarity-number" }),
+    make("span", { className: "score-number" }),
   ]);
   const card = make("li", { className: "card" }, [
     photo,
-    similarity,
+    score,
     make("div", { className: "card-actions" }, [
       action("more", "#icon-more", "More", " like this"),
       action("not", "#icon-not", "Not this", ""),
@@ -43,18 +43,18 @@ export function makeCard(hit) {
   return card;
 }
 
-/** Write a hit's rank and similarity into its card. */
+/** Write a hit's rank and score into its card. */
 export function fillCard(card, hit) {
-  const similarity = similarityText(hit.similarity);
+  const score = scoreText(hit.score);
   const copies = hit.copies.length;
   card.querySelector(".rank").textContent = hit.rank;
   card.querySelector(".copies").textContent = copies ? `+${copies}` : "";
-  card.querySelector(".similarity-number").textContent = similarity;
-  const share = Math.min(1, Math.max(0, hit.similarity));
+  card.querySelector(".score-number").textContent = score;
+  const share = Math.min(1, Math.max(0, hit.score));
   card.querySelector(".bar-fill").style.width = `${100 * share}%`;
   const also = copies ? `, ${copiesText(copies)}` : "";
   card.querySelector(".card-photo").ariaLabel =
-    `Rank ${hit.rank}: ${hit.name}, similarity ${similarity}${also}. Open large`;
+    `Rank ${hit.rank}: ${hit.name}, score ${score}${also}. Open large`;
   card.querySelector(".more").ariaLabel = `More like this: ${hit.name}`;
   card.querySelector(".not").ariaLabel = `Not this: ${hit.name}`;
 }

@@ -35,7 +35,7 @@ export function copiesText(number) {
   return number === 1 ? "1 copy" : `${number.toLocaleString("en")} copies`;
 }
 
-/** A cosine as it is shown. */
-export function similarityText(similarity) {
-  return similarity.toFixed(2).replace("-", "\u2212");
+/** A cosine, or what is left of one, as it is shown. */
+export function scoreText(score) {
+  return score.toFixed(2).replace("-", "\u2212");
 }

@@ -6,7 +6,7 @@
  */
 
 import { photoUrl, thumbnailUrl } from "./api.js";
-import { copiesText, make, similarityText } from "./elements.js";
+import { copiesText, make, scoreText } from "./elements.js";
 
 export class PhotoDialog {
   #dialog;
@@ -115,7 +115,8 @@ export class PhotoDialog {
   #facts(hit) {
     const facts = [
       ["Rank", String(hit.rank)],
-      ["Similarity", similarityText(hit.similarity)],
+      ["Score", scoreText(hit.score)],
+      ["Similarity", scoreText(hit.similarity)],
       ["Folder", hit.folder],
       ["Taken", dateText(hit.taken)],
       ["Size", `${hit.width} × ${hit.height} pixels`],

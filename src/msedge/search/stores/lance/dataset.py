@@ -30,7 +30,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from lance import LanceDataset, LanceOperation
-from lance.fragment import FragmentMetadata, write_fragments
+from lance.fragment import FragmentMetadata, LanceFragment, write_fragments
 
 from msedge.data.images import one_line
 from msedge.errors import DataError
@@ -42,6 +42,7 @@ from msedge.search.stores.copying import passing
 from msedge.search.stores.reports import Model, Watched
 from msedge.search.stores.store import (
     WIDEST,
+    Hubness,
     MissingGalleryError,
     Store,
     UnreadableError,
@@ -51,6 +52,7 @@ from msedge.search.stores.store import (
 FACTS = ("id", *NAMES)  # the columns of a photo without its vector
 WHOLE = (*FACTS, "vector")
 ROW_ADDRESS = "_rowaddr"  # as Lance calls it: the fragment's number, then the place therein
+NOTE = "msedge.note."  # in the dataset's configuration, before a note's name
 NEXT_ID = "msedge.next_id"  # in the dataset's configuration: ids from here on were never given
 
 _SCHEMA_VERSION = 1 + ADDED  # in the schema's metadata; a dataset of a newer one is refused
@@ -227,7 +229,8 @@ def bring_up_to_date(dataset: LanceDataset) -> None:
 
 def is_up_to_date(dataset: LanceDataset) -> bool:
     """Whether :func:`bring_up_to_date` has nothing to do."""
-    return dataset.schema_metadata.get(_PREFIX + "schema") == str(_SCHEMA_VERSION)
+    is_said = dataset.schema_metadata.get(_PREFIX + "schema") == str(_SCHEMA_VERSION)
+    return is_said and {column.name for column in COLUMNS} <= {*dataset.schema.names}
 
 
 def _columns(dim: int) -> pa.Schema:
@@ -373,6 +376,32 @@ def change(
         updated_fragments=[left for left in after.values() if left is not None],
         new_fragments=list(new),
     )
+
+
+def first_rows(fragments: Sequence[LanceFragment], rows: int) -> list[LanceFragment]:
+    """The first fragments that hold so many rows together, or all."""
+    held = np.cumsum([each.metadata.num_rows for each in fragments])
+    return list(fragments[: int(np.searchsorted(held, rows)) + 1])
+
+
+def renewed_hubness(
+    fragments: Sequence[LanceFragment], dim: int, hubness: Hubness
+) -> tuple[LanceOperation.BaseOperation | None, int]:
+    """The hubness of some fragments' photos where it is another now, and of how many it is."""
+    after, fields, count = [], set[int](), 0
+    for fragment in fragments:
+        rows = fragment.to_table(columns=["id", "vector", "hubness"])
+        now = hubness(vectors_of(rows, dim))
+        differs = now != rows["hubness"].to_numpy()
+        if differs.any():
+            new = pa.table({"id": rows["id"], "hubness": now}).filter(pa.array(differs))
+            metadata, modified = fragment.update_columns(new, left_on="id", right_on="id")
+            after.append(metadata)
+            fields |= set(modified)
+            count += new.num_rows
+    if not after:
+        return None, 0
+    return LanceOperation.Update(updated_fragments=after, fields_modified=sorted(fields)), count
 
 
 def photos_changed(dataset: LanceDataset, since: int) -> bool:

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,23 @@ from lance import LanceDataset
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from msedge.blas_threads import one_blas_thread
+from msedge.models.bank import HUB_SHARE
 from msedge.search.filters import Filters, condition
-from msedge.search.photo import LARGEST_ID, Block, Ids, Photo, check_finite, photo_of
+from msedge.search.photo import (
+    LARGEST_ID,
+    Block,
+    Ids,
+    Photo,
+    Reals,
+    check_finite,
+    checked_hubness,
+    photo_of,
+)
 from msedge.search.ranking import Candidates, Embeddings, aim_for, blends, nearest, unit_vectors
 from msedge.search.stores.lance import dataset as stored
 from msedge.search.stores.lance.dataset import FACTS, WHOLE, literal, there, told, vectors_of
 from msedge.search.stores.reports import IndexState
+from msedge.search.stores.store import HUBS
 from msedge.search.stores.vectors import Kept, Resident, rows_of
 
 _INDEX_NAME = "msedge_vectors"
@@ -41,6 +53,8 @@ _SAMPLES_A_PARTITION = 64  # that centres are found from; Lance's 256 take four 
 _TUNING = "msedge.vector_index"  # in the dataset's configuration
 _MOST = 2**31
 _MORE = 100  # candidates beyond those asked for: Lance's distances round, and may swap neighbours
+_DEEPER_FOR_HUBS = 8  # candidates by similarity, of each that is wanted by score
+_ROUNDING = 1e-5  # of Lance's distances, and of a product
 _QUERIES = 64
 _FIRST = 20
 _MOST_REFINED = 16
@@ -65,6 +79,15 @@ class Moment:
         columns = there(self.dataset.schema, columns)
         with told(self.path):
             return self.dataset.scanner(columns=columns, filter=where, **scan).to_table()
+
+    @property
+    def hubs(self) -> str:
+        """Of whose drawings the photos' hubness is; empty where it does not count."""
+        return str(self.dataset.config().get(stored.NOTE + HUBS, ""))
+
+    def least_hubness(self) -> float:
+        """The smallest of any photo."""
+        return float(hubness_in(self.table(["id", "hubness"])).min(initial=1.0))
 
     def count(self, where: str | None = None) -> int:
         """How many photos match."""
@@ -162,29 +185,46 @@ class InMemory:
         self._fragments: dict[str, Ids] = {}
         ids: list[Ids] = [np.empty(0, np.int64)]
         vectors: list[Embeddings] = [np.empty((0, moment.dim), np.float32)]
+        hubness: list[Reals] = [np.empty(0)]
+        hubs = moment.hubs
+        columns = ["id", "vector", *["hubness"] * bool(hubs)]
+        if before and before._resident.hubs != hubs:
+            before = None
         with told(moment.path):
             for fragment in moment.dataset.get_fragments():
                 words = json.dumps(fragment.metadata.to_json(), sort_keys=True)
                 if before and words in before._fragments:
                     numbers, old = before._fragments[words], before._resident
-                    vectors.append(old.rows[rows_of(old.ids, numbers)])
+                    places = rows_of(old.ids, numbers)
+                    vectors.append(old.rows[places])
+                    hubness.append(old.hubness[places])
                 else:
-                    rows = fragment.to_table(columns=["id", "vector"])
+                    rows = fragment.to_table(columns=columns)
                     numbers, read = rows["id"].to_numpy(), vectors_of(rows, moment.dim)
                     check_finite(read, numbers)
                     vectors.append(unit_vectors(read))
+                    hubness.append(hubness_in(rows))
                 self._fragments[words] = numbers
                 ids.append(numbers)
         every = np.concatenate(ids)
         order = np.argsort(every, kind="stable")
-        resident = Resident(moment.version, every[order], np.concatenate(vectors)[order], "")
+        resident = Resident(
+            moment.version,
+            every[order],
+            np.concatenate(vectors)[order],
+            np.concatenate(hubness)[order],
+            hubs,
+            "",
+        )
         self._resident: Resident = resident
         self.version, self.vector = resident.version, resident.vector
         self._allowed = Kept(lambda filters: resident.allowed(moment.ids(filters)))
 
-    def nearest(self, query: Embeddings, depth: int, filters: Filters | None) -> Candidates:
+    def nearest(
+        self, query: Embeddings, depth: int, filters: Filters | None, hub_share: float = 0.0
+    ) -> Candidates:
         """The first photos that match, out of all."""
-        return self._resident.first(query, depth, self._allowed.get(filters))
+        return self._resident.first(query, depth, self._allowed.get(filters), hub_share)
 
 
 class Tuning(BaseModel):
@@ -200,6 +240,7 @@ class Tuning(BaseModel):
     wanted: float
     queries: int = Field(ge=0, lt=_MOST)
     photos: int = Field(ge=0, lt=_MOST)
+    hubs: bool = False  # whether they counted when that was chosen
     seconds: float = 0.0
 
     def setting(self) -> dict[str, str]:
@@ -215,6 +256,8 @@ class Scanned:
         self._moment, self.version, self._tuning = moment, moment.version, tuning
         self._count = moment.count()
         self._matching = Kept(lambda filters: moment.count(_condition(filters)))
+        self._has_hubs = bool(moment.hubs)
+        self._least_hubness = lru_cache(moment.least_hubness)
 
     def vector(self, photo: int) -> Embeddings | None:
         """The unit vector ``(dim,)`` of a photo by its id; None where it is not there."""
@@ -223,32 +266,56 @@ class Scanned:
         rows = self._moment.table(["vector"], f"id = {photo:d}")
         return next(iter(unit_vectors(vectors_of(rows, self._moment.dim))), None)
 
-    def nearest(self, query: Embeddings, depth: int, filters: Filters | None) -> Candidates:
-        """The first photos that match; fewer than ``depth`` only where there are no more."""
+    def nearest(
+        self, query: Embeddings, depth: int, filters: Filters | None, hub_share: float = 0.0
+    ) -> Candidates:
+        """The first photos that match; fewer than ``depth`` only where there are no more.
+
+        Lance ranks by similarity. Where hubs are to count, many more are asked for: without an
+        index as many as it takes until no other can be among the first, whatever its hubness.
+        """
         where = None if filters is None else _condition(filters)
         matching = self._count if filters is None else self._matching.get(filters)
-        for effort in self._efforts(depth + _MORE, matching):
-            candidates = self._scored(query, depth, where, effort)
-            if len(candidates.ids) == min(depth, matching):
+        hub_share = hub_share if self._has_hubs else 0.0
+        for effort in self._efforts(depth + _MORE, matching, hub_share):
+            candidates, least = self._scored(query, depth, where, effort, hub_share)
+            if len(candidates.ids) < min(depth, matching):
+                continue
+            if not hub_share or "use_index" not in effort or effort["k"] >= matching:
+                break
+            if candidates.scores[-1] > least - hub_share * self._least_hubness() + _ROUNDING:
                 break
         return candidates
 
-    def _efforts(self, count: int, matching: int) -> Iterator[dict[str, Any]]:
+    def _efforts(self, count: int, matching: int, hub_share: float) -> Iterator[dict[str, Any]]:
         """What Lance is asked for so many candidates, and what next where it gives fewer."""
         if self._tuning is not None:
+            # How many are ranked again was chosen with hubs, or is not enough for these.
+            deeper = _DEEPER_FOR_HUBS if hub_share and not self._tuning.hubs else 1
             # Photos that match lie scattered: as many of them are looked at as without filters.
             scarce = self._count / max(1, matching)
             probes = min(self._tuning.partitions, math.ceil(self._tuning.probes * scarce))
-            by_index = {"k": count * self._tuning.refine, "minimum_nprobes": probes}
+            by_index = {"k": count * deeper * self._tuning.refine, "minimum_nprobes": probes}
             yield by_index | {"maximum_nprobes": probes}
             yield by_index  # as many parts as it takes
-        yield {"k": count, "use_index": False}
+        count *= _DEEPER_FOR_HUBS if hub_share else 1
+        while True:
+            yield {"k": count, "use_index": False}
+            if count >= matching or not hub_share:
+                return
+            count *= _DEEPER_FOR_HUBS
 
     def _scored(
-        self, query: Embeddings, depth: int, where: str | None, effort: dict[str, Any]
-    ) -> Candidates:
+        self,
+        query: Embeddings,
+        depth: int,
+        where: str | None,
+        effort: dict[str, Any],
+        hub_share: float,
+    ) -> tuple[Candidates, float]:
+        """The first of what Lance finds, and the least similarity of all that it finds."""
         rows = self._moment.table(
-            ["id", "vector"],
+            ["id", "vector", *["hubness"] * bool(hub_share)],
             where,
             nearest={"column": "vector", "q": query, "metric": "cosine", **effort},
             prefilter=True,
@@ -257,9 +324,19 @@ class Scanned:
         ids = rows["id"].to_numpy()
         order = np.argsort(ids, kind="stable")
         vectors = unit_vectors(vectors_of(rows, self._moment.dim)[order])
+        handicaps = hub_share * hubness_in(rows)[order] if hub_share else None
         with one_blas_thread:
-            places, similarities = nearest(vectors, query, depth)
-        return Candidates(ids[order][places], similarities, vectors[places])
+            places, similarities = nearest(vectors, query, depth, handicaps=handicaps)
+            least = float((vectors @ query).min(initial=1.0)) if hub_share else 1.0
+        scores = similarities if handicaps is None else similarities - handicaps[places]
+        return Candidates(ids[order][places], similarities, scores, vectors[places]), least
+
+
+def hubness_in(rows: pa.Table) -> Reals:
+    """The hubness of some photos, ``(n,)``; zeros where it was not asked for."""
+    if "hubness" not in rows.schema.names:
+        return np.zeros(rows.num_rows)
+    return checked_hubness(rows["hubness"].to_pylist(), rows["id"].to_pylist())
 
 
 def index_vectors(dataset: LanceDataset, photos: int) -> int:
@@ -283,10 +360,17 @@ def tune(moment: Moment, partitions: int, recall: float, photos: int) -> Tuning:
 
     def first(tuning: Tuning | None) -> list[set[int]]:
         asked = Scanned(moment, tuning)
-        return [set(asked.nearest(each, _FIRST, None).ids.tolist()) for each in queries]
+        found = (asked.nearest(each, _FIRST, None, HUB_SHARE) for each in queries)
+        return [set(each.ids.tolist()) for each in found]
 
     truth = first(None)
-    tuning = Tuning(partitions=partitions, wanted=recall, queries=len(queries), photos=photos)
+    tuning = Tuning(
+        partitions=partitions,
+        wanted=recall,
+        queries=len(queries),
+        photos=photos,
+        hubs=bool(moment.hubs),
+    )
     while True:
         found = sum(len(true & some) for true, some in zip(truth, first(tuning), strict=True))
         tuning = tuning.model_copy(update={"recall": found / sum(map(len, truth))})

@@ -23,7 +23,7 @@ from typing import Self
 
 import lance
 from lance import LanceDataset, LanceOperation
-from lance.fragment import FragmentMetadata
+from lance.fragment import FragmentMetadata, LanceFragment
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError, DataError
@@ -40,10 +40,25 @@ from msedge.search.stores.copying import (
 )
 from msedge.search.stores.lance import dataset as stored
 from msedge.search.stores.lance.checks import problems_of
-from msedge.search.stores.lance.dataset import NEXT_ID, WHOLE, literal, matching, table_of, told
+from msedge.search.stores.lance.dataset import (
+    NEXT_ID,
+    NOTE,
+    WHOLE,
+    literal,
+    matching,
+    table_of,
+    told,
+)
 from msedge.search.stores.lance.moment import InMemory, Moment, Scanned, index_vectors, tune
 from msedge.search.stores.reports import Compacted, IndexState, Model, Problem, Size, Watched
-from msedge.search.stores.store import APPROXIMATE_FROM, AUTO, Store, View, not_a_gallery
+from msedge.search.stores.store import (
+    APPROXIMATE_FROM,
+    AUTO,
+    Hubness,
+    Store,
+    View,
+    not_a_gallery,
+)
 
 SECONDS_BETWEEN_LOOKS = 1.0
 """Between two looks for a newer version: an object store bills them, and takes its time."""
@@ -60,7 +75,7 @@ _MOST_TIDIED = (
     8 * _SMALL
 )  # rows that are written anew after one run: some 80 MB, or a second or two
 
-_NOTE = "msedge.note."  # in the dataset's configuration, before the name
+_ROWS_A_COMMIT = 65_536  # at least, whose hubness is renewed, or a fragment
 _TRIES = 50  # at a change that others get in the way of
 _UPKEEP_TRIES = 20
 _SECONDS_BEFORE_NEXT_TRY = 0.05
@@ -229,7 +244,7 @@ class LanceStore(Store):
     def notes(self) -> dict[str, str]:
         """All texts that were noted in the gallery, by their names; a copy takes them over."""
         said = self.now(afresh=True).dataset.config()
-        return {key[len(_NOTE) :]: said[key] for key in said if key.startswith(_NOTE)}
+        return {key[len(NOTE) :]: said[key] for key in said if key.startswith(NOTE)}
 
     def last_id(self) -> int:
         """The largest id that was ever given, 0 before the first."""
@@ -305,7 +320,32 @@ class LanceStore(Store):
     def write_note(self, name: str, text: str) -> None:
         """Note a text in the gallery under a name, in place of what was noted before."""
         self._check_writable()
-        self._settle(lambda _: stored.saying({_NOTE + name: text}))
+        self._settle(lambda _: stored.saying({NOTE + name: text}))
+
+    def renew_hubness(self, hubness: Hubness, watched: Watched) -> int:
+        """Work out the hubness of every photo from its vector, and write what differs.
+
+        The column alone is written anew: vectors stay where they lie, and the index knows them.
+        """
+        self._check_writable()
+        done: set[int] = set()  # fragments
+        some: list[LanceFragment] = []
+        renewed = written = photos = 0
+
+        def plan(dataset: LanceDataset) -> LanceOperation.BaseOperation | None:
+            nonlocal some, written
+            left = [each for each in dataset.get_fragments() if each.fragment_id not in done]
+            some = stored.first_rows(left, _ROWS_A_COMMIT)
+            operation, written = stored.renewed_hubness(some, self.model.dim, hubness)
+            return operation
+
+        while True:
+            watched.progress("working out hubs", photos, max(photos, self.count()))
+            self._settle(plan)
+            if not some:
+                return renewed
+            done |= {each.fragment_id for each in some}
+            renewed, photos = renewed + written, photos + sum(each.count_rows() for each in some)
 
     def successor(self, model: Model) -> Self:  # noqa: ARG002
         """Refuse: a dataset is put in another's place by whoever keeps the folder or bucket."""

@@ -30,7 +30,7 @@ from msedge.search.photo import BAD_FACT, BAD_PATH, BAD_VECTOR, COLUMNS, NAMES, 
 from msedge.search.stores.copying import PART
 from msedge.search.stores.reports import Model, Problem, Watched, examples
 from msedge.search.stores.sqlite import connections, file
-from msedge.search.stores.sqlite.vectors import count_changes, folder_of, is_of
+from msedge.search.stores.sqlite.vectors import count_changes, folder_of, hubs_of, is_of
 from msedge.search.stores.store import EMBEDS_AGAIN, REBUILDING, RESTORING, Store, problems_of_files
 
 THUMBNAILS = ".thumbnails"
@@ -49,8 +49,9 @@ _MOST_TRIED = 10_000  # ids within a damaged page
 _MOST = 2**48  # a version that no gallery reaches
 _OF_MODEL = ("model", "fingerprint", "dim")
 _FACTS = ", ".join(NAMES)
-_FIRST = [f"{each.name} {'REAL' * (each.kind is float)}" for each in COLUMNS if not each.added]
-_LATER = [f"{each.name} DEFAULT {each.default_sql}" for each in COLUMNS if each.added]
+_AFFINE = {each.name: f"{each.name} {'REAL' * (each.kind is float)}" for each in COLUMNS}
+_FIRST = [_AFFINE[each.name] for each in COLUMNS if not each.added]
+_LATER = [f"{_AFFINE[each.name]} DEFAULT {each.default_sql}" for each in COLUMNS if each.added]
 _STORED = ", ".join(["own_id", *_FIRST, "vector, version", *_LATER])  # own_id: NULL in a photo
 _DELETE_OLDER = "DELETE FROM photos WHERE (id = ?1 OR path = ?2) AND (version, mtime_ns) < (?3, ?4)"
 _MARKS = ", ".join("?" * (len(NAMES) + 3))
@@ -267,7 +268,9 @@ def _of_index(path: Path) -> Iterator[Problem]:
         wrong = str(error)
     if not wrong:
         with file.told(path), connections.reading_once(path) as connection:
-            changed = count_changes(connection, about.version)
+            changed = None
+            if about.hubs == hubs_of(connection):
+                changed = count_changes(connection, about.version)
             if not is_of(connection, about):
                 wrong = (
                     "the approximate index is of another gallery, or of another past of this one"
@@ -275,7 +278,7 @@ def _of_index(path: Path) -> Iterator[Problem]:
     if wrong:
         yield _mendable("approximate", wrong, 1, "removes it", "removed", _remove_index, folder)
     elif changed is None:
-        what = "the approximate index is too far behind, and is not used"
+        what = "the approximate index is too far behind, or of other hubs, and is not used"
         yield Problem.noted("approximate", what, about.count, _BUILD_ANEW)
     elif changed:
         what = f"the approximate index is {changed:,} photos behind, which are searched exactly"

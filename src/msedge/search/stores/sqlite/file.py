@@ -40,6 +40,7 @@ SCHEMA_VERSION = CHANGES_KNOWN + ADDED
 # The version that the gallery will have after the transaction
 VERSION_OF_NOW = "(SELECT value + 1 FROM main.meta WHERE key = 'version')"
 LOG = "-wal"
+NOTE = "note."  # what the keys of notes begin with, among what else the file says of itself
 
 _FIRST = [f"{column.name} {column.sql}" for column in COLUMNS if not column.added]
 _LATER = {column.added: f"{column.name} {column.sql}" for column in COLUMNS if column.added}

@@ -50,6 +50,7 @@ from msedge.search.stores.sqlite.vectors import CurrentVectors, decoded, folder_
 from msedge.search.stores.store import (
     APPROXIMATE_FROM,
     REBUILDING,
+    Hubness,
     Store,
     View,
     not_a_gallery,
@@ -60,8 +61,8 @@ _DUE = 0.1  # share of the photos that were put or removed since an index was bu
 _PATIENCE = 500  # milliseconds for readers that are about to end
 _LAST_PATIENCE = 5_000  # when a file is to be left whole
 _REMOVALS, _REMOVALS_SHARE = 10_000, 4  # beyond a quarter of the photos, readers read all anew
-_NOTE = "note."  # what the keys of notes begin with, among what else the file says of itself
-_SAID = f"meta WHERE key IN ('model', 'fingerprint', 'dim') OR key GLOB '{_NOTE}*'"
+_ROWS_A_COMMIT = 16_384  # whose hubness is renewed
+_SAID = f"meta WHERE key IN ('model', 'fingerprint', 'dim') OR key GLOB '{file.NOTE}*'"
 
 _NOW = file.VERSION_OF_NOW
 _COLUMNS = ", ".join([*NAMES, "vector"])
@@ -194,8 +195,8 @@ class SqliteStore(Store):
 
     def notes(self) -> dict[str, str]:
         """All texts that were noted in the gallery, by their names."""
-        rows = self._rows("SELECT key, value FROM meta WHERE key GLOB ?", f"{_NOTE}*")
-        return {key.removeprefix(_NOTE): str(text) for key, text in rows}
+        rows = self._rows("SELECT key, value FROM meta WHERE key GLOB ?", f"{file.NOTE}*")
+        return {key.removeprefix(file.NOTE): str(text) for key, text in rows}
 
     def last_id(self) -> int:
         """The largest id that was ever given, 0 before the first."""
@@ -265,7 +266,29 @@ class SqliteStore(Store):
     def write_note(self, name: str, text: str) -> None:
         """Note a text in the gallery under a name, in place of what was noted before."""
         with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_NOTE + name, text))
+            connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", (file.NOTE + name, text)
+            )
+
+    def renew_hubness(self, hubness: Hubness, watched: Watched) -> int:
+        """Work out the hubness of every photo from its vector, and write what differs."""
+        renewed = done = last = 0
+        total = self.count()
+        while True:
+            watched.progress("working out hubs", done, max(done, total))
+            with self._transaction(of_photos=True) as connection:
+                rows = connection.execute(
+                    "SELECT id, vector, hubness FROM photos WHERE id > ? ORDER BY id LIMIT ?",
+                    (last, _ROWS_A_COMMIT),
+                ).fetchall()
+                if not rows:
+                    return renewed
+                ids, blobs, before = zip(*rows, strict=True)
+                vectors = decoded(blobs, self.model.dim).astype(np.float16)
+                pairs = zip(hubness(vectors).tolist(), before, ids, strict=True)
+                differing = [(now, at) for now, old, at in pairs if now != old]
+                connection.executemany("UPDATE photos SET hubness = ? WHERE id = ?", differing)
+            renewed, done, last = renewed + len(differing), done + len(rows), ids[-1]
 
     def successor(self, model: Model) -> Self:
         """The file beside this one that is to take its place: one that was left, or a new one."""

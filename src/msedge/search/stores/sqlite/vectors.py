@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 from msedge.errors import DataError
 from msedge.search.filters import Filters, condition
-from msedge.search.photo import LARGEST_ID, STORED_VECTOR, Ids, check_finite
+from msedge.search.photo import LARGEST_ID, STORED_VECTOR, Ids, check_finite, checked_hubness
 from msedge.search.ranking import Candidates, Embeddings, unit_vectors
 from msedge.search.stores.reports import IndexState, Watched
 from msedge.search.stores.sqlite.connections import comes_from, may_come_from, newest_state
-from msedge.search.stores.sqlite.file import beside, knows_changes, read_meta
-from msedge.search.stores.store import AUTO, Store, Vectors
+from msedge.search.stores.sqlite.file import NOTE, beside, knows_changes, read_meta
+from msedge.search.stores.store import AUTO, HUBS, Store, Vectors
 from msedge.search.stores.vectors import Kept, Mask, Resident, mask_of, rows_of
 
 if TYPE_CHECKING:
@@ -50,8 +50,10 @@ class _Exact(Resident):
 
     _allowed: Kept
 
-    def nearest(self, query: Embeddings, depth: int, filters: Filters | None) -> Candidates:
-        return self.first(query, depth, self._allowed.get(filters))
+    def nearest(
+        self, query: Embeddings, depth: int, filters: Filters | None, hub_share: float = 0.0
+    ) -> Candidates:
+        return self.first(query, depth, self._allowed.get(filters), hub_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +77,18 @@ class _Indexed:
             return vector
         return self.since.vector(photo)
 
-    def nearest(self, query: Embeddings, depth: int, filters: Filters | None) -> Candidates:
+    def nearest(
+        self, query: Embeddings, depth: int, filters: Filters | None, hub_share: float = 0.0
+    ) -> Candidates:
         old, new = self._allowed.get(filters) or (self.current, None)
-        rows, similarities = self.index.nearest(query, depth, allowed=old)
-        recent = self.since.first(query, depth, new)
+        rows, found = self.index.nearest(query, depth, allowed=old, hub_share=hub_share)
+        recent = self.since.first(query, depth, new, hub_share)
         ids = np.concatenate([self.index.ids[rows], recent.ids])
-        both = np.concatenate([similarities, recent.similarities])
-        order = np.lexsort([ids, -both])[:depth]
+        both = np.concatenate([found, recent.similarities])
+        scores = np.concatenate([found - hub_share * self.index.hubness[rows], recent.scores])
+        order = np.lexsort([ids, -scores])[:depth]
         vectors = np.concatenate([unit_vectors(self.index.vectors[rows]), recent.vectors])
-        return Candidates(ids[order], both[order], vectors[order])
+        return Candidates(ids[order], both[order], scores[order], vectors[order])
 
 
 class CurrentVectors:
@@ -106,7 +111,9 @@ class CurrentVectors:
             self._refused = stamp
         now = self._resident(before if isinstance(before, _Exact) else None)
         allowed = Kept(lambda filters: now.allowed(self._matching(filters)))
-        return _Exact(now.version, now.ids, now.rows, now.state, allowed)
+        return _Exact(
+            now.version, now.ids, now.rows, now.hubness, now.hubs, now.state, _allowed=allowed
+        )
 
     def is_still(self, vectors: Vectors) -> bool:
         """Whether :meth:`read` would give these again."""
@@ -122,6 +129,8 @@ class CurrentVectors:
             return None
         about = index.about
         with self._reading() as connection:
+            if about.hubs != hubs_of(connection):
+                return None
             changed = count_changes(connection, about.version)
         return IndexState(
             kind=about.kind,
@@ -142,9 +151,13 @@ class CurrentVectors:
         with self._reading() as connection:
             # Read before the vectors: what is put meanwhile is then searched beside the index.
             model, version, identity = read_meta(connection)
-            state = newest_state(connection)
+            state, hubs = newest_state(connection), hubs_of(connection)
         blocks = (
-            (np.array(block.ids, np.int64), np.stack([photo.vector for photo in block.photos]))
+            (
+                np.array(block.ids, np.int64),
+                np.stack([photo.vector for photo in block.photos]),
+                np.array([photo.hubness if hubs else 0.0 for photo in block.photos]),
+            )
             for block in store.blocks(_ROWS_A_BLOCK)
         )
         build(
@@ -154,6 +167,7 @@ class CurrentVectors:
             model=model,
             version=version,
             gallery=f"{identity}{_IN_STATE}{state}",
+            hubs=hubs,
             recall=recall,
             kind=None if kind == AUTO else cast("Any", kind),
             watched=watched,
@@ -190,7 +204,7 @@ class CurrentVectors:
         changes = None
         if before is not None:
             most = _MOST_CHANGED * len(before.ids)
-            changes = self._changes(before.version, most, before.state)
+            changes = self._changes(before.version, most, before.hubs, before.state)
         if before is None or changes is None:
             with self._reading() as connection:
                 return _read_vectors(connection)
@@ -198,15 +212,16 @@ class CurrentVectors:
         stays = ~np.isin(before.ids, gone)
         ids = np.concatenate([before.ids[stays], new.ids])
         rows = np.concatenate([before.rows[stays], new.rows])
+        hubness = np.concatenate([before.hubness[stays], new.hubness])
         order = np.argsort(ids, kind="stable")
         if not np.array_equal(order, np.arange(len(ids))):  # new ids are the last, changed ones not
-            ids, rows = ids[order], rows[order]
-        return Resident(new.version, ids, rows, new.state)
+            ids, rows, hubness = ids[order], rows[order], hubness[order]
+        return Resident(new.version, ids, rows, hubness, new.hubs, new.state)
 
     def _through_index(self, index: ApproximateIndex, stamp: Stamp) -> Vectors | None:
-        """An index brought up to date; None where it is too far behind."""
+        """An index brought up to date; None where it is too far behind, or of other hubs."""
         most = max(_LEAST_BEHIND, _MOST_BEHIND * len(index.ids))
-        if (changes := self._changes(index.about.version, most)) is None:
+        if (changes := self._changes(index.about.version, most, index.about.hubs)) is None:
             return None
         gone, since = changes
         stays = ~mask_of(index.ids, gone)
@@ -217,14 +232,19 @@ class CurrentVectors:
 
         return _Indexed(index, stamp, None if stays.all() else stays, since, Kept(allowed))
 
-    def _changes(self, since: int, most: float, state: str = "") -> tuple[Ids, Resident] | None:
+    def _changes(
+        self, since: int, most: float, hubs: str, state: str = ""
+    ) -> tuple[Ids, Resident] | None:
         """What is no longer as it was at a version, and what is new; None of too much.
 
-        None, too, where the gallery never was in that state: one of before was put back.
+        None, too, where the gallery has other hubs now, which changes all, or never was in that
+        state: one of before was put back.
         """
         with self._reading() as connection:
             count = count_changes(connection, since)
-            if count is None or count > most or (state and not comes_from(connection, state)):
+            if count is None or count > most or hubs != hubs_of(connection):
+                return None
+            if state and not comes_from(connection, state):
                 return None
             query = "SELECT id FROM removed WHERE version > ?"
             removed = [number for (number,) in connection.execute(query, (since,))]
@@ -256,6 +276,12 @@ def is_of(connection: sqlite3.Connection, about: About) -> bool:
     return is_same and (not state or may_come_from(connection, state))
 
 
+def hubs_of(connection: sqlite3.Connection) -> str:
+    """Of whose drawings the photos' hubness is; empty where it does not count."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (NOTE + HUBS,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
 def count_changes(connection: sqlite3.Connection, since: int) -> int | None:
     """How many photos were put or removed after a version; None where that is not known."""
     if not knows_changes(connection, since) or since > read_meta(connection)[1]:
@@ -279,15 +305,18 @@ def _read_vectors(connection: sqlite3.Connection, since: int | None = None) -> R
         raise sqlite3.DatabaseError("a vector is cut short")
     ids = np.empty(count, np.int64)
     vectors = np.empty((count, model.dim), STORED_VECTOR)
-    found = connection.execute(f"SELECT id, vector FROM photos {where} ORDER BY id")
+    hubness, hubs = np.zeros(count), hubs_of(connection)
+    columns = "id, vector, hubness" if hubs else "id, vector, 0.0"
+    found = connection.execute(f"SELECT {columns} FROM photos {where} ORDER BY id")
     for start in range(0, count, _ROWS_A_FETCH):
-        numbers, blobs = zip(*found.fetchmany(_ROWS_A_FETCH), strict=True)
+        numbers, blobs, near = zip(*found.fetchmany(_ROWS_A_FETCH), strict=True)
         block = slice(start, start + len(numbers))
         ids[block] = numbers
         vectors[block] = decoded(blobs, model.dim)
         check_finite(vectors[block], numbers)
+        hubness[block] = checked_hubness(near, numbers)
     rows = unit_vectors(vectors.astype(np.float16, copy=False))
-    return Resident(version, ids, rows, newest_state(connection))
+    return Resident(version, ids, rows, hubness, hubs, newest_state(connection))
 
 
 def decoded(blobs: Sequence[Any], dim: int) -> npt.NDArray[Any]:
