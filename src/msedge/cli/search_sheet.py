@@ -5,7 +5,7 @@ Tested in ``tests/cli/test_search_sheet.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +16,15 @@ from msedge.cli.search_output import short_path
 from msedge.data.drawings import open_drawing
 from msedge.data.images import open_image
 from msedge.errors import DataError
-from msedge.figures.contact_sheet import Asked, Shown, contact_sheet
+from msedge.figures.contact_sheet import Asked, Outline, Shown, contact_sheet
 from msedge.search.locations import uri
 from msedge.search.thumbnails import thumbnail
 from msedge.storage import atomic_path
 
 if TYPE_CHECKING:
     from msedge.search.gallery import Gallery, Hit
+    from msedge.search.photo import Photo
+    from msedge.search.where import Box
 
 NOT_LIKE = "not like"
 """What a drawing or photo that is not wanted was given as."""
@@ -37,6 +39,7 @@ def write_sheet(
     *,
     sketches: Sequence[tuple[str, Path | bytes]],
     photos: Sequence[tuple[str, Path]],
+    boxes: Mapping[int, Box] | None = None,
 ) -> None:
     """Write an answer as one HTML file.
 
@@ -47,6 +50,7 @@ def write_sheet(
         sketches: what was asked, each with what it was given as, such as ``sketch``; shown as the
             network saw them.
         photos: likewise.
+        boxes: where in a photo it is, by the photo's id; drawn over it.
 
     Raises:
         DataError: the file cannot be written.
@@ -59,7 +63,7 @@ def write_sheet(
         *(Asked(_jpeg(open_image(source)), f"{role}: {_name(source)}") for role, source in photos),
     ]
     page = contact_sheet(
-        [_shown(hit) for hit in hits],
+        [_shown(hit, (boxes or {}).get(hit.photo.id)) for hit in hits],
         title=", ".join(_name(source) for role, source in (*sketches, *photos) if role != NOT_LIKE),
         asked=asked,
         note=f"{len(hits)} of {gallery.photos:,} photos of {gallery.path.name}, found by "
@@ -69,7 +73,7 @@ def write_sheet(
         temporary.write_text(page, encoding="utf-8")
 
 
-def _shown(hit: Hit) -> Shown:
+def _shown(hit: Hit, box: Box | None) -> Shown:
     path = hit.photo.path
     try:
         picture = thumbnail(hit.photo, _SIDE)
@@ -83,7 +87,15 @@ def _shown(hit: Hit) -> Shown:
         place=short_path(path.parent),
         link=uri(path),
         copies=tuple((short_path(copy.path), uri(copy.path)) for copy in hit.copies),
+        box=None if box is None or box.is_whole else _in_pixels(box, hit.photo),
     )
+
+
+def _in_pixels(box: Box, photo: Photo) -> Outline:
+    wide, high = photo.width, photo.height
+    left, top = round(box.left * wide), round(box.top * high)
+    width, height = round(box.right * wide) - left, round(box.bottom * high) - top
+    return Outline((wide, high), left, top, width, height)
 
 
 def _name(source: Path | bytes) -> str:
