@@ -102,6 +102,12 @@ class TestSearch:
         answer = msedge("search", sketch(place, "fish"), "--name", "lamp", "--paths", "-k", 1)
         assert Path(answer.out.strip()).parent.name == "lamp"
 
+    def test_on_a_page(self, msedge):
+        assert msedge("search", "--name", "mug", "--html", "x.html", "-k", 2).code == 0
+        page = Path("x.html").read_text()
+        assert "<title>teacup" in page
+        assert "named: teacup" in page
+
     def test_not_that(self, place, msedge):
         answer = msedge("search", sketch(place, "fish"), "--not-name", "fish", "--json")
         assert "fish" not in [each["name"] for each in json.loads(answer.out)["names"]]

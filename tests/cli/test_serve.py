@@ -42,6 +42,10 @@ def serve(*arguments: object, environment: dict[str, str] | None = None) -> MSEd
     return result.exception
 
 
+def test_names_that_are_not_there(gallery):
+    assert "no names at none" in str(serve("--gallery", gallery, "--port", 0, "--names", "none"))
+
+
 class TestServing:
     def test_from_the_address_to_the_end(self, gallery):
         with serving(gallery) as (process, address):

@@ -132,5 +132,5 @@ def test_whatever_comes_is_read_or_refused(body):
         asked = SearchRequest.model_validate(body)
     except ValidationError:
         return
-    assert asked.strokes or asked.image or asked.like
+    assert asked.strokes or asked.image or asked.like or asked.name
     assert all(len(xs) == len(ys) > 0 for xs, ys in asked.strokes)

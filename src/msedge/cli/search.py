@@ -95,7 +95,15 @@ def search_command(
             drawn += [(NOT_LIKE, each) for each in unwanted]
             photos = [("like", each) for each in like or []]
             photos += [(NOT_LIKE, each) for each in unlike or []]
-            write_sheet(sheet, hits, opened, sketches=drawn, photos=photos, boxes=boxes)
+            write_sheet(
+                sheet,
+                hits,
+                opened,
+                sketches=drawn,
+                photos=photos,
+                names=query.names,
+                boxes=boxes,
+            )
     if open_it and (sheet is not None or hits):
         _open(hits[0].photo.path if sheet is None else sheet)
 

@@ -63,13 +63,13 @@ def told_names(names: Sequence[Likely]) -> str:
 
     >>> from msedge.search.names import Likely
     >>> told_names([Likely("cat", 0.614), Likely("tiger", 0.2)])
-    'drawn: cat 61 %, tiger 20 %; --name settles it'
+    'drawn: cat 61 %, tiger 20 %'
     """
     settled = [one_line(each.name) for each in names if each.settled]
     if settled:
         return f"named: {', '.join(settled)}"
     likely = (f"{one_line(each.name)} {100 * each.likelihood:.0f} %" for each in names)
-    return f"drawn: {', '.join(likely)}; --name settles it"
+    return f"drawn: {', '.join(likely)}"
 
 
 def show_json(

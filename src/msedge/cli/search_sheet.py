@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from msedge.cli.search_output import short_path
+from msedge.cli.search_output import short_path, told_names
 from msedge.data.drawings import open_drawing
-from msedge.data.images import open_image
+from msedge.data.images import one_line, open_image
 from msedge.errors import DataError
 from msedge.figures.contact_sheet import Asked, Outline, Shown, contact_sheet
 from msedge.search.locations import uri
@@ -23,6 +23,7 @@ from msedge.storage import atomic_path
 
 if TYPE_CHECKING:
     from msedge.search.gallery import Gallery, Hit
+    from msedge.search.names import Likely
     from msedge.search.photo import Photo
     from msedge.search.where import Box
 
@@ -39,6 +40,7 @@ def write_sheet(
     *,
     sketches: Sequence[tuple[str, Path | bytes]],
     photos: Sequence[tuple[str, Path]],
+    names: Sequence[Likely] = (),
     boxes: Mapping[int, Box] | None = None,
 ) -> None:
     """Write an answer as one HTML file.
@@ -50,6 +52,7 @@ def write_sheet(
         sketches: what was asked, each with what it was given as, such as ``sketch``; shown as the
             network saw them.
         photos: likewise.
+        names: that were given, and that the sketches are likely of.
         boxes: where in a photo it is, by the photo's id; drawn over it.
 
     Raises:
@@ -62,12 +65,15 @@ def write_sheet(
         ),
         *(Asked(_jpeg(open_image(source)), f"{role}: {_name(source)}") for role, source in photos),
     ]
+    wanted = [_name(source) for role, source in (*sketches, *photos) if role != NOT_LIKE]
+    wanted += [one_line(each.name) for each in names if each.settled]
+    told = f"; {told_names(names)}" if names else ""
     page = contact_sheet(
         [_shown(hit, (boxes or {}).get(hit.photo.id)) for hit in hits],
-        title=", ".join(_name(source) for role, source in (*sketches, *photos) if role != NOT_LIKE),
+        title=", ".join(wanted),
         asked=asked,
         note=f"{len(hits)} of {gallery.photos:,} photos of {gallery.path.name}, found by "
-        f"{Path(gallery.model.name).name}",
+        f"{Path(gallery.model.name).name}{told}",
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

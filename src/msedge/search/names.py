@@ -290,7 +290,7 @@ def own_names_file(model: str, given: Path | None = None) -> Path:
         return Path(told)
     data = os.environ.get("XDG_DATA_HOME", "")
     # The specification has paths that are not absolute passed over.
-    if not os.path.isabs(data):  # noqa: PTH117
+    if not Path(data).is_absolute():
         # Not Path.home, which fails where nobody knows of one: then there are no own names.
         data = os.path.expanduser("~/.local/share")  # noqa: PTH111
     return Path(data) / "msedge" / "names" / f"{model[:16]}.safetensors"
