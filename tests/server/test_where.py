@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -11,7 +13,9 @@ from PIL import Image
 from encoders import PlacedEncoder
 from msedge.search.gallery import Gallery
 from msedge.search.indexing import index
+from msedge.search.ranking import Pixels
 from msedge.server.app import ServerSettings, create_app
+from plain_asgi import post
 from served import STROKES, encoded, picture
 
 
@@ -108,3 +112,28 @@ def test_it_counts_as_a_question(placed):
         answers = [client.post("/api/where", json=body).status_code for _ in range(5)]
     assert answers[0] == 200
     assert answers[-1] == 429
+
+
+def test_photos_are_read_no_longer_than_somebody_waits(placed):
+    """The client goes while its first photo is looked at."""
+
+    class Leaving(PlacedEncoder):
+        looked = 0
+
+        def places(self, pixels: Pixels) -> np.ndarray:
+            self.looked += 1
+            loop.call_soon_threadsafe(left.set)
+            return super().places(pixels)
+
+    async def run() -> int:
+        nonlocal loop, left
+        loop, left = asyncio.get_running_loop(), asyncio.Event()
+        with Gallery.open(placed.path, model=encoder) as opened:
+            app = create_app(opened, ServerSettings())
+            status = await post(app, left, "/api/where", {"strokes": STROKES, "photos": [1, 2, 3]})
+            app.state.service.close()
+        return status
+
+    encoder, loop, left = Leaving(), None, None
+    assert asyncio.run(run()) == 499
+    assert encoder.looked == 1
