@@ -141,7 +141,7 @@ def _card(photo: Shown) -> Iterator[str]:
 
 def _outline(box: Outline) -> str:
     """Fitted into the frame as the picture is; a light line on a dark one, seen on any photo."""
-    place = f'x="{box.left}" y="{box.top}" width="{box.width}" height="{box.height}" rx="2%"'
+    place = f'x="{box.left}" y="{box.top}" width="{box.width}" height="{box.height}"'
     return (
         f'<svg class="box" viewBox="0 0 {box.size[0]} {box.size[1]}" role="img">'
         f"<title>where it is</title><rect {place}/><rect {place}/></svg>"
