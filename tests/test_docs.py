@@ -18,6 +18,7 @@ from msedge.data.protocols import list_protocols, load_protocol, overlap
 from msedge.data.vectors import Vectors, save_vectors
 from msedge.evaluation.conventions import CONVENTIONS
 from msedge.evaluation.hits import Hits
+from msedge.models.bank import Bank, choose_drawings, save_bank
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/referee.md").read_text()
@@ -161,6 +162,9 @@ class TestCommands:
         for name in ("sketches", "photos", "other_sketches", "other_photos"):
             np.savez(f"{name}.npz", **made(3))
         np.savez("seen_photos.npz", **made(2, start=7))
+        drawings = choose_drawings(made(3)["embeddings"], ["any"] * 12)
+        nothing = np.empty((0, 4), np.float16)
+        save_bank(Path("net.bank.safetensors"), Bank("", drawings, (), nothing, nothing))
         for domain, classes in (("sketches", "sketch_classes"), ("photos", "photo_classes")):
             each = made(3)
             np.save(f"{domain}.npy", each["embeddings"])

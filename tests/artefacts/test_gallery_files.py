@@ -246,6 +246,7 @@ class TestAWhole:
             "DROP TRIGGER photos_removed",
             "DROP INDEX photos_by_version",
             "ALTER TABLE photos DROP COLUMN version",
+            "ALTER TABLE photos DROP COLUMN hubness",
             "DROP TABLE removed",
             "DELETE FROM meta WHERE key = 'identity'",
             "PRAGMA user_version = 1",

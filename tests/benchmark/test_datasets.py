@@ -55,6 +55,13 @@ class TestProtocol:
         assert str(raised.value).startswith("datasets[0].protocol: sketchy-21 is expected, but ")
         assert "\n" not in str(raised.value)
 
+    def test_a_file_is_named_as_the_plan_names_it(self, marked, tmp_path):
+        own = tmp_path / "own.toml"
+        own.write_text('id="o"\ndataset="s"\ntitle="t"\ncitation="c"\nunseen=["val 0"]\n')
+        plan = marked(protocol="other").model_copy(update={"protocol": str(own)})
+        with pytest.raises(DataError, match=f"o is expected, .* --protocol {own}`"):
+            check_datasets([plan])
+
     def test_none_that_is_known(self, tiny_root):
         dataset = DatasetPlan(data_root=tiny_root, data_name="tiny", protocol="sketchy-99")
         with pytest.raises(ConfigError, match="sketchy-99"):

@@ -42,3 +42,14 @@ def test_the_baseline_is_dashed_where_it_is_one_row(plan, cells, finish):
         dashed = [node for node in root.iter(f"{NS}line") if node.get("stroke-dasharray")]
         assert len(dashed) == (0 if changes else 1)
         assert any("the mean of plain" in text for text in texts(root)) == (not changes)
+
+
+def test_an_axis_of_numbers_makes_a_curve(plan, cells, finish):
+    changes = {"axes": {"sketch_classes": [0, 5, 20]}, "curve": "sketch_classes"}
+    for cell in cells(**changes):
+        if cell.row.variant == "edge" or cell.config.sketch_classes:
+            finish(cell, 30.0 + (cell.config.sketch_classes or 0) + cell.config.seed)
+    root = drawn(plan, cells, **changes)
+    assert {"plain", "edge", "0", "5", "20", "sketch_classes"} <= set(texts(root))
+    lines = [node.attrib["points"].split() for node in root.iter(f"{NS}polyline")]
+    assert [len(points) for points in lines] == [2, 3]

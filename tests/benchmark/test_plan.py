@@ -80,6 +80,19 @@ class TestErrors:
                 {"baselines": ["x"], "variants": {"a": {}}, "blocks": [{"variants": {"b": {}}}]},
                 "baselines: no variant is named 'x'; there are a, b",
             ),
+            ({"curve": "dim"}, "curve: no axis is named 'dim' in every part of it; add it"),
+            (
+                {"curve": "dim", "blocks": [{"axes": {"dim": [8]}}, {}]},
+                "curve: no axis is named 'dim' in every part of it; add it",
+            ),
+            (
+                {"curve": "fusion", "axes": {"fusion": ["none"]}},
+                "curve: 'none' of axes.fusion is no number; take it out",
+            ),
+            (
+                {"curve": "sketch_classes", "axes": {"sketch_classes": [5, None]}},
+                "curve: None of axes.sketch_classes is no number; take it out",
+            ),
         ],
     )
     def test_name_the_entry(self, write_plan, changes, message):

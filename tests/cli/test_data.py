@@ -97,6 +97,30 @@ def test_keep_duplicates(asked: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("lone", "classes", "more"), [("leave-out", 1, ""), ("take", 2, " --lone_classes")]
+)
+def test_classes_of_one_domain(
+    asked: list[str], tmp_path: Path, lone: str, classes: int, more: str
+) -> None:
+    (tmp_path / "archive/256x256/photo/tx_000000000000/cat/n0_1.jpg").unlink()
+    asked = [*asked, "--data-root", str(tmp_path)]
+    result = CliRunner().invoke(data_app, asked)
+    assert isinstance(result.exception, DataError)
+    assert "--lone-classes leave-out" in str(result.exception)
+    result = CliRunner().invoke(data_app, [*asked, "--lone-classes", lone])
+    assert result.exit_code == 0, result.output
+    dataset = read_dataset(tmp_path, "sketchy", lone_classes=lone == "take")
+    assert len(dataset.train.classes) == classes
+    assert result.output.splitlines()[-1].endswith(f"--data_root {tmp_path}{more}")
+    if lone == "leave-out":
+        assert "Left out: 1, " in result.output
+    assert CliRunner().invoke(data_app, [*asked, "--lone-classes", lone]).exit_code == 0
+    result = CliRunner().invoke(data_app, asked)
+    assert isinstance(result.exception, DataError)
+    assert f"was prepared otherwise (lone_classes {lone})" in str(result.exception)
+
+
+@pytest.mark.parametrize(
     ("dataset", "sketches", "photos", "protocol", "whole"),
     [
         ("tuberlin", "png_ready", "ImageResized_ready", "tuberlin-30-sake", "27,989"),

@@ -108,9 +108,38 @@ def test_prepared_datasets_know_their_protocol(asked: list[str], tmp_path: Path)
     assert CliRunner().invoke(app, prepared).exit_code == 0
     result = CliRunner().invoke(app, [*asked[:2], "small", *asked[3:]])
     assert result.exit_code == 0, result.output
-    result = CliRunner().invoke(app, [*asked[:2], "small", "--data-root", str(tmp_path)])
+    plainly = [*asked[:2], "small", "--data-root", str(tmp_path)]
+    result = CliRunner().invoke(app, plainly)
+    assert result.exit_code == 0, result.output
+    assert str(tmp_path / "one.toml") in result.output.replace("\n", "")
+    found = json.loads(CliRunner().invoke(app, [*plainly, "--json"]).stdout)
+    assert (found["protocol"], found["protocol_file"]) == ("one", str(tmp_path / "one.toml"))
+    (tmp_path / "one.toml").rename(tmp_path / "moved.toml")
+    result = CliRunner().invoke(app, plainly)
     assert isinstance(result.exception, ConfigError)
-    assert "small was prepared by one" in str(result.exception)
+    assert "small was prepared by one, whose file" in str(result.exception)
+    moved = ["--protocol", str(tmp_path / "moved.toml")]
+    assert CliRunner().invoke(app, [*plainly, *moved]).exit_code == 0
+
+
+def test_a_protocol_that_is_noted_without_its_file(asked: list[str], tmp_path: Path) -> None:
+    (tmp_path / "tiny" / "prepared.json").write_text('{"protocol": "one"}')  # as 0.1 wrote it
+    result = CliRunner().invoke(app, [*asked[:2], "tiny", "--data-root", str(tmp_path)])
+    assert isinstance(result.exception, ConfigError)
+    assert "tiny was prepared by one, which is not" in str(result.exception)
+
+
+def test_classes_of_one_domain_that_were_taken(asked: list[str], tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "tiny/train/sketch/cat", tmp_path / "tiny/train/sketch/yak")
+    assert CliRunner().invoke(app, asked).exit_code == 1
+    (tmp_path / "tiny" / "prepared.json").write_text('{"protocol": "one", "lone_classes": "take"}')
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    assert ["classes, seen", "1", "1", "agrees"] in rows(result.output)
+    assert "sketches alone or photos alone: 1, taken" in result.output
+    shutil.copytree(tmp_path / "tiny/val/sketch/cow", tmp_path / "tiny/val/sketch/ewe")
+    result = CliRunner().invoke(app, asked)
+    assert "missing: val/photo/ewe: expected beside" in result.output
 
 
 # exceptions: the app's main() turns them into one line and exit status 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -121,8 +122,28 @@ def test_a_misspelt_folder_is_named(tmp_path: Path, download, folder: str) -> No
     with pytest.raises(DataError, match=rename):
         read(root, "tuberlin", seen=("zebra", "lion"))
     (root / folder / "zebrra").rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=r"class zebra .*: unpack the archive again$"):
+    with pytest.raises(DataError, match=r"class zebra [^(]*: unpack the archive again, or leave"):
         read(root, "tuberlin", seen=("zebra", "lion"))
+
+
+def test_classes_of_one_domain(tmp_path: Path, download) -> None:
+    root = download(tmp_path, "tuberlin", ["angel", "cat", "cow", "yoga"])
+    shutil.rmtree(root / "ImageResized_ready" / "angel")
+    shutil.rmtree(root / "png_ready" / "yoga")
+    with pytest.raises(DataError, match=r"angel has .* \(1 more classes lack .*--lone-classes"):
+        read(root, "tuberlin")
+    archive, asked = find_archive(root, "tuberlin"), protocol("tuberlin", "cow")
+    classes, left_out = read_classes(archive, asked, "leave-out")
+    assert list(classes) == ["cat", "cow"]
+    assert left_out == (
+        f"angel: has no images in {root / 'ImageResized_ready'}",
+        f"yoga: has no images in {root / 'png_ready'}",
+    )
+    classes, left_out = read_classes(archive, asked, "take")
+    assert list(classes) == ["angel", "cat", "cow", "yoga"]
+    assert (len(classes["angel"].photo), len(classes["yoga"].sketch), left_out) == (0, 0, ())
+    with pytest.raises(DataError, match=r"class angel .*; unseen classes need sketches and photos"):
+        read_classes(archive, protocol("tuberlin", "angel"), "take")
 
 
 def test_one_class_in_two_spellings(tmp_path: Path, download) -> None:

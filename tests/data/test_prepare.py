@@ -22,6 +22,7 @@ from msedge.data.prepare import (
 )
 from msedge.data.protocols import Protocol, load_protocol
 from msedge.errors import ConfigError, DataError
+from msedge.training.config import TrainConfig
 
 PROTOCOL = Protocol(
     id="tiny-2",
@@ -334,6 +335,8 @@ def test_marker_says_what_was_asked(source: Path, tmp_path: Path) -> None:
         "protocol_hash": PROTOCOL.hash,
         "copy": False,
         "keep_duplicates": False,
+        "lone_classes": "refuse",
+        "protocol_file": None,
         "counts": {
             "train": {"classes": 2, "sketches": 6, "photos": 4},
             "val": {"classes": 2, "sketches": 6, "photos": 4},
@@ -348,7 +351,7 @@ def test_a_marker_without_the_newer_key_counts_as_without_repeats(
     counts = prepare_dataset("sketchy", source, PROTOCOL, tmp_path)
     marker = tmp_path / "sketchy" / MARKER
     noted = json.loads(marker.read_text())
-    del noted["keep_duplicates"]
+    del noted["keep_duplicates"], noted["lone_classes"]
     marker.write_text(json.dumps(noted))
     assert prepare_dataset("sketchy", source, PROTOCOL, tmp_path) == counts
     with pytest.raises(DataError, match=r"prepared otherwise \(keep_duplicates False\)"):
@@ -372,3 +375,28 @@ def test_the_real_archive(tmp_path: Path) -> None:
     assert counts.val == SplitCounts(21, 525, 525)
     dataset = read_dataset(tmp_path, "sketchy")
     assert find_unreadable(dataset.val.records[::25]) == []
+
+
+def test_real_sketches_with_classes_that_have_no_photos(tmp_path: Path) -> None:
+    folder = Path(os.environ.get("MSEDGE_TEST_DATA", "")) / "tuberlin-mini"
+    if "MSEDGE_TEST_DATA" not in os.environ or not folder.is_dir():
+        pytest.skip("MSEDGE_TEST_DATA does not name a folder with tuberlin-mini")
+    source = tmp_path / "all"
+    (source / "png_ready").mkdir(parents=True)
+    (source / "ImageResized_ready").symlink_to(folder / "ImageResized_ready")
+    for sketches in ("png_ready", "sketches_only"):
+        for of_class in (folder / sketches).iterdir():
+            (source / "png_ready" / of_class.name).symlink_to(of_class)
+    protocol = load_protocol(str(folder / "tuberlin-mini-20.toml"))
+    with pytest.raises(DataError, match=r"class angel has .*109 more classes lack"):
+        prepare_dataset("tuberlin", source, protocol, tmp_path)
+    counts = prepare_dataset("tuberlin", source, protocol, tmp_path, lone_classes="leave-out")
+    assert counts.train == SplitCounts(120, 7200, 6773)
+    assert counts.val == SplitCounts(20, 1200, 1010)
+    assert len(counts.dropped) == 110
+    taken = prepare_dataset(
+        "tuberlin", source, protocol, tmp_path, name="taken", lone_classes="take"
+    )
+    assert taken.train == SplitCounts(230, 13800, 6773)
+    assert read_marker(tmp_path / "taken")["protocol_file"] == protocol.file
+    assert TrainConfig(data_root=tmp_path, data_name="tuberlin").val_photos_needed == 0

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from msedge.errors import ShapeError
-from msedge.figures.chart import WIDTH, Mark, Panel, interval_chart, text_width, wrapped
+from msedge.figures.chart import (
+    WIDTH,
+    Curve,
+    CurvePanel,
+    Mark,
+    Panel,
+    curve_chart,
+    interval_chart,
+    text_width,
+    wrapped,
+)
 
 NS = "{http://www.w3.org/2000/svg}"
 WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)
@@ -132,6 +142,68 @@ class TestPlaces:
         root = draw(Panel("p", (Mark("a", 3.0), Mark("b", 5.0)), reference=3.0))
         (line,) = [node for node in root.iter(f"{NS}line") if node.get("stroke-dasharray")]
         assert float(line.attrib["x1"]) == circles(root, "5")[0][0]
+
+
+class TestCurves:
+    """Marks along a scale."""
+
+    @staticmethod
+    def draw(*curves: Curve, title: str = "Title", **changes) -> ET.Element:
+        panel = CurvePanel("p", curves)
+        return ET.fromstring(curve_chart(title, [panel], across="n", axis="mAP", **changes))
+
+    @settings(deadline=None, max_examples=40)
+    @given(st.lists(panels(), min_size=1, max_size=3), NAMES, NAMES, st.data())
+    def test_no_text_over_another_nor_outside(self, drawn, title, caption, data):
+        places = st.floats(0, 1e6).map(lambda place: float(f"{place:g}"))
+        curves = [
+            Curve(panel.title, tuple(data.draw(places) for _ in panel.marks), panel.marks)
+            for panel in drawn
+        ]
+        root = self.draw(*curves, title=title, caption=caption)
+        found = boxes(root)
+        for _, left, top, right, bottom in found:
+            assert left >= 0
+            assert top >= 0
+            assert right <= WIDTH + 1
+            assert bottom <= float(root.attrib["height"])
+        for (one, l1, t1, r1, b1), (other, l2, t2, r2, b2) in combinations(found, 2):
+            apart = r1 <= l2 + 0.2 or r2 <= l1 + 0.2 or b1 <= t2 + 0.2 or b2 <= t1 + 0.2
+            assert apart, (one, other)
+
+    def test_dots_stand_on_both_scales(self):
+        marks = tuple(Mark("", value) for value in (10.0, 20.0, 40.0))
+        root = self.draw(Curve("a", (0, 5, 20), marks))
+        dots = circles(root, "5")[1:]  # the first is the key's
+        (x1, y1), (x2, y2), (x3, y3) = dots
+        assert (x3 - x2) / (x2 - x1) == pytest.approx(3, abs=0.02)
+        assert (y2 - y3) / (y1 - y2) == pytest.approx(2, abs=0.01)
+        (line,) = root.iter(f"{NS}polyline")
+        points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
+        assert points == dots
+        ticks = {box[0]: (box[1] + box[3]) / 2 for box in boxes(root)}
+        assert [ticks[text] for text in ("0", "5", "20")] == pytest.approx([x1, x2, x3], abs=0.1)
+
+    def test_curves_of_one_place_do_not_hide_each_other(self):
+        mark = Mark("", 50.0, (45.0, 55.0), (48.0, 52.0))
+        root = self.draw(Curve("a", (5,), (mark,)), Curve("b", (5,), (mark,)))
+        (x1, y1), (x2, y2) = circles(root, "5")[2:]  # after the key's
+        assert x2 - x1 >= 5
+        assert y1 == y2
+        assert len(circles(root, "3")) == 4
+        colours = {n.get("stroke") for n in root.iter(f"{NS}line") if n.get("stroke-width") == "2"}
+        assert len(colours) == 2
+        assert {"a", "b"} <= {box[0] for box in boxes(root)}
+
+    def test_what_is_still_to_do_is_left_out(self):
+        root = self.draw(Curve("a", (0, 5), (Mark("", None, text="to do"), Mark("", 3.0))))
+        assert len(circles(root, "5")) == 2
+
+    def test_refuses_what_cannot_be_drawn(self):
+        with pytest.raises(ShapeError):
+            self.draw()
+        with pytest.raises(ShapeError):
+            self.draw(Curve("a", (1,), (Mark("", float("nan")),)))
 
 
 class TestText:

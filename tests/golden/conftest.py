@@ -119,7 +119,7 @@ def _measures(document: Any) -> list[float]:
 
 
 def _is_measure(key: str, value: Any) -> bool:
-    return key in ("similarity", "mAP") and isinstance(value, float)
+    return key in ("similarity", "score", "mAP") and isinstance(value, float)
 
 
 @pytest.fixture(scope="session")

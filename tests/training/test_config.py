@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -225,6 +226,15 @@ class TestTuBerlin:
     def test_four_hundred_by_default(self):
         assert TrainConfig(data_name="tuberlin").val_photos_needed == 400
 
+    @pytest.mark.parametrize(
+        ("protocol", "needed"), [("tuberlin-30-sake", 400), ("my-own", 0), (["no", "id"], 0)]
+    )
+    def test_a_split_of_one_s_own_may_have_small_classes(self, tmp_path, protocol, needed):
+        (tmp_path / "tuberlin").mkdir()
+        (tmp_path / "tuberlin" / "prepared.json").write_text(json.dumps({"protocol": protocol}))
+        config = TrainConfig(data_name="tuberlin", data_root=tmp_path)
+        assert config.val_photos_needed == needed
+
     @pytest.mark.parametrize("needed", [0, 1, 500])
     def test_overridable(self, needed):
         config = TrainConfig(data_name="tuberlin", min_val_photos=needed)
@@ -260,6 +270,7 @@ class TestWhatDecides:
             {"averaging": 0.5},
             {"frozen_blocks": 1},
             {"min_val_photos": 3},
+            {"sketch_classes": 3},
             {"precision": "bf16-mixed"},
             {"accumulate": 2},
             {"accelerator": "cpu"},

@@ -75,7 +75,7 @@ class TestFolder:
     def test_a_second_run_reads_no_image(self, images, tmp_path, monkeypatch):
         monkeypatch.setattr(FrozenCache, "_check", lambda *_: None)
         first = cache_of(network_of(), images, folder=tmp_path)
-        assert len(list(tmp_path.iterdir())) == 4  # the images, and three ways of drawing edges
+        assert len(list(tmp_path.iterdir())) == 5  # photos, sketches, three ways of drawing edges
         monkeypatch.setattr(images, "pixels", None)
         second = cache_of(network_of(), images, folder=tmp_path)
         photos = torch.nonzero(images.domains == DOMAINS.index("photo"))[:2, 0]
@@ -91,7 +91,21 @@ class TestFolder:
         changed.backbone.network.conv_stem.weight.data.mul_(1.01)
         cache_of(changed, images, folder=tmp_path, views=())
         cache_of(network_of(), images, folder=tmp_path, views=(), blocks=BLOCKS - 1)
-        assert len(list(tmp_path.iterdir())) == 3
+        assert len(list(tmp_path.iterdir())) == 6  # of photos and of sketches each
+
+    def test_fewer_sketches_find_the_photos_kept(self, images, tmp_path):
+        cache_of(network_of(), images, folder=tmp_path)
+        there = set(tmp_path.iterdir())
+        sketches = [r for r in images.records if r.domain == "sketch"]
+        fewer = [r for r in images.records if r not in sketches[:5]]
+        some = ImageSet(fewer, images.classes, size=32)
+        cache = cache_of(network_of(), some, folder=tmp_path)
+        assert len(set(tmp_path.iterdir()) - there) == 1
+        rows, none = torch.arange(len(some)), torch.tensor([], dtype=torch.int64)
+        asked = (rows, none, none, torch.zeros(len(some)) > 0)
+        fresh = cache_of(network_of(), some).features(*asked)
+        for kept, made in zip(cache.features(*asked).features, fresh.features, strict=True):
+            assert torch.allclose(kept, made, atol=1e-2)
 
 
 class TestErrors:

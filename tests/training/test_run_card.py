@@ -50,6 +50,12 @@ def test_where_it_comes_from(describe):
     assert len(card.data_fingerprint) == 64
 
 
+@pytest.mark.parametrize(("changes", "count"), [({}, 4), ({"sketch_classes": 1}, 1)])
+def test_how_many_classes_it_saw_drawn(describe, changes, count):
+    card = describe(select="last", **changes)
+    assert (card.trained_classes, card.sketched_classes) == (4, count)
+
+
 @pytest.mark.parametrize("select", SELECTION)
 def test_how_it_was_chosen(describe, select):
     card = describe(select=select)

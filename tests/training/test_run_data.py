@@ -55,6 +55,20 @@ class TestReadRunData:
         assert {"only photo", "only sketch"} < set(data.train_classes)
         assert len(data.held_out) == 2
 
+    @pytest.mark.parametrize("count", [0, 1, 3, 4])
+    def test_sketches_of_some_classes(self, tiny_config, count):
+        data, _ = read(tiny_config(select="last", sketch_classes=count))
+        assert len(data.sketched) == count
+        assert len(data.train_classes) == 4
+        drawn = f" (sketches of {count})" if count < 4 else ""
+        assert data.summary().startswith(f"tiny: training on 4 classes{drawn}; judged on 3 unseen")
+
+    def test_held_out_classes_are_not_drawn(self, tiny_config):
+        data, _ = read(tiny_config(select="seen", sketch_classes=2))
+        assert data.sketched == data.train_classes
+        with pytest.raises(ConfigError, match="sketch_classes: 3 cannot be drawn, 2 classes"):
+            read(tiny_config(select="seen", sketch_classes=3))
+
     def test_files_that_cannot_be_read_are_told_and_left_out(self, tiny_config, root):
         bad = root / "tiny" / "val" / "photo" / "val 1" / "3.png"
         bad.write_bytes(b"no image")
@@ -102,6 +116,17 @@ class TestOpenImages:
     def test_photos_alone(self, tiny_config):
         images, _ = self.open(tiny_config(train_on="photos", edge_views=1.0))
         assert {record.domain for record in images.train.records} == {"photo"}
+        assert {record.domain for record in images.unseen.records} == {"photo", "sketch"}
+
+    def test_sketches_of_some_classes_and_photos_of_all(self, tiny_config):
+        config = tiny_config(select="last", sketch_classes=1)
+        images, _ = self.open(config)
+        (drawn,) = read(config)[0].sketched
+        shown = {domain: set() for domain in ("sketch", "photo")}
+        for record in images.train.records:
+            shown[record.domain].add(record.class_name)
+        assert shown["sketch"] == {drawn}
+        assert len(shown["photo"]) == len(images.train.classes) == 4
         assert {record.domain for record in images.unseen.records} == {"photo", "sketch"}
 
     def test_size_and_framing_are_the_configuration_s(self, tiny_config):

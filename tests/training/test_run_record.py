@@ -25,7 +25,9 @@ def dataset(make_dataset, tmp_path: Path) -> Dataset:
 
 
 def describe(dataset: Dataset, config: TrainConfig, rows: list[EpochRow]) -> dict:
-    return describe_run(config, dataset, "abc", ["train 1"], {"mAP@all": 40.0}, rows, 2)
+    return describe_run(
+        config, dataset, "abc", ["train 1"], ["train 0"], {"mAP@all": 40.0}, rows, 2
+    )
 
 
 class TestSmoke:
@@ -51,6 +53,7 @@ class TestContents:
             "protocol": None,
             "seen_classes": ["train 0", "train 1", "train 2"],
             "held_out_classes": ["train 1"],
+            "sketched_classes": ["train 0"],
             "unseen_classes": ["val 0", "val 1"],
             "unseen_sketches": 4,
             "unseen_photos": 4,
@@ -68,7 +71,7 @@ class TestContents:
 
     def test_machine(self, dataset):
         config = TrainConfig(precision="bf16-mixed", compile=True)
-        record = describe_run(config, dataset, "abc", [], {}, ROWS, 2, processes=4)
+        record = describe_run(config, dataset, "abc", [], [], {}, ROWS, 2, processes=4)
         machine = record["machine"]
         assert (machine["processes"], machine["precision"]) == (4, "bf16-mixed")
         assert machine["compiled"] is True

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from msedge.errors import ConfigError
-from msedge.training.selection import hold_out
+from msedge.training.selection import draw_classes, hold_out
 
 names = st.lists(st.text(min_size=1, max_size=12), unique=True, min_size=4, max_size=40)
 shares = st.floats(0.01, 0.5)
@@ -41,6 +41,28 @@ class TestProperties:
         assume(new not in classes)
         before, after = (set(hold_out(c, 0.1)[1]) for c in (classes, [*classes, new]))
         assert len(before - after) <= 1
+
+
+class TestDrawn:
+    @given(names, st.data(), st.integers(0, 2**63 - 1))
+    def test_fewer_are_among_more(self, classes, data, seed):
+        few, more = sorted(data.draw(st.tuples(*[st.integers(0, len(classes))] * 2)))
+        drawn = draw_classes(classes, few, seed)
+        assert len(set(drawn)) == few
+        assert list(drawn) == sorted(drawn)
+        assert set(drawn) <= set(draw_classes(classes[::-1], more, seed)) <= set(classes)
+
+    def test_another_seed_draws_others(self):
+        classes = [f"{index:02d}" for index in range(100)]
+        assert len({draw_classes(classes, 10, seed) for seed in range(5)}) == 5
+
+    def test_stays_as_it_is(self):
+        """Runs of different versions must draw the same classes to be compared."""
+        assert draw_classes(["ape", "bee", "cat", "dog", "eel"], 2, 0) == ("ape", "eel")
+
+    def test_more_than_there_are(self):
+        with pytest.raises(ConfigError, match="sketch_classes: 3 cannot be drawn, 2 classes"):
+            draw_classes(["ape", "bee"], 3, 0)
 
 
 class TestNumbers:

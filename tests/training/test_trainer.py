@@ -230,13 +230,24 @@ class TestData:
         with pytest.raises(DataError, match="sketches but no photos of train 1"):
             train(tiny_config(data_root=root), listener)
         result = train(tiny_config(data_root=root, lone_classes=True, select="last"), listener)
-        assert listener.said[0].startswith("tiny: training on 5 classes; ")
+        assert listener.said[0].startswith("tiny: training on 5 classes (sketches of 4); ")
         assert read_card(result.files.model).trained_classes == 5
         with pytest.raises(ConfigError, match="3 seen classes are too few to hold 2 out"):
             train(
                 tiny_config(data_root=root, lone_classes=True, select="seen", overwrite=True),
                 listener,
             )
+
+    @pytest.mark.parametrize(("count", "views"), [(0, 0.0), (1, 1.0)])
+    def test_sketches_of_some_classes(self, tiny_config, listener, count, views):
+        changes = {"select": "last", "edge_views": views, "batch_size": 8}
+        result = train(tiny_config(sketch_classes=count, **changes), listener)
+        assert listener.said[0].startswith(f"tiny: training on 4 classes (sketches of {count}); ")
+        card = read_card(result.files.model)
+        assert (card.trained_classes, card.sketched_classes) == (4, count)
+        record = json.loads(result.files.record.read_text())
+        assert record["config"]["sketch_classes"] == count
+        assert len(record["data"]["sketched_classes"]) == count
 
     def test_tuberlin_judges_only_classes_with_enough_photos(
         self, tiny_config, listener, tiny_root, tmp_path
@@ -248,5 +259,11 @@ class TestData:
         settings = {"data_root": tmp_path / "data", "data_name": "tuberlin"}
         with pytest.raises(DataError, match="no class has 400 photos, the most is 5"):
             train(tiny_config(**settings), listener)
+        own = tmp_path / "data" / "tuberlin" / "prepared.json"
+        own.write_text('{"protocol": "my-own"}')
+        result = train(tiny_config(**settings), listener)
+        assert load_vectors(result.files.vectors).classes == ("val 0", "val 1", "val 2")
+        own.unlink()
+        settings["overwrite"] = True
         result = train(tiny_config(**settings, min_val_photos=5), listener)
         assert load_vectors(result.files.vectors).classes == ("val 0", "val 2")

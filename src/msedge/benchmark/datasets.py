@@ -81,7 +81,8 @@ def check_datasets(datasets: Sequence[DatasetPlan]) -> None:
             was = f"was prepared by {one_line(made)}" if made else "notes no protocol"
         raise DataError(
             f"datasets[{index}].protocol: {wanted.id} is expected, but {one_line(root)} {was}; "
-            f"prepare it anew with `msedge data prepare --protocol {wanted.id}`, or name another"
+            f"prepare it anew with `msedge data prepare --protocol {dataset.protocol}`, or name "
+            "another"
         )
 
 

@@ -75,6 +75,7 @@ class Plan(_Part):
         variants: named sets of settings.
         blocks: parts of the matrix; without them the plan is one block.
         baselines: variants that the others are compared with; the figure shows the first.
+        curve: an axis of numbers, along which the figure is drawn.
     """
 
     name: str = Field(pattern=r"^\w[\w .+-]*$")
@@ -86,6 +87,7 @@ class Plan(_Part):
     variants: dict[str, Settings] = {}
     blocks: list[Block] = Field([Block()], min_length=1)
     baselines: list[str] = []
+    curve: str | None = None
 
 
 def read_plan(path: Path) -> Plan:
@@ -103,7 +105,7 @@ def read_plan(path: Path) -> Plan:
         plan = Plan(**given)
     except ValidationError as error:
         raise ConfigError(f"{named(path)}: {_told(error)}") from error
-    problem = _repeated(plan) or _too_many(plan) or _baseline_missing(plan)
+    problem = _repeated(plan) or _too_many(plan) or _baseline_missing(plan) or _no_curve(plan)
     if problem:
         raise ConfigError(f"{named(path)}: {problem}")
     if plan.config is None:
@@ -172,3 +174,20 @@ def _baseline_missing(plan: Plan) -> str | None:
         return None
     there = f"there are {plain(', '.join(known))}" if known else "add it to variants"
     return f"baselines: no variant is named {shown(unknown)}; {there}"
+
+
+def _no_curve(plan: Plan) -> str | None:
+    if plan.curve is None:
+        return None
+    for block in plan.blocks:
+        values = {**plan.axes, **block.axes}.get(plan.curve)
+        if values is None:
+            return (
+                f"curve: no axis is named {shown(plan.curve)} in every part of it; add it to axes"
+            )
+        for value in values:
+            if type(value) not in (int, float):
+                return (
+                    f"curve: {shown(value)} of axes.{plain(plan.curve)} is no number; take it out"
+                )
+    return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -58,6 +58,14 @@ def prepare(
             help="Keep photos that repeat others, as the galleries of old lists have them.",
         ),
     ] = False,
+    lone_classes: Annotated[
+        Literal["refuse", "leave-out", "take"],
+        typer.Option(
+            "--lone-classes",
+            help="Classes with sketches alone or photos alone: refuse them, leave them out, or "
+            "take those that are seen (training needs its own --lone-classes then).",
+        ),
+    ] = "refuse",
 ) -> None:
     """Turn a download into DATA_ROOT/NAME/{train,val}/{sketch,photo}/CLASS."""
     from msedge.data.archives import check_dataset
@@ -76,10 +84,11 @@ def prepare(
             name=name,
             copy=copy,
             keep_duplicates=keep_duplicates,
+            lone_classes=lone_classes,
             progress=progress,
         )
     _show_counts(counts, chosen, data_root / name, keep_duplicates)
-    _show_next(name, data_root)
+    _show_next(name, data_root, *(["--lone_classes"] if lone_classes == "take" else []))
 
 
 data_app.command("verify")(verify_command)
@@ -125,6 +134,6 @@ def _show_counts(
         typer.echo(f"  first: {counts.dropped[0]}")
 
 
-def _show_next(name: str, data_root: Path) -> None:
-    command = ["python", "main.py", "--data_name", name, "--data_root", str(data_root)]
+def _show_next(name: str, data_root: Path, *options: str) -> None:
+    command = ["python", "main.py", "--data_name", name, "--data_root", str(data_root), *options]
     typer.echo(f"Next: {shlex.join(command)}")

@@ -89,7 +89,7 @@ def overlap_command(first: Chosen, second: Chosen, as_json: AsJson = False) -> N
 
 
 def _document(protocol: Protocol) -> dict[str, Any]:
-    """The fields of a protocol file, and the hash."""
+    """The fields of a protocol file, where it lies if it is one's own, and the hash."""
     fields = asdict(protocol)
     return {**fields, "class_photos": dict(protocol.class_photos), "hash": protocol.hash}
 

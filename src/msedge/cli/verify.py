@@ -78,7 +78,8 @@ def _show_totals(found: Verification) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{found.name} against {found.protocol.id}"
+    file = f" ({found.protocol.file})" if found.protocol.file else ""
+    title = f"{found.name} against {found.protocol.id}{file}"
     table = Table(title=title, title_justify="left")
     table.add_column("count")
     table.add_column("expected", justify="right")

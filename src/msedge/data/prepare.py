@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from msedge.data.archives import Archive, check_dataset, find_archive
 from msedge.data.aside import written_aside
-from msedge.data.class_files import ClassFiles, ImageFile, read_classes
+from msedge.data.class_files import ClassFiles, ImageFile, LoneClasses, read_classes
 from msedge.data.duplicates import merged, without_repeats
 from msedge.data.images import one_line
 from msedge.data.protocols import Protocol, normalise_class_name
@@ -34,8 +34,8 @@ DEFAULT_PROTOCOLS = {
 }
 """The protocol of each dataset that is taken where none is named."""
 
-_ABSENT = {"keep_duplicates": False}  # what a marker says that was written before the key was
-_Request = dict[str, str | bool | None]
+# What a marker says that was written before the key was.
+_ABSENT = {"keep_duplicates": False, "lone_classes": "refuse"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ def prepare_dataset(
     name: str | None = None,
     copy: bool = False,
     keep_duplicates: bool = False,
+    lone_classes: LoneClasses = "refuse",
     progress: Callable[[int, int], None] | None = None,
 ) -> PreparedCounts:
     """Write a downloaded dataset into the training layout, split by a protocol.
@@ -83,6 +84,8 @@ def prepare_dataset(
         copy: copy the files, instead of linking to them by absolute symbolic links.
         keep_duplicates: keep the repeats, as the galleries of lists in circulation have them. A
             file whose name is taken gets its origin behind it: ``n1_2_extended.jpg``.
+        lone_classes: refuse classes that have sketches alone or photos alone, leave them out, or
+            take the seen ones of them, which training must be told as well.
         progress: called with (files done, files in all) after each file.
 
     Returns:
@@ -98,18 +101,26 @@ def prepare_dataset(
     target = data_root / name
     try:
         archive = find_archive(source, dataset)
-        request = _request(archive, protocol, copy=copy, keep_duplicates=keep_duplicates)
+        request = {
+            "source": str(archive.root),
+            "extension": None if archive.extension is None else str(archive.extension),
+            "protocol": protocol.id,
+            "protocol_hash": protocol.hash,
+            "copy": copy,
+            "keep_duplicates": keep_duplicates,
+            "lone_classes": lone_classes,
+        }
         if target.exists() or target.is_symlink():
             return _reuse(target, request)
-        classes, left_out = read_classes(archive, protocol)
+        classes, left_out = read_classes(archive, protocol, lone_classes)
         classes, repeats = _without_repeats(dataset, classes, keep_duplicates)
         sides = _split(classes, protocol, archive)
         counts = PreparedCounts(_count(sides["train"]), _count(sides["val"]), (*repeats, *left_out))
         data_root.mkdir(parents=True, exist_ok=True)
         with written_aside(target) as aside:
             _write(aside, sides, copy, progress)
-            marker = json.dumps({**request, "counts": asdict(counts)}, indent=1)
-            (aside / MARKER).write_text(marker + "\n", encoding="utf-8")
+            marker = {**request, "protocol_file": protocol.file, "counts": asdict(counts)}
+            (aside / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise DataError(f"cannot prepare {one_line(target)}: {one_line(error)}") from error
     return counts
@@ -134,20 +145,7 @@ def _check_request(dataset: str, protocol: Protocol, name: str) -> None:
         raise ConfigError(f"dataset name {name!r}: expected the name of one folder, not hidden")
 
 
-def _request(
-    archive: Archive, protocol: Protocol, *, copy: bool, keep_duplicates: bool
-) -> _Request:
-    return {
-        "source": str(archive.root),
-        "extension": None if archive.extension is None else str(archive.extension),
-        "protocol": protocol.id,
-        "protocol_hash": protocol.hash,
-        "copy": copy,
-        "keep_duplicates": keep_duplicates,
-    }
-
-
-def _reuse(target: Path, request: _Request) -> PreparedCounts:
+def _reuse(target: Path, request: Mapping[str, object]) -> PreparedCounts:
     advice = "remove it, or give another name (--name)"
     marker = {**_ABSENT, **read_marker(target)}
     try:

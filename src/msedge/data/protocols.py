@@ -14,7 +14,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from msedge.errors import ConfigError
@@ -25,6 +25,7 @@ _FOLDER = Path(__file__).parent / "protocols"
 MAX_BYTES = 1_000_000
 """Of a protocol's file."""
 
+_FEWEST_JUDGED = {"tuberlin": 400}
 _MOST_COUNTED = 10**12
 # Python's reader takes minutes for a name of some ten thousand parts.
 _MANY_DOTS = re.compile(r"(?<![^\s.=])(?:[^\s.=]{1,80}[ \t]*\.[ \t]*){20}")
@@ -56,7 +57,8 @@ class Protocol:
 
     ``seen`` is empty where the file does not list the classes to train on; they are then all that
     the dataset holds besides the unseen ones. ``class_photos`` pairs single unseen classes with
-    their number of unique photos, where it is known.
+    their number of unique photos, where it is known. ``file`` is the absolute path of one that does
+    not come with the package.
     """
 
     id: str
@@ -68,6 +70,7 @@ class Protocol:
     known_defects: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
     class_photos: tuple[tuple[str, int], ...] = ()
+    file: str | None = field(default=None, compare=False)
 
     @property
     def hash(self) -> str:
@@ -124,11 +127,28 @@ def load_protocol(id_or_path: str) -> Protocol:
     if id_or_path in list_protocols():
         return _read(_FOLDER / f"{id_or_path}.toml")
     if id_or_path.endswith(".toml"):
-        return _read(Path(id_or_path))
+        path = Path(id_or_path)
+        return replace(_read(path), file=str(path.absolute()))
     raise ConfigError(
         f"unknown protocol {quoted(id_or_path)}: expected one of {', '.join(list_protocols())}, "
         "or the path of a .toml file"
     )
+
+
+def fewest_judged(dataset: str, protocol: object = None) -> int:
+    """The photos that an unseen class needs where the literature evaluates; 0 if it asks for none.
+
+    A split of one's own may have classes of any size.
+
+    Args:
+        dataset: the name of the data.
+        protocol: the id that it was prepared by; None where that is not known.
+
+    >>> fewest_judged("tuberlin", "tuberlin-30-sake"), fewest_judged("tuberlin", "my-own")
+    (400, 0)
+    """
+    published = protocol is None or protocol in list_protocols()
+    return _FEWEST_JUDGED.get(dataset, 0) if published else 0
 
 
 def overlap(first: Protocol, second: Protocol) -> Overlap:
@@ -184,7 +204,7 @@ def _read(path: Path) -> Protocol:
 
 
 def _parse(table: Mapping[str, object]) -> Protocol:
-    _refuse_unknown(table, Protocol, "")
+    _refuse_unknown(table, Protocol, "", besides="file")
     counts = _counts(table, "expected")
     _refuse_unknown(counts, Expected, "expected.")
     protocol = Protocol(
@@ -267,8 +287,10 @@ def _counts(table: Mapping[str, object], key: str) -> dict[str, int]:
     return counts
 
 
-def _refuse_unknown(table: Mapping[str, object], kind: type, prefix: str) -> None:
-    known = [field.name for field in fields(kind)]
+def _refuse_unknown(
+    table: Mapping[str, object], kind: type, prefix: str, *, besides: str = ""
+) -> None:
+    known = [each.name for each in fields(kind) if each.name != besides]
     for key in table:
         if key not in known:
             raise ValueError(

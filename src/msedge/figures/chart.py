@@ -1,4 +1,4 @@
-"""Means and their intervals as dots and lines: a panel a dataset, a row a configuration, as SVG.
+"""Means and their intervals as dots and lines, as SVG: a row a configuration, or along a curve.
 
 Written by hand: dots and lines need no library, and text stays text. Fonts differ from machine to
 machine, so room is kept for wide ones, and labels too long for theirs are broken over lines.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -22,6 +22,9 @@ _SIZE, _TITLE_SIZE, _LINE = 14, 18, 18
 _ROW_PADDING = 12
 _BOLD = 0.9  # of the width is used, since bold letters are wider
 _MOST_TICKS = 6
+_PLOT_HEIGHT, _KEY = 300, 34  # of a curve's panel; room for the key beside a label
+_APART = 5  # between dots of several curves over one place
+_COLOURS = ("#1a1a1a", "#b3541e", "#0b5fa5", "#4c7a2a", "#7a3e8e")
 _INK, _SOFT, _GRID = "#1a1a1a", "#595959", "#dedede"
 _NARROW, _WIDE = frozenset(" .,:;'|!()[]ijlftrI-"), frozenset("mwMW@%±")
 
@@ -55,16 +58,35 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Marks along a scale: what it shows, and where on the horizontal axis each mark stands."""
+
+    label: str
+    places: tuple[float, ...]
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class CurvePanel:
+    """One dataset: its title and its curves."""
+
+    title: str
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True)
 class _Scale:
-    """Values to places on the horizontal axis; what lies outside ends at its border."""
+    """Values to places on an axis; what lies outside ends at its border."""
 
     low: float
     high: float
     step: float
 
+    def share(self, value: float) -> float:
+        return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+
     def x(self, value: float) -> float:
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return _LEFT + share * (_RIGHT - _LEFT)
+        return _LEFT + self.share(value) * (_RIGHT - _LEFT)
 
     def ticks(self) -> list[float]:
         count = round((self.high - self.low) / self.step)
@@ -95,14 +117,58 @@ def interval_chart(
         ShapeError: there is no panel, a panel has no row, or a figure is not finite.
     """
     _check(panels)
+    parts, bottom = _titled(title)
+    for panel in panels:
+        drawn, bottom = _panel(panel, bottom + 14, axis, limits)
+        parts += drawn
+    return _page(title, parts, bottom, caption)
+
+
+def curve_chart(
+    title: str,
+    panels: Sequence[CurvePanel],
+    *,
+    across: str,
+    axis: str,
+    caption: str = "",
+    limits: tuple[float, float] = (0.0, 100.0),
+) -> str:
+    """Draw means with their intervals over a scale, joined by lines, the panels below one another.
+
+    Args:
+        title: printed above.
+        panels: each with at least one curve; each has scales of its own.
+        across: what the horizontal axes show.
+        axis: what the vertical axes show, with its unit; printed above each panel.
+        caption: printed below; how to read the figure.
+        limits: no value lies outside; a line that would is cut there.
+
+    Returns:
+        The text of an SVG file.
+
+    Raises:
+        ShapeError: there is no panel, a panel or a curve is empty, or a figure is not finite.
+    """
+    _check([Panel(panel.title, _marks(panel)) for panel in panels])
+    parts, bottom = _titled(title)
+    for panel in panels:
+        drawn, bottom = _curves(panel, bottom + 14, across, axis, limits)
+        parts += drawn
+    return _page(title, parts, bottom, caption)
+
+
+def _titled(title: str) -> tuple[list[str], float]:
+    """The title's lines, and where they end."""
     parts: list[str] = []
     bottom = float(_MARGIN)
     for line in wrapped(title, _BOLD * (WIDTH - 2 * _MARGIN), _TITLE_SIZE):
         bottom += 1.4 * _TITLE_SIZE
         parts.append(_text(_MARGIN, bottom - 5, line, size=_TITLE_SIZE, weight="bold"))
-    for panel in panels:
-        drawn, bottom = _panel(panel, bottom + 14, axis, limits)
-        parts += drawn
+    return parts, bottom
+
+
+def _page(title: str, parts: list[str], bottom: float, caption: str) -> str:
+    """The whole file: what is drawn, and the caption below it."""
     bottom += 10
     for line in wrapped(caption, WIDTH - 2 * _MARGIN, _SIZE) if caption else []:
         bottom += _LINE
@@ -173,6 +239,94 @@ def _panel(
     return parts + rows, y + 46
 
 
+def _marks(panel: CurvePanel) -> tuple[Mark, ...]:
+    return tuple(mark for curve in panel.curves for mark in curve.marks)
+
+
+def _curves(
+    panel: CurvePanel, top: float, across: str, axis: str, limits: tuple[float, float]
+) -> tuple[list[str], float]:
+    """A panel's parts, and where it ends."""
+    parts: list[str] = []
+    for line in wrapped(panel.title, _BOLD * (WIDTH - 2 * _MARGIN)):
+        top += _LINE + 2
+        parts.append(_text(_MARGIN, top, line, weight="bold"))
+    for number, curve in enumerate(panel.curves):
+        for index, line in enumerate(wrapped(curve.label, WIDTH - 2 * _MARGIN - _KEY)):
+            top += _LINE
+            if not index:
+                parts.append(_dot(_MARGIN + 10, top - 5, 5, _colour(number)))
+            parts.append(_text(_MARGIN + _KEY, top, line))
+    for line in wrapped(axis, WIDTH - 2 * _MARGIN):
+        top += _LINE + 4
+        parts.append(_text(_MARGIN, top, line, fill=_SOFT))
+    top += 14
+    values = _scale(Panel(panel.title, _marks(panel)), limits)
+    widest = max(text_width(_tick(tick, values)) for tick in values.ticks())
+    bottom, left, right = top + _PLOT_HEIGHT, _MARGIN + widest + 8, WIDTH - _MARGIN - 20.0
+    places = sorted({place for curve in panel.curves for place in curve.places})
+    ends = places[0], places[-1] if places[-1] > places[0] else places[0] + 1
+    sideways = _Scale(*ends, step=ends[1] - ends[0])
+
+    def y(value: float) -> float:
+        return bottom - values.share(value) * _PLOT_HEIGHT
+
+    for tick in values.ticks():
+        parts.append(_line(left, y(tick), right, y(tick), f'stroke="{_GRID}"'))
+        parts.append(_text(left - 8, y(tick) + 5, _tick(tick, values), anchor="end", fill=_SOFT))
+    inner = left + 24, right - 24
+    free = left  # of the numbers below, the ones that would run into another are left out
+    for place in places:
+        x = inner[0] + sideways.share(place) * (inner[1] - inner[0])
+        parts.append(_line(x, bottom, x, bottom + 5, f'stroke="{_SOFT}"'))
+        if x - text_width(f"{place:g}") / 2 >= free:
+            parts.append(_text(x, bottom + 20, f"{place:g}", anchor="middle", fill=_SOFT))
+            free = x + text_width(f"{place:g}") / 2 + 2
+    parts.append(_line(left, bottom, right, bottom, f'stroke="{_SOFT}"'))
+    below = bottom + 20
+    for line in wrapped(across, WIDTH - 2 * _MARGIN):
+        below += _LINE + 2
+        parts.append(_text(WIDTH / 2, below, line, anchor="middle", fill=_SOFT))
+    for number, curve in enumerate(panel.curves):
+        aside = (number - (len(panel.curves) - 1) / 2) * _APART
+        found = [
+            (inner[0] + sideways.share(place) * (inner[1] - inner[0]) + aside, mark)
+            for place, mark in sorted(zip(curve.places, curve.marks, strict=True), key=_place)
+            if mark.mean is not None
+        ]
+        parts += _curve(found, y, _colour(number))
+    return parts, below + 8
+
+
+def _place(pair: tuple[float, Mark]) -> float:
+    return pair[0]
+
+
+def _curve(
+    found: Sequence[tuple[float, Mark]], y: Callable[[float], float], colour: str
+) -> Iterator[str]:
+    """Dots joined by a line, with their intervals and the single values behind them."""
+    line = " ".join(f"{x:.1f},{y(mark.mean):.1f}" for x, mark in found if mark.mean is not None)
+    yield f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+    for x, mark in found:
+        if mark.interval is not None:
+            low, high = (y(end) for end in mark.interval)
+            yield _line(x, low, x, high, f'stroke="{colour}" stroke-width="2"')
+        for value in mark.points:
+            yield _dot(x, y(value), 3, "#fff", colour)
+        if mark.mean is not None:
+            yield _dot(x, y(mark.mean), 5, colour)
+
+
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]
+
+
+def _dot(x: float, y: float, radius: int, fill: str, stroke: str = "") -> str:
+    around = f' fill-opacity="0.8" stroke="{stroke}"' if stroke else ""
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{fill}"{around}/>'
+
+
 def _row(mark: Mark, label: Sequence[str], middle: float, scale: _Scale) -> Iterator[str]:
     start = middle - (len(label) - 1) * _LINE / 2 + 5
     for index, line in enumerate(label):
@@ -184,11 +338,8 @@ def _row(mark: Mark, label: Sequence[str], middle: float, scale: _Scale) -> Iter
     if mark.interval is not None:
         yield from _interval(mark.interval, middle, scale)
     for value in mark.points:
-        yield (
-            f'<circle cx="{scale.x(value):.1f}" cy="{middle:.1f}" r="3" fill="#fff" '
-            f'fill-opacity="0.8" stroke="{_SOFT}"/>'
-        )
-    yield f'<circle cx="{scale.x(mark.mean):.1f}" cy="{middle:.1f}" r="5" fill="{_INK}"/>'
+        yield _dot(scale.x(value), middle, 3, "#fff", _SOFT)
+    yield _dot(scale.x(mark.mean), middle, 5, _INK)
 
 
 def _interval(ends: tuple[float, float], middle: float, scale: _Scale) -> Iterator[str]:
@@ -205,15 +356,18 @@ def _interval(ends: tuple[float, float], middle: float, scale: _Scale) -> Iterat
 
 
 def _axis(scale: _Scale, top: float, bottom: float, title: str) -> Iterator[str]:
-    decimals = max(0, -math.floor(math.log10(scale.step)))
     for tick in scale.ticks():
         yield _line(scale.x(tick), top, scale.x(tick), bottom, f'stroke="{_GRID}"')
-        yield _text(scale.x(tick), bottom + 18, f"{tick:.{decimals}f}", anchor="middle", fill=_SOFT)
+        yield _text(scale.x(tick), bottom + 18, _tick(tick, scale), anchor="middle", fill=_SOFT)
     yield _line(_LEFT, bottom, _RIGHT, bottom, f'stroke="{_SOFT}"')
     line = wrapped(title, WIDTH - 2 * _MARGIN)[0]
     half = text_width(line) / 2
     middle = min(max((_LEFT + _RIGHT) / 2, _MARGIN + half), WIDTH - _MARGIN - half)
     yield _text(middle, bottom + 38, line, anchor="middle", fill=_SOFT)
+
+
+def _tick(tick: float, scale: _Scale) -> str:
+    return f"{tick:.{max(0, -math.floor(math.log10(scale.step)))}f}"
 
 
 def _scale(panel: Panel, limits: tuple[float, float]) -> _Scale:

@@ -93,6 +93,9 @@ class Card(BaseModel):
     judged_on: str = Field("", description="the queries and the gallery behind the metrics")
     data_fingerprint: str = Field(description="SHA-256 over the files' names and sizes")
     trained_classes: int = Field(ge=0, lt=2**63, description="classes that training saw")
+    sketched_classes: int | None = Field(
+        None, ge=0, lt=2**63, description="those of them whose sketches it saw, where that is noted"
+    )
     data: tuple[DataSource, ...] = Field((), description="the images behind the weights")
     intended_use: str = Field("", description="what the model is for, and for whom")
     limits: str = Field("", description="where it fails, and what it must not be used for")

@@ -54,17 +54,17 @@ Photograph: TypeAlias = int | str | Path
 class Query:
     """What to look for: a unit vector ``(dim,)``, float32, and ids that no hit is to show.
 
-    The model is the fingerprint of what made the vector; empty where nobody says. The share is how
-    much of a photo's hubness is taken off its similarity: hubness is of drawings, so that photos
-    and words alone ask without. The names are those that a person gave, and what the drawings are
-    likely of.
+    The model is the fingerprint of what made the vector; empty where nobody says. The names are
+    those that a person gave, and what the drawings are likely of. The share is how much of its
+    hubness is taken off a photo's similarity: hubness is of drawings, so that photos and words
+    alone ask without.
     """
 
     vector: Embeddings
     without: tuple[int, ...] = ()
     model: str = ""
-    hub_share: float = 0.0
     names: tuple[Likely, ...] = ()
+    hub_share: float = 0.0
 
 
 class OwnEncoder:
@@ -165,7 +165,8 @@ def make_query(
     unwanted = [*drawn[len(drawings) :], *(vector for _, vector in shunned)]
     without = tuple(known for known, _ in shunned if known is not None)
     vector, share = combine([*wanted, *liked], unwanted), HUB_SHARE if drawings else 0.0
-    return Query(vector, without, own.store.model.fingerprint, share, told)
+    model = own.store.model.fingerprint
+    return Query(vector, without, model, names=told, hub_share=share)
 
 
 def drawings_of(given: Drawing | Sequence[Drawing]) -> list[Drawing]:

@@ -20,11 +20,11 @@ from pydantic import (
     model_validator,
 )
 
+from msedge.data.protocols import fewest_judged
 from msedge.errors import ConfigError
 from msedge.quoting import named, plain, quoted
 from msedge.written_files import read_written
 
-TUBERLIN_MIN_VAL_PHOTOS = 400
 SAMPLE = "sample"
 
 MAX_BYTES = 65_536
@@ -51,7 +51,7 @@ class TrainConfig(BaseModel):
         None,
         ge=0,
         description="Judge only unseen classes with at least so many photos "
-        f"(default: {TUBERLIN_MIN_VAL_PHOTOS} for tuberlin, 0 otherwise)",
+        "(default: 400 for tuberlin by a published protocol, 0 otherwise)",
     )
     skip_unreadable: bool = Field(
         False, description="List files that cannot be read and go on without them"
@@ -117,6 +117,12 @@ class TrainConfig(BaseModel):
     )
     train_on: Literal["both", "photos"] = Field(
         "both", description="Sketches and photos, or photos alone, whose edge maps stand for them"
+    )
+    sketch_classes: int | None = Field(
+        None,
+        ge=0,
+        description="Train on the sketches of so many classes alone, which the seed draws, and on "
+        "the photos of all",
     )
     lone_classes: bool = Field(
         False, description="Train on classes with sketches alone or photos alone as well"
@@ -211,10 +217,16 @@ class TrainConfig(BaseModel):
 
     @property
     def val_photos_needed(self) -> int:
-        """Photos that an unseen class needs in order to be judged."""
+        """Photos that an unseen class needs in order to be judged.
+
+        Where none is given, the protocol that the dataset notes decides.
+        """
         if self.min_val_photos is not None:
             return self.min_val_photos
-        return TUBERLIN_MIN_VAL_PHOTOS if self.data_name == "tuberlin" else 0
+        from msedge.data.prepare import read_marker  # which reads images: not needed for --help
+
+        noted = read_marker(self.data_root / self.data_name).get("protocol")
+        return fewest_judged(self.data_name, noted)
 
     def what_decides(self) -> dict[str, Any]:
         """The values that decide a run's figures, without where it lies and what it runs on."""

@@ -72,7 +72,7 @@ def teacher_answers(
     photos = torch.nonzero(images.domains == _PHOTO)[:, 0]
     key = {
         "what": "teacher",
-        "images": records_key(images.records) if folder else "",
+        "images": records_key([images.records[row] for row in photos.tolist()]) if folder else "",
         "shown": images.shown_as,
         "weights": weights_key([classifier]) if folder else "",
         "backbone": backbone,

@@ -62,26 +62,28 @@ class FrozenCache:
         """
         self._network, self._images, self._device = network, images, device
         self._blocks, self._progress = blocks, progress
-        photos = torch.nonzero(images.domains == _PHOTO)[:, 0]
-        self._number = torch.full((len(images),), -1)
-        self._number[photos] = torch.arange(len(photos))
+        self._is_photo = images.domains == _PHOTO
+        photos, sketches = (torch.nonzero(of)[:, 0] for of in (self._is_photo, ~self._is_photo))
+        self._place = torch.empty(len(images), dtype=torch.int64)  # among those of its domain
+        for rows in (photos, sketches):
+            self._place[rows] = torch.arange(len(rows))
         self._check(len(images) + len(views) * len(photos), limit_gb)
-        everything = torch.arange(len(images))
-        asked: list[tuple[str, Tensor, View | None]] = [("images", everything, None)]
-        asked += [(view.__name__, photos, view) for view in views]
         key = {
-            "images": records_key(images.records) if folder else "",
             "shown": images.shown_as,
             "weights": weights_key(network.backbone.blocks()[:blocks]) if folder else "",
             "backbone": network.backbone.name,
             "blocks": blocks,
             "edges": network.fusion.uses_edges,
         }
-        self._maps = [
-            cached(folder, {**key, "what": name}, partial(self._through, rows, view))
-            for name, rows, view in asked
-            if len(rows)
-        ]
+
+        def maps(what: str, rows: Tensor, view: View | None = None) -> list[Tensor]:
+            records = [images.records[row] for row in rows.tolist()] if folder else []
+            asked = {**key, "what": what, "images": records_key(records)}
+            return cached(folder, asked, partial(self._through, rows, view)) if len(rows) else []
+
+        # Domain by domain: runs on the sketches of other classes find their photos kept.
+        self._photos, self._sketches = maps("photos", photos), maps("sketches", sketches)
+        self._views = [maps(view.__name__, photos, view) for view in views]
 
     def features(
         self, rows: Tensor, viewed: Tensor, kinds: Tensor, mirrored: Tensor
@@ -97,15 +99,18 @@ class FrozenCache:
         Returns:
             ``B + V`` images on the device, float32.
         """
-        photos = self._number[rows[viewed]]
+        photos = self._place[rows[viewed]]
+        places, is_photo = self._place[rows], self._is_photo[rows]
         maps = []
-        for position in range(len(self._maps[0])):
-            chosen = self._maps[0][position][rows]  # (B, H, W, C)
-            if len(viewed):
-                drawn = chosen.new_empty((len(viewed), *chosen.shape[1:]))
-                for kind in set(kinds.tolist()):
-                    drawn[kinds == kind] = self._maps[1 + kind][position][photos[kinds == kind]]
-                chosen = torch.cat([chosen, drawn])
+        for position, some in enumerate(self._photos or self._sketches):
+            chosen = some.new_empty((len(rows) + len(viewed), *some.shape[1:]))  # (., H, W, C)
+            own = chosen[: len(rows)]
+            for of, kept in ((is_photo, self._photos), (~is_photo, self._sketches)):
+                if kept:
+                    own[of] = kept[position][places[of]]
+            drawn = chosen[len(rows) :]
+            for kind in set(kinds.tolist()):
+                drawn[kinds == kind] = self._views[kind][position][photos[kinds == kind]]
             chosen = chosen.float()
             chosen[mirrored] = chosen[mirrored].flip(2)
             maps.append(chosen.permute(0, 3, 1, 2).to(self._device))

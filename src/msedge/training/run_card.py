@@ -56,6 +56,7 @@ def describe_checkpoint(
             "metrics": row.metrics,
             "data_fingerprint": data.fingerprint,
             "trained_classes": len(data.train_classes),
+            "sketched_classes": len(data.sketched),
             "licence": LICENCE,
             "version": msedge.__version__,
         }

@@ -6,7 +6,7 @@ ones are judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from msedge.data.layouts import (
 from msedge.data.pixel_cache import PixelCache
 from msedge.errors import ConfigError, DataError
 from msedge.training.config import TrainConfig
-from msedge.training.selection import hold_out
+from msedge.training.selection import draw_classes, hold_out
 
 CACHE_FOLDER = ".msedge-cache"
 """In the data root: decoded images, which may be deleted at any time."""
@@ -40,12 +40,14 @@ class RunData:
         fingerprint: of its files.
         train_classes: seen classes that are trained on.
         held_out: seen classes that the checkpoint is chosen with.
+        sketched: those of `train_classes` whose sketches are trained on.
     """
 
     dataset: Dataset
     fingerprint: str
     train_classes: tuple[str, ...]
     held_out: tuple[str, ...]
+    sketched: tuple[str, ...]
 
     def summary(self) -> str:
         """One line that says what is trained on and what is judged."""
@@ -53,8 +55,14 @@ class RunData:
         choosing = (
             f", {len(self.held_out)} held out to choose the checkpoint" if self.held_out else ""
         )
+        drawn = (
+            f" (sketches of {len(self.sketched)})"
+            if len(self.sketched) < len(self.train_classes)
+            else ""
+        )
         return (
-            f"{dataset.name}: training on {len(self.train_classes)} classes{choosing}; judged on "
+            f"{dataset.name}: training on {len(self.train_classes)} classes{drawn}{choosing}; "
+            "judged on "
             f"{len(unseen.classes)} unseen ones ({len(unseen.of('sketch'))} sketches, "
             f"{len(unseen.of('photo'))} photos)"
         )
@@ -87,7 +95,7 @@ def read_run_data(
 
     Raises:
         DataError: the dataset cannot be used.
-        ConfigError: there are too few classes to hold any out.
+        ConfigError: there are too few classes to hold any out, or fewer with sketches than asked.
     """
     dataset = read_dataset(
         config.data_root,
@@ -104,7 +112,8 @@ def read_run_data(
         lone = set(classes) - set(paired)
         trained, held_out = hold_out(paired, config.holdout)
         classes = tuple(sorted({*trained, *lone}))
-    return RunData(dataset, fingerprint(dataset), classes, held_out)
+    sketched = _sketched(config, dataset.train, classes)
+    return RunData(dataset, fingerprint(dataset), classes, held_out, sketched)
 
 
 def open_images(config: TrainConfig, data: RunData, say: Callable[[str], None]) -> RunImages:
@@ -133,7 +142,7 @@ def open_images(config: TrainConfig, data: RunData, say: Callable[[str], None]) 
         )
 
     found = RunImages(
-        images(_shown(config, train.restrict(data.train_classes))),
+        images(_shown(data, train.restrict(data.train_classes))),
         images(val),
         images(train.restrict(data.held_out)) if data.held_out else None,
     )
@@ -204,7 +213,18 @@ def _paired(split: Split) -> list[str]:
     return [name for name in split.classes if all(count[name] for count in counts)]
 
 
-def _shown(config: TrainConfig, split: Split) -> Split:
-    if config.train_on == "both":
-        return split
-    return Split(tuple(r for r in split.records if r.domain == "photo"), split.classes)
+def _sketched(config: TrainConfig, train: Split, classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes whose sketches are trained on."""
+    if config.train_on == "photos":
+        return ()
+    counts = train.counts("sketch")
+    drawn = tuple(name for name in classes if counts[name])
+    if config.sketch_classes is None:
+        return drawn
+    return draw_classes(drawn, config.sketch_classes, config.seed)
+
+
+def _shown(data: RunData, split: Split) -> Split:
+    sketched = set(data.sketched)
+    records = (r for r in split.records if r.domain == "photo" or r.class_name in sketched)
+    return Split(tuple(records), split.classes)

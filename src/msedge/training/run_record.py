@@ -27,6 +27,7 @@ def describe_run(
     dataset: Dataset,
     data_fingerprint: str,
     held_out: Sequence[str],
+    sketched: Sequence[str],
     before: dict[str, float],
     rows: Sequence[EpochRow],
     selected: int,
@@ -40,6 +41,7 @@ def describe_run(
         dataset: what it reads.
         data_fingerprint: of the dataset's files.
         held_out: seen classes that the checkpoint is chosen with.
+        sketched: seen classes whose sketches are trained on.
         before: metrics before training, in percent.
         rows: the epochs so far.
         selected: the best of them.
@@ -53,6 +55,7 @@ def describe_run(
             "protocol": protocol_of(dataset),
             "seen_classes": list(dataset.train.classes),
             "held_out_classes": list(held_out),
+            "sketched_classes": list(sketched),
             "unseen_classes": list(dataset.val.classes),
             "unseen_sketches": len(dataset.val.of("sketch")),
             "unseen_photos": len(dataset.val.of("photo")),

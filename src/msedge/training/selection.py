@@ -1,4 +1,4 @@
-"""Which seen classes are held out, so that the checkpoint is chosen without the unseen ones.
+"""Which seen classes are held out, and of which the sketches are trained on.
 
 Choosing the epoch on the test classes is common in this field and inflates its figures. Held-out
 seen classes play the part of unseen ones: they are not trained on, and the epoch that retrieves
@@ -44,6 +44,38 @@ def hold_out(classes: Sequence[str], share: float) -> tuple[tuple[str, ...], tup
             f"{len(classes)} seen classes are too few to hold {count} out and train on the rest; "
             "use --select last"
         )
-    shuffled = sorted(classes, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
-    held_out = set(shuffled[:count])
+    held_out = set(_by_hash(classes)[:count])
     return tuple(sorted(set(classes) - held_out)), tuple(sorted(held_out))
+
+
+def draw_classes(classes: Sequence[str], count: int, seed: int) -> tuple[str, ...]:
+    """Some of the classes, by a hash of the seed and their names.
+
+    Of one seed, fewer are among more: what 5 classes are worth is a part of what 20 are.
+
+    Args:
+        classes: to draw from.
+        count: how many to draw.
+        seed: another one draws others.
+
+    Returns:
+        The classes, sorted.
+
+    Raises:
+        ConfigError: there are fewer.
+
+    Example:
+        >>> names = [f"class {i}" for i in range(20)]
+        >>> set(draw_classes(names, 2, seed=0)) < set(draw_classes(names, 5, seed=0))
+        True
+    """
+    if count > len(classes):
+        raise ConfigError(
+            f"sketch_classes: {count} cannot be drawn, {len(classes)} classes that are trained on "
+            "have sketches; ask for fewer, or leave it out for all"
+        )
+    return tuple(sorted(_by_hash(classes, f"{seed} ")[:count]))
+
+
+def _by_hash(classes: Sequence[str], salt: str = "") -> list[str]:
+    return sorted(classes, key=lambda name: hashlib.sha256(os.fsencode(salt + name)).digest())

@@ -252,6 +252,7 @@ class _Run:
                 self._data.dataset,
                 self._data.fingerprint,
                 self._data.held_out,
+                self._data.sketched,
                 self._before,
                 self._rows,
                 selected,

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 import approximate_galleries
 from approximate_galleries import built, clustered, drawn, exactly, ids_of, index_of
+from msedge.errors import DataError
 from msedge.search.approximate.index import EXACT_ROWS, ApproximateIndex
+from msedge.search.ranking import nearest, unit_vectors
 
 COUNT, DIM = 12_000, 30
 KINDS = ("hnsw", "ivf-sq", "ivf-pq")
@@ -276,3 +278,61 @@ class TestReopening:
 
         monkeypatch.setattr(module, "read_about", overtaken)
         assert ApproximateIndex.open(tmp_path / "index").about.version == 3
+
+
+@pytest.fixture(scope="module")
+def hubness():
+    return np.random.default_rng(3).uniform(-0.1, 0.5, COUNT)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def with_hubs(request, tmp_path_factory, vectors, hubness):
+    folder = tmp_path_factory.mktemp(request.param) / "index"
+    return index_of(folder, vectors, kind=request.param, hubness=hubness)
+
+
+class TestHubs:
+    """Hubness is one number more in the structure: it finds the near ones with it and without."""
+
+    @pytest.mark.parametrize("share", [0.0, 0.5])
+    @pytest.mark.parametrize("counting", [1.0, 0.5, 0.01])
+    def test_the_first_by_score_are_found(self, with_hubs, vectors, hubness, share, counting):
+        allowed = np.random.default_rng(1).random(COUNT) < counting
+        right, queries = 0, drawn(40, DIM, seed=77)
+        for query in queries:
+            rows, similarities = with_hubs.nearest(query, 20, allowed=allowed, hub_share=share)
+            exact, wanted = nearest(
+                unit_vectors(vectors), query, 20, allowed=allowed, handicaps=share * hubness
+            )
+            right += len(set(rows.tolist()) & set(exact.tolist()))
+            assert allowed[rows].all()
+            assert (np.diff(similarities - share * hubness[rows]) <= 0).all()
+            if rows.tolist() == exact.tolist():
+                assert similarities.tolist() == wanted.tolist()
+        assert right >= 0.95 * 20 * len(queries)
+
+    def test_it_says_whose_they_are_and_what_was_measured_is_with_them(self, with_hubs, hubness):
+        assert with_hubs.about.hubs == "a bank"
+        assert with_hubs.about.recall_measured >= 0.95
+        assert with_hubs.hubness.tolist() == hubness.tolist()
+        assert with_hubs.structure.d == 32  # 30 numbers, hubness, and a zero
+
+    def test_without_its_file_it_is_not_used(self, tmp_path, vectors, hubness):
+        built(tmp_path / "index", vectors[:500], hubness=hubness[:500])
+        (file,) = (tmp_path / "index").glob("hubness-*")
+        whole = file.read_bytes()
+        for content in (whole[:-8], whole[:-1] + b"\0" * 9, bytes(len(whole))):
+            file.write_bytes(content)
+            with pytest.raises(DataError, match="cannot be used"):
+                ApproximateIndex.open(tmp_path / "index")
+        file.write_bytes(whole)
+        assert len(ApproximateIndex.open(tmp_path / "index").ids) == 500
+        file.unlink()
+        with pytest.raises(DataError, match="cannot be used"):
+            ApproximateIndex.open(tmp_path / "index")
+
+    def test_building_another_removes_it(self, tmp_path, vectors, hubness):
+        built(tmp_path / "index", vectors[:500], hubness=hubness[:500])
+        built(tmp_path / "index", vectors[:500])
+        assert not list((tmp_path / "index").glob("hubness-*"))
+        assert ApproximateIndex.open(tmp_path / "index").hubness.tolist() == [0.0] * 500

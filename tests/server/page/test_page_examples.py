@@ -76,13 +76,14 @@ class TestPhotoDialog:
         name = dialog.get_by_role("heading").text_content() or ""
         assert name.endswith(".jpg")
         facts = dialog.locator("dd").all_text_contents()
-        assert facts[:2] == ["1", drawing.similarities[0]]
-        assert "photos" in facts[2]
-        assert "2020" in facts[3]
+        score = drawing.similarities[0]
+        assert facts[:3] == ["1", score, score]  # and the similarity: there are no hubs here
+        assert "photos" in facts[3]
+        assert "2020" in facts[4]
         large = dialog.get_by_role("img", name=name)
         large.evaluate("image => image.decode()")
         width, height = large.evaluate("image => [image.naturalWidth, image.naturalHeight]")
-        assert facts[4] == f"{width} \u00d7 {height} pixels"
+        assert facts[5] == f"{width} \u00d7 {height} pixels"
         expect(dialog).to_have_class("photo loaded")
         drawing.screenshot(screenshots / "photo.png")
 

@@ -15,17 +15,23 @@ from msedge.data.verification.findings import Finding
 from msedge.data.verification.inventory import SIDES, ClassFolder, Inventory, Side
 
 
-def find_in_classes(inventory: Inventory, protocol: Protocol) -> list[Finding]:
+def find_in_classes(
+    inventory: Inventory, protocol: Protocol, *, lone_classes: bool = False
+) -> list[Finding]:
     """Compare the class folders of a dataset with a protocol and with each other.
 
     Where the protocol does not list its seen classes, any class may be trained on, except those
-    that are unseen.
+    that are unseen. With `lone_classes`, those to train on may have sketches alone or photos alone.
     """
     return [
         *_structure(inventory),
         *_sides(inventory, protocol),
         *_names(inventory, protocol),
-        *(found for side in SIDES for found in _pairs(inventory, side)),
+        *(
+            found
+            for side in SIDES
+            for found in _pairs(inventory, side, lone_classes=lone_classes and side == "train")
+        ),
         *_contents(inventory),
     ]
 
@@ -88,7 +94,7 @@ def _names(inventory: Inventory, protocol: Protocol) -> Iterator[Finding]:
         yield Finding("surplus", where, f"is not {what} of {protocol.id}")
 
 
-def _pairs(inventory: Inventory, side: Side) -> Iterator[Finding]:
+def _pairs(inventory: Inventory, side: Side, *, lone_classes: bool) -> Iterator[Finding]:
     """Classes of one side in one domain only, or spelled in two ways."""
     by_key: dict[str, list[ClassFolder]] = {}
     for folder in inventory.of(side):
@@ -98,7 +104,7 @@ def _pairs(inventory: Inventory, side: Side) -> Iterator[Finding]:
             paths = " and ".join(inventory.relative(folder.path) for folder in folders)
             where = f"{side}/{one_line(folders[0].name)}"
             yield Finding("misnamed", where, f"{paths} are one class: give them one name")
-        for domain in DOMAINS:
+        for domain in () if lone_classes else DOMAINS:
             path = inventory.root / side / domain
             if path in inventory.absent or any(folder.domain == domain for folder in folders):
                 continue

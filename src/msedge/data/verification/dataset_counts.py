@@ -82,15 +82,24 @@ def count_classes(
     return tuple(counts)
 
 
-def count_totals(counts: Sequence[ClassCount], protocol: Protocol) -> tuple[Total, ...]:
-    """Sum the counts of classes, beside all that the protocol expects."""
+def count_totals(
+    counts: Sequence[ClassCount], protocol: Protocol, *, lone_classes: bool = False
+) -> tuple[Total, ...]:
+    """Sum the counts of classes, beside all that the protocol expects.
+
+    Args:
+        counts: of each class.
+        protocol: what it should hold.
+        lone_classes: whether classes with sketches alone or photos alone were taken besides, so
+            that they are none of the seen classes that the protocol counts.
+    """
     train = [count for count in counts if count.side == "train"]
     val = [count for count in counts if count.side == "val"]
     expected = protocol.expected
     seen = len(protocol.seen) or expected.seen_classes
     gallery = expected.gallery_unique
     totals = [
-        Total("classes, seen", seen, len(train)),
+        Total("classes, seen", seen, sum(not lone_classes or _paired(count) for count in train)),
         Total("classes, unseen", len(protocol.unseen), len(val)),
         Total("sketches, seen", None, sum(count.sketches for count in train)),
         Total("photos, seen", None, sum(count.photos for count in train)),
@@ -112,6 +121,10 @@ def count_totals(counts: Sequence[ClassCount], protocol: Protocol) -> tuple[Tota
         what = f"photos, largest unseen class ({one_line(most.name)})"
         totals.append(Total(what, expected.most_photos, most.photos, most.left_out))
     return tuple(totals)
+
+
+def _paired(count: ClassCount) -> bool:
+    return count.sketches > 0 and count.photos > 0
 
 
 def find_in_counts(

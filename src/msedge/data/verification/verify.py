@@ -18,7 +18,13 @@ from msedge.data.duplicates import BY_CONTENT
 from msedge.data.images import one_line
 from msedge.data.layouts import find_dataset
 from msedge.data.prepare import DEFAULT_PROTOCOLS, read_marker
-from msedge.data.protocols import Protocol, list_protocols, load_protocol, normalise_class_name
+from msedge.data.protocols import (
+    Protocol,
+    fewest_judged,
+    list_protocols,
+    load_protocol,
+    normalise_class_name,
+)
 from msedge.data.verification.class_findings import find_in_classes
 from msedge.data.verification.dataset_counts import (
     GALLERY,
@@ -34,9 +40,6 @@ from msedge.data.verification.inventory import take_inventory
 from msedge.errors import ConfigError
 
 _Progress = Callable[[int, int], None]
-
-# Photos: smaller classes are left out where the literature evaluates (`min_val_photos`).
-_FEWEST_EVALUATED = {"tuberlin": 400}
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Verification:
             "root": str(self.root),
             "protocol": self.protocol.id,
             "protocol_hash": self.protocol.hash,
+            "protocol_file": self.protocol.file,
             "opened": self.opened,
             "agrees": self.agrees,
             "totals": [{**asdict(total), "agrees": total.agrees} for total in self.totals],
@@ -105,8 +109,9 @@ def verify_dataset(
     dataset = normalise_class_name(protocol.dataset)
     inventory = take_inventory(root)
     marker = read_marker(root)
+    lone_classes = marker.get("lone_classes") == "take"
     counts = count_classes(inventory, protocol, _left_out(marker))
-    totals = count_totals(counts, protocol)
+    totals = count_totals(counts, protocol, lone_classes=lone_classes)
     photos = len(inventory.records("photo"))
     steps = photos + (len(inventory.records()) if open_images else 0)
     by_name = find_misnamed(inventory) if dataset == "sketchy" else []
@@ -114,7 +119,7 @@ def verify_dataset(
     by_content = find_repeated(inventory, _part(progress, 0, steps))
     findings = [
         *find_in_counts(totals, counts, protocol),
-        *find_in_classes(inventory, protocol),
+        *find_in_classes(inventory, protocol, lone_classes=lone_classes),
         *by_name,
         *(found for found in by_content if (found.kind, found.where) not in told),
     ]
@@ -139,7 +144,15 @@ def protocol_of_dataset(data_root: Path, name: str) -> Protocol:
         DataError: there is no such dataset.
         ConfigError: neither says which protocol it is, or `name` is not the name of one folder.
     """
-    noted = read_marker(find_dataset(data_root, name)).get("protocol")
+    marker = read_marker(find_dataset(data_root, name))
+    noted, file = marker.get("protocol"), marker.get("protocol_file")
+    if isinstance(file, str):
+        if not file.endswith(".toml") or not Path(file).is_file():
+            raise ConfigError(
+                f"{name} was prepared by {one_line(noted)}, whose file {one_line(file)} is gone: "
+                "name it where it is now (--protocol)"
+            )
+        return load_protocol(file)
     if noted in list_protocols():
         return load_protocol(str(noted))
     if noted is not None:
@@ -187,13 +200,19 @@ def _notes(
         yield "it was prepared with --keep-duplicates, as published lists have the gallery"
     if protocol.expected.queries is None and protocol.expected.gallery_lines is None:
         yield f"{protocol.id} gives no counts of images: only classes and files were checked"
+    lone = [each for each in counts if each.side == "train" and not (each.sketches and each.photos)]
+    if lone and marker.get("lone_classes") == "take":
+        yield (
+            f"seen classes with sketches alone or photos alone: {len(lone):,}, taken when it was "
+            "prepared; training takes them with --lone-classes"
+        )
     for total in totals:
         if total.what == GALLERY and total.left_out:
             yield (
                 "photos of the unseen classes that were left out when it was prepared, since they "
                 f"repeat others: {total.left_out:,}; {total.found + total.left_out:,} with them"
             )
-    fewest = _FEWEST_EVALUATED.get(normalise_class_name(protocol.dataset), 0)
+    fewest = fewest_judged(normalise_class_name(protocol.dataset), protocol.id)
     few = [count for count in counts if count.side == "val" and count.photos < fewest]
     if few:
         names = ", ".join(f"{one_line(count.name)} {count.photos:,}" for count in few)
