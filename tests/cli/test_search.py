@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import stat
 import sys
 import time
@@ -12,7 +13,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from encoders import ColourEncoder
+from encoders import ColourEncoder, PlacedEncoder
 from galleries import make_gallery, photo
 from msedge.cli.app import run
 from msedge.cli.search import search_command
@@ -21,6 +22,7 @@ from msedge.errors import MSEdgeError
 from msedge.search import encoder as onnx_encoder
 from msedge.search.encoder import OnnxEncoder
 from msedge.search.gallery import Gallery
+from msedge.search.indexing import index
 
 CROSS = open_drawing([([0, 10], [0, 10]), ([0, 10], [10, 0])])
 BAR = open_drawing([([0, 10], [5, 5])])
@@ -260,3 +262,58 @@ def test_the_sheet_is_written(tmp_path):
     page = (tmp_path / "sheet.html").read_text(encoding="utf-8")
     assert page.count("<li><figure>") == 5  # four photos and the sketch
     assert Image.open("photos/red.png").size == (60, 40)  # and the photos are left alone
+
+
+class TestWhere:
+    @pytest.fixture(autouse=True)
+    def placed(self, tmp_path, monkeypatch):
+        """Two photos with something red, of a model that tells places."""
+        monkeypatch.setattr(onnx_encoder.OnnxEncoder, "load", lambda *_, **__: PlacedEncoder())
+        for name, left in (("a.png", 40), ("b.png", 260)):
+            scene = Image.new("RGB", (400, 300), (128, 128, 128))
+            scene.paste((230, 10, 10), (left, 100, left + 100, 200))
+            (tmp_path / "scenes").mkdir(exist_ok=True)
+            scene.save(tmp_path / "scenes" / name)
+        index([tmp_path / "scenes"], tmp_path / "scenes.msedge", PlacedEncoder())
+
+    def ask(self, *arguments: object):
+        result = search("cross.png", "--gallery", "scenes.msedge", "--all", "--where", *arguments)
+        assert result.exit_code == 0, result.output
+        return result
+
+    def test_in_json(self, tmp_path):
+        hits = json.loads(self.ask("--json").stdout)["hits"]
+        with Gallery.open("scenes.msedge", model=PlacedEncoder()) as gallery:
+            boxes = gallery.where([1, 2], ["cross.png"])
+        assert {hit["id"]: hit["box"] for hit in hits} == {
+            photo: box.as_json() for photo, box in boxes.items()
+        }
+        (tmp_path / "scenes/a.png").unlink()
+        gone = [hit["box"] is None for hit in json.loads(self.ask("--json").stdout)["hits"]]
+        assert sorted(gone) == [False, True]
+
+    def test_on_the_sheet(self, tmp_path):
+        self.ask("--html", "sheet.html")
+        page = (tmp_path / "sheet.html").read_text()
+        with Gallery.open("scenes.msedge", model=PlacedEncoder()) as gallery:
+            boxes = gallery.where([1, 2], ["cross.png"])
+        drawn = re.findall(r'viewBox="0 0 400 300".*?<rect x="(\d+)" y="(\d+)" width="(\d+)"', page)
+        assert sorted(drawn) == sorted(
+            (
+                str(round(400 * box.left)),
+                str(round(300 * box.top)),
+                str(round(400 * box.right) - round(400 * box.left)),
+            )
+            for box in boxes.values()
+        )
+        search("cross.png", "--gallery", "scenes.msedge", "--html", "sheet.html")
+        assert "<rect" not in (tmp_path / "sheet.html").read_text()
+
+    def test_only_beside_what_shows_it(self):
+        assert "give one of them" in refused("cross.png", "--where", "--paths")
+
+    def test_a_model_that_tells_no_places(self, monkeypatch):
+        monkeypatch.setattr(onnx_encoder.OnnxEncoder, "load", lambda *_, **__: ColourEncoder())
+        result = search("cross.png", "--where", "--json")
+        assert "colours does not tell where in a photo a thing is" in result.stderr
+        assert {hit["box"] for hit in json.loads(result.stdout)["hits"]} == {None}

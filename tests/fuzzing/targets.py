@@ -290,10 +290,10 @@ def host(content: bytes) -> None:
 
 
 def request(content: bytes) -> None:
-    """The body of ``POST /api/search`` and ``/api/similar``."""
+    """The body of ``POST /api/search``, ``/api/similar`` and ``/api/where``."""
     from fuzzing.application import ask
 
-    for path in ("/api/search", "/api/similar"):
+    for path in ("/api/search", "/api/similar", "/api/where"):
         status, answer = ask(path, content)
         if status >= 500 or (status != 200 and not _is_problem(answer)):
             raise Defect(f"request: {path} answers {status} {answer[:300]!r}")

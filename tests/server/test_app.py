@@ -12,6 +12,7 @@ from served import STROKES
 ROUTES = {
     ("post", "/api/search"): {200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503},
     ("post", "/api/similar"): {200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503},
+    ("post", "/api/where"): {200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503},
     ("post", "/api/session"): {204, 400, 401, 403, 404, 429},
     ("get", "/api/photos/{id}"): {200, 304, 400, 401, 403, 404, 410, 413, 415, 422, 429, 503},
     ("get", "/api/photos/{id}/thumbnail"): {
@@ -72,7 +73,7 @@ class TestDescription:
             assert operation["summary"], place
             assert operation["description"], place
             assert operation["tags"], place
-        for name in ("SearchRequest", "SimilarRequest"):
+        for name in ("SearchRequest", "SimilarRequest", "WhereRequest"):
             schema = described["components"]["schemas"][name]
             assert schema["examples"]
             assert schema["additionalProperties"] is False

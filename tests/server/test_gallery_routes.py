@@ -11,7 +11,7 @@ class TestGallery:
         assert client.get("/api/gallery").json() == {
             "name": "photos.msedge",
             "photos": 6,
-            "model": {"name": "colours", "dim": 32, "image_size": 32},
+            "model": {"name": "colours", "dim": 32, "image_size": 32, "places": False},
             "folders": [
                 {"folder": str(top / "cats"), "photos": 2},
                 {"folder": str(top / "cats" / "big"), "photos": 1},

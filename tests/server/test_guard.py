@@ -15,6 +15,7 @@ from served import STROKES
 TOKEN = "correct-horse-battery"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 WANTED = ("/api/gallery", "/api/photos/1", "/api/photos/1/thumbnail", "/metrics", "/openapi.json")
+QUESTIONS = ("/api/search", "/api/similar", "/api/where", "/api/session")
 
 
 def detail(answer):
@@ -103,7 +104,7 @@ class TestOtherSites:
             {"Origin": "http://localhost:8765", "Sec-Fetch-Site": "cross-site"},
         ],
     )
-    @pytest.mark.parametrize("path", ["/api/search", "/api/similar", "/api/session", "/"])
+    @pytest.mark.parametrize("path", [*QUESTIONS, "/"])
     def test_theirs(self, client, headers, path):
         answer = client.post(path, json=BODY, headers=headers)
         assert answer.status_code == 403
@@ -144,7 +145,7 @@ class TestToken:
         assert answer.headers["www-authenticate"] == "Bearer"
         assert TOKEN not in detail(answer)
 
-    @pytest.mark.parametrize("path", ["/api/search", "/api/similar", "/api/session"])
+    @pytest.mark.parametrize("path", QUESTIONS)
     def test_questions_too(self, client, path):
         assert client.post(path, json={"strokes": STROKES, "id": 1}).status_code == 401
 

@@ -9,7 +9,10 @@ import httpx
 
 from msedge.search.gallery import Gallery
 from msedge.server.app import ServerSettings, create_app
+from plain_asgi import post
 from served import ENCODER, STROKES
+
+BODY = {"strokes": STROKES}
 
 
 class SlowEncoder(type(ENCODER)):
@@ -76,11 +79,11 @@ class TestManyAtATime:
         async def run():
             with Gallery.open(gallery.path, model=encoder) as opened:
                 app = create_app(opened, ServerSettings(searches_at_once=1))
-                first = asyncio.create_task(post(app, asyncio.Event()))
+                first = asyncio.create_task(post(app, asyncio.Event(), "/api/search", BODY))
                 while not encoder.asked:
                     await asyncio.sleep(0.005)
                 left = asyncio.Event()
-                second = asyncio.create_task(post(app, left))
+                second = asyncio.create_task(post(app, left, "/api/search", BODY))
                 while not app.state.service.searches.waiting:
                     await asyncio.sleep(0.005)
                 left.set()
@@ -92,35 +95,3 @@ class TestManyAtATime:
 
         assert asyncio.run(run()) == (499, 200)
         assert encoder.asked == 1
-
-
-async def post(app, left: asyncio.Event) -> int:
-    """Ask over plain ASGI, and go away when told; returns the status."""
-    messages = [{"type": "http.request", "body": b'{"strokes": [[[0, 9], [0, 9]]]}'}]
-    status = []
-
-    async def receive():
-        if messages:
-            return messages.pop()
-        await left.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message):
-        if message["type"] == "http.response.start":
-            status.append(message["status"])
-
-    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/api/search",
-        "raw_path": b"/api/search",
-        "query_string": b"",
-        "headers": headers,
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-    }
-    await app(scope, receive, send)
-    return status[0]

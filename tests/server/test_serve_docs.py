@@ -36,8 +36,8 @@ def rows(header: str) -> list[list[str]]:
 
 
 def test_there_are_questions():
-    assert {path for path, _ in QUESTIONS} == {"/api/search", "/api/similar"}
-    assert len(QUESTIONS) == 3
+    assert {path for path, _ in QUESTIONS} == {"/api/search", "/api/similar", "/api/where"}
+    assert len(QUESTIONS) == 4
 
 
 @pytest.mark.parametrize(("path", "body"), QUESTIONS)

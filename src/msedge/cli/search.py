@@ -17,9 +17,10 @@ from msedge.cli import search_options as options
 
 if TYPE_CHECKING:
     from msedge.search.filters import Filters, Orientation
-    from msedge.search.gallery import Gallery
+    from msedge.search.gallery import Gallery, Hit
     from msedge.search.names import Wanted
     from msedge.search.query import Query
+    from msedge.search.where import Box
 
 _STANDARD_INPUT = Path("-")
 
@@ -46,6 +47,7 @@ def search_command(
     null: options.Null = False,
     as_json: options.AsJson = False,
     sheet: options.Sheet = None,
+    where: options.Where = False,
     open_it: options.Open = False,
 ) -> None:
     """Find the photos of a gallery that look like a drawing.
@@ -58,6 +60,7 @@ def search_command(
     from msedge.search.gallery import Gallery
 
     _check_outputs(paths=paths, null=null, as_json=as_json)
+    _check_where(where=where, is_shown=as_json or sheet is not None)
     wanted_names = _wanted_names(name or [], no_names=no_names)
     filters = _filters(folder, after, before, orientation)
     wanted, unwanted = _drawings(sketches or [], not_sketch or [])
@@ -78,10 +81,11 @@ def search_command(
             typer.echo(f"msedge: {told_names(query.names)}", err=True)
         if not hits:
             _say_why(opened)
+        boxes = _boxes(opened, query, hits) if where else None
         if paths or null:
             show_paths(hits, null=null)
         elif as_json:
-            show_json(hits, opened, query.names)
+            show_json(hits, opened, query.names, boxes)
         elif hits:
             show_table(hits)
         if sheet is not None:
@@ -91,7 +95,15 @@ def search_command(
             drawn += [(NOT_LIKE, each) for each in unwanted]
             photos = [("like", each) for each in like or []]
             photos += [(NOT_LIKE, each) for each in unlike or []]
-            write_sheet(sheet, hits, opened, sketches=drawn, photos=photos, names=query.names)
+            write_sheet(
+                sheet,
+                hits,
+                opened,
+                sketches=drawn,
+                photos=photos,
+                names=query.names,
+                boxes=boxes,
+            )
     if open_it and (sheet is not None or hits):
         _open(hits[0].photo.path if sheet is None else sheet)
 
@@ -101,6 +113,22 @@ def _check_outputs(*, paths: bool, null: bool, as_json: bool) -> None:
 
     if as_json and (paths or null):
         raise ConfigError("--json does not go with --paths or --null: choose one")
+
+
+def _check_where(*, where: bool, is_shown: bool) -> None:
+    from msedge.errors import ConfigError
+
+    if where and not is_shown:
+        raise ConfigError("--where is shown by --json and --html: give one of them with it")
+
+
+def _boxes(gallery: Gallery, query: Query, hits: Sequence[Hit]) -> dict[int, Box]:
+    from msedge.data.images import one_line
+
+    if hits and not gallery.tells_places:
+        name = one_line(Path(gallery.model.name).name)
+        typer.echo(f"msedge: {name} does not tell where in a photo a thing is", err=True)
+    return gallery.boxes(query, [hit.photo.id for hit in hits])
 
 
 def _wanted_names(given: Sequence[str], *, no_names: bool) -> Wanted:

@@ -180,6 +180,14 @@ Sheet = Annotated[
         show_default=False,
     ),
 ]
+Where = Annotated[
+    bool,
+    typer.Option(
+        "--where",
+        help="With --json or --html: where in each photo it is, where the model can tell.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 Open = Annotated[
     bool,
     typer.Option(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from msedge.search.locations import is_remote, location, uri
 if TYPE_CHECKING:
     from msedge.search.gallery import Gallery, Hit
     from msedge.search.names import Likely
+    from msedge.search.where import Box
 
 _UNBOUNDED = 10_000  # columns of what is not a terminal: nothing is cut there
 
@@ -71,8 +72,19 @@ def told_names(names: Sequence[Likely]) -> str:
     return f"drawn: {', '.join(likely)}"
 
 
-def show_json(hits: Sequence[Hit], gallery: Gallery, names: Sequence[Likely] = ()) -> None:
-    """Print an answer as JSON."""
+def show_json(
+    hits: Sequence[Hit],
+    gallery: Gallery,
+    names: Sequence[Likely] = (),
+    boxes: Mapping[int, Box] | None = None,
+) -> None:
+    """Print an answer as JSON, with the boxes of photos by their ids where they were asked for."""
+
+    def box(photo: int) -> dict[str, object]:
+        if boxes is None:
+            return {}
+        return {"box": boxes[photo].as_json() if photo in boxes else None}
+
     document = {
         "gallery": _readable(gallery.path),
         "model": gallery.model.name,
@@ -87,6 +99,7 @@ def show_json(hits: Sequence[Hit], gallery: Gallery, names: Sequence[Likely] = (
                 "similarity": round(hit.similarity, 6),
                 "score": round(hit.score, 6),
                 **hit.photo.as_json(),
+                **box(hit.photo.id),
                 "copies": [copy.as_json() for copy in hit.copies],
             }
             for hit in hits

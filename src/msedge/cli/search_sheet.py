@@ -5,7 +5,7 @@ Tested in ``tests/cli/test_search_sheet.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from msedge.cli.search_output import short_path, told_names
 from msedge.data.drawings import open_drawing
 from msedge.data.images import one_line, open_image
 from msedge.errors import DataError
-from msedge.figures.contact_sheet import Asked, Shown, contact_sheet
+from msedge.figures.contact_sheet import Asked, Outline, Shown, contact_sheet
 from msedge.search.locations import uri
 from msedge.search.thumbnails import thumbnail
 from msedge.storage import atomic_path
@@ -24,6 +24,8 @@ from msedge.storage import atomic_path
 if TYPE_CHECKING:
     from msedge.search.gallery import Gallery, Hit
     from msedge.search.names import Likely
+    from msedge.search.photo import Photo
+    from msedge.search.where import Box
 
 NOT_LIKE = "not like"
 """What a drawing or photo that is not wanted was given as."""
@@ -39,6 +41,7 @@ def write_sheet(
     sketches: Sequence[tuple[str, Path | bytes]],
     photos: Sequence[tuple[str, Path]],
     names: Sequence[Likely] = (),
+    boxes: Mapping[int, Box] | None = None,
 ) -> None:
     """Write an answer as one HTML file.
 
@@ -50,6 +53,7 @@ def write_sheet(
             network saw them.
         photos: likewise.
         names: that were given, and that the sketches are likely of.
+        boxes: where in a photo it is, by the photo's id; drawn over it.
 
     Raises:
         DataError: the file cannot be written.
@@ -65,7 +69,7 @@ def write_sheet(
     wanted += [one_line(each.name) for each in names if each.settled]
     told = f"; {told_names(names)}" if names else ""
     page = contact_sheet(
-        [_shown(hit) for hit in hits],
+        [_shown(hit, (boxes or {}).get(hit.photo.id)) for hit in hits],
         title=", ".join(wanted),
         asked=asked,
         note=f"{len(hits)} of {gallery.photos:,} photos of {gallery.path.name}, found by "
@@ -75,7 +79,7 @@ def write_sheet(
         temporary.write_text(page, encoding="utf-8")
 
 
-def _shown(hit: Hit) -> Shown:
+def _shown(hit: Hit, box: Box | None) -> Shown:
     path = hit.photo.path
     try:
         picture = thumbnail(hit.photo, _SIDE)
@@ -89,7 +93,15 @@ def _shown(hit: Hit) -> Shown:
         place=short_path(path.parent),
         link=uri(path),
         copies=tuple((short_path(copy.path), uri(copy.path)) for copy in hit.copies),
+        box=None if box is None or box.is_whole else _in_pixels(box, hit.photo),
     )
+
+
+def _in_pixels(box: Box, photo: Photo) -> Outline:
+    wide, high = photo.width, photo.height
+    left, top = round(box.left * wide), round(box.top * high)
+    width, height = round(box.right * wide) - left, round(box.bottom * high) - top
+    return Outline((wide, high), left, top, width, height)
 
 
 def _name(source: Path | bytes) -> str:

@@ -32,6 +32,22 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """A part of a photo, in pixels.
+
+    Attributes:
+        size: width and height of the whole photo.
+        left, top, width, height: of the part.
+    """
+
+    size: tuple[int, int]
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """One photo of the answer.
 
@@ -43,6 +59,7 @@ class Shown:
         place: the folder that it lies in.
         link: where the whole photo is, a URI.
         copies: near-duplicates, each its path and URI.
+        box: where in it the thing is, drawn over the picture.
     """
 
     rank: int
@@ -52,6 +69,7 @@ class Shown:
     place: str
     link: str
     copies: tuple[tuple[str, str], ...] = ()
+    box: Outline | None = None
 
 
 def contact_sheet(
@@ -105,6 +123,8 @@ def _card(photo: Shown) -> Iterator[str]:
         yield f'<span class="missing">{name} cannot be read</span>'
     else:
         yield f'<img src="{_data_uri(photo.picture)}" alt="{name}" decoding="async">'
+        if photo.box is not None:
+            yield _outline(photo.box)
     yield (
         f'</a><figcaption><span class="rank">{photo.rank}</span>'
         f'<span class="score" title="score">{photo.score:.3f}</span>'
@@ -117,6 +137,15 @@ def _card(photo: Shown) -> Iterator[str]:
             yield f'<li><a href="{_text(link)}">{_text(path)}</a></li>'
         yield "</ul></details>"
     yield "</figcaption></figure></li>"
+
+
+def _outline(box: Outline) -> str:
+    """Fitted into the frame as the picture is; a light line on a dark one, seen on any photo."""
+    place = f'x="{box.left}" y="{box.top}" width="{box.width}" height="{box.height}"'
+    return (
+        f'<svg class="box" viewBox="0 0 {box.size[0]} {box.size[1]}" role="img">'
+        f"<title>where it is</title><rect {place}/><rect {place}/></svg>"
+    )
 
 
 def _text(value: str) -> str:
@@ -186,8 +215,12 @@ figure { margin: 0; }
 .photos > li {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px; overflow: hidden;
 }
-.frame { display: block; aspect-ratio: 1; background: var(--frame); }
+.frame { display: block; position: relative; aspect-ratio: 1; background: var(--frame); }
 .frame img { display: block; width: 100%; height: 100%; object-fit: contain; }
+.box { position: absolute; inset: 0; width: 100%; height: 100%; fill: none; stroke: #000a;
+  stroke-width: 4; }
+.box rect { vector-effect: non-scaling-stroke; }
+.box rect + rect { stroke: #fff; stroke-width: 2; }
 .frame:focus-visible { outline: 3px solid var(--link); outline-offset: -3px; }
 .missing {
   display: flex; height: 100%; align-items: center; justify-content: center; padding: 12px;

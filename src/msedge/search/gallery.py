@@ -41,6 +41,7 @@ from msedge.search.stores.store import (
     UnreadableError,
     View,
 )
+from msedge.search.where import Box, box_in
 
 _SECONDS_BETWEEN_NAMES = 0.05
 
@@ -373,8 +374,7 @@ class Gallery:
         last: ReplacedError | None = None
         for _ in range(_TRIES):
             opened = self._now()
-            if query.model not in ("", opened.store.model.fingerprint):
-                raise opened.store.replaced_by(opened.store.model)
+            _check_model(query, opened.store)
             try:
                 found = opened.view.search(
                     query.vector,
@@ -402,6 +402,76 @@ class Gallery:
                 hits.append(Hit(rank, each.similarity, each.score, photo, copies))
         return hits
 
+    def where(
+        self,
+        photo_ids: Sequence[int],
+        sketch: Drawing | Sequence[Drawing] = (),
+        *,
+        like: Sequence[Photograph] = (),
+        unlike: Sequence[Photograph] = (),
+        not_sketch: Drawing | Sequence[Drawing] = (),
+        names: Wanted = True,
+        not_names: Sequence[str] = (),
+    ) -> dict[int, Box]:
+        """Where in photos, such as the hits of a search, what is looked for is.
+
+        Their files are read anew, which takes some ten milliseconds for each.
+
+        Args:
+            photo_ids: which photos.
+            sketch: as of :meth:`search`, and so is all else.
+            like: likewise.
+            unlike: likewise.
+            not_sketch: likewise.
+            names: likewise.
+            not_names: likewise.
+
+        Returns:
+            A box for each photo whose file is there as it was indexed; none at all where the
+            model does not tell places (:attr:`tells_places`).
+
+        Raises:
+            ConfigError: there is nothing to look for, or a name is not known.
+            DataError: a drawing or a photo to be like cannot be read, or an id of one is unknown.
+            WeightsError: the model cannot be loaded, or is not what the gallery was made with.
+        """
+        for _ in range(_TRIES):
+            query = self.query(
+                sketch,
+                like=like,
+                unlike=unlike,
+                not_sketch=not_sketch,
+                names=names,
+                not_names=not_names,
+            )
+            try:
+                return self.boxes(query, photo_ids)
+            except ReplacedError as error:
+                last = error
+        raise last
+
+    def boxes(self, query: Query, photo_ids: Sequence[int]) -> dict[int, Box]:
+        """The second half of :meth:`where`, for a query that was made before.
+
+        Raises:
+            ReplacedError: the gallery was made anew by another model since the query was made.
+        """
+        opened = self._now()
+        _check_model(query, opened.store)
+        encoder = opened.encoder.get()
+        if not encoder.photo_sizes:
+            return {}
+        found = {
+            photo.id: box_in(photo, encoder, query.vector)
+            for photo in opened.view.photos(list(photo_ids))
+        }
+        return {photo: box for photo, box in found.items() if box is not None}
+
+    @property
+    def tells_places(self) -> bool:
+        """Whether the model can tell where in a photo a thing is."""
+        return bool(self.encoder.photo_sizes)
+
     def close(self) -> None:
         """Let go of the files; nothing can be searched afterwards."""
         self._opened.store.close()
@@ -419,6 +489,11 @@ def _is_current(opened: _Opened) -> bool:
     except MissingGalleryError:  # a folder cannot take another's name in one step
         time.sleep(_SECONDS_BETWEEN_NAMES)
         return opened.store.is_current(opened.view)
+
+
+def _check_model(query: Query, store: Store) -> None:
+    if query.model not in ("", store.model.fingerprint):
+        raise store.replaced_by(store.model)
 
 
 def _check_k(k: int) -> None:

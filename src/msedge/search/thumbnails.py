@@ -21,12 +21,11 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from msedge.data.image_content import read_content
 from msedge.data.images import open_image_bytes, reading_bytes
 from msedge.errors import ConfigError
 from msedge.search.locations import location
 from msedge.search.photo import Photo
-from msedge.search.sources.contents import is_within, open_location
+from msedge.search.sources.contents import content_of
 
 T = TypeVar("T")
 
@@ -67,7 +66,7 @@ def thumbnail(photo: Photo, side: int = THUMBNAIL_SIDE) -> bytes:
         raise ConfigError(f"a thumbnail needs a side of at least 1 pixel, got {side}")
     size = _size(photo, side)
     # As a square first: that is what a JPEG can be decoded to directly, at an eighth of its size.
-    square = open_image_bytes(_content(photo), location(photo.path), size=max(size))
+    square = open_image_bytes(content_of(photo.path), location(photo.path), size=max(size))
     picture = square.resize(size, Image.Resampling.BICUBIC)
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=_QUALITY, optimize=True)
@@ -80,7 +79,7 @@ def thumbnail_bytes(photo: Photo, side: int = THUMBNAIL_SIDE) -> int:
     Raises:
         DataError: as :func:`thumbnail`.
     """
-    content, size = _content(photo), max(_size(photo, side))
+    content, size = content_of(photo.path), max(_size(photo, side))
     picture = 4 * 3 * size**2  # the square, the picture, and its JPEG
     return len(content) + picture + reading_bytes(content, location(photo.path), size=size)
 
@@ -88,10 +87,6 @@ def thumbnail_bytes(photo: Photo, side: int = THUMBNAIL_SIDE) -> int:
 def _size(photo: Photo, side: int) -> tuple[int, int]:
     scale = min(1.0, side / max(photo.width, photo.height, 1))
     return max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
-
-
-def _content(photo: Photo) -> bytes:
-    return open_location(photo.path) if is_within(photo.path) else read_content(photo.path)
 
 
 class ThumbnailCache:

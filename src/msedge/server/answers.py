@@ -49,6 +49,29 @@ class SearchAnswer(BaseModel):
     hits: list[FoundPhoto]
 
 
+class PhotoBox(BaseModel):
+    """Where in a photo the thing is, in shares of the sides of the upright picture."""
+
+    id: Annotated[int, Field(description="The photo's.")]
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class WhereAnswer(BaseModel):
+    """The boxes of photos."""
+
+    took_ms: Annotated[float, Field(description="Milliseconds, waiting for turns included.")]
+    boxes: Annotated[
+        list[PhotoBox],
+        Field(
+            description="In the order asked for; none of photos that are gone or changed, and none "
+            "at all where the model does not tell places."
+        ),
+    ]
+
+
 class NameAnswer(BaseModel):
     """A name that can be asked by."""
 
@@ -76,6 +99,9 @@ class ModelAnswer(BaseModel):
     name: str
     dim: Annotated[int, Field(description="Width of the vectors.")]
     image_size: Annotated[int, Field(description="Pixels on a side of what it reads.")]
+    places: Annotated[
+        bool, Field(description="Whether `POST /api/where` tells where in a photo a thing is.")
+    ]
 
 
 class FolderAnswer(BaseModel):

@@ -132,7 +132,12 @@ def create_app(gallery: Gallery, settings: ServerSettings | None = None) -> Fast
         RateLimit,
         rate=None if per_second is None else Rate(per_second),
         paths=frozenset(
-            {search_routes.SEARCH_PATH, search_routes.SIMILAR_PATH, gallery_routes.NAMES_PATH}
+            {
+                search_routes.SEARCH_PATH,
+                search_routes.SIMILAR_PATH,
+                search_routes.WHERE_PATH,
+                gallery_routes.NAMES_PATH,
+            }
         ),
         refused=metrics.refused,
     )

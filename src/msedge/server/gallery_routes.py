@@ -51,6 +51,7 @@ async def gallery(service: Served) -> GalleryAnswer:
                 name=served.model.name,
                 dim=served.model.dim,
                 image_size=served.encoder.image_size,
+                places=served.tells_places,
             ),
             folders=[
                 FolderAnswer(folder=folder, photos=photos)

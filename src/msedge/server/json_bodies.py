@@ -15,11 +15,17 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from msedge.server.requests import MAX_EXAMPLES, MAX_POINTS, MAX_STROKES, unpacked
+from msedge.server.requests import (
+    MAX_BOXES,
+    MAX_EXAMPLES,
+    MAX_POINTS,
+    MAX_STROKES,
+    unpacked,
+)
 
 _FOLDER = 4096  # characters of the one text that may hold these signs too
 _MOST = {
-    b",": 2 * MAX_POINTS + 3 * MAX_STROKES + 2 * MAX_EXAMPLES + _FOLDER,
+    b",": 2 * MAX_POINTS + 3 * MAX_STROKES + 2 * MAX_EXAMPLES + MAX_BOXES + _FOLDER,
     b"[": 3 * MAX_STROKES + 8 + _FOLDER,
     b"{": 8 + _FOLDER,
     b":": 32 + _FOLDER,

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 MAX_STROKES, MAX_POINTS, MAX_HITS, MAX_EXAMPLES = 1_000, 100_000, 500, 100
+MAX_BOXES = 48  # photos that are read for one question: a page of them
 MAX_NAMES, MAX_NAME = 20, 200
 MAX_ID = 2**53 - 1
 """What every reader of JSON can hold exactly; galleries count their photos from 1."""
@@ -176,6 +177,18 @@ class SearchRequest(_Asked):
         if not self.names and (self.name or self.not_names):
             raise ValueError("names are given and switched off: do one of the two")
         return self
+
+
+class WhereRequest(SearchRequest):
+    """What a search was asked, and the photos to look at."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"like": [5], "photos": [8, 2]}]})
+
+    photos: Annotated[
+        list[Id],
+        Field(min_length=1, max_length=MAX_BOXES, description="Ids of photos to look at."),
+        FailFast(),
+    ]
 
 
 class SimilarRequest(_Asked):

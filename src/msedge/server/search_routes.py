@@ -1,6 +1,6 @@
-"""``POST /api/search`` and ``POST /api/similar``.
+"""``POST /api/search``, ``POST /api/similar`` and ``POST /api/where``.
 
-Tested in ``tests/server/test_search_routes.py`` and ``test_search_load.py``.
+Tested in ``tests/server/test_search_routes.py``, ``test_search_load.py`` and ``test_where.py``.
 """
 
 from __future__ import annotations
@@ -21,15 +21,23 @@ from msedge.errors import DataError
 from msedge.search.filters import Filters
 from msedge.search.gallery import Hit
 from msedge.search.names import Likely
-from msedge.search.query import Drawing, Query
-from msedge.server.answers import FoundPhoto, LikelyName, SearchAnswer
+from msedge.search.query import Drawing, Query, UnknownPhotoError
+from msedge.search.where import Box, box_bytes
+from msedge.server.answers import (
+    FoundPhoto,
+    LikelyName,
+    PhotoBox,
+    SearchAnswer,
+    WhereAnswer,
+)
 from msedge.server.folder_names import spelt
 from msedge.server.json_bodies import JsonRoute
 from msedge.server.problems import refused
-from msedge.server.requests import SearchRequest, SimilarRequest
+from msedge.server.requests import SearchRequest, SimilarRequest, WhereRequest
 from msedge.server.service import Served, Service
+from msedge.server.work_queue import CLIENT_GONE
 
-SEARCH_PATH, SIMILAR_PATH = "/api/search", "/api/similar"
+SEARCH_PATH, SIMILAR_PATH, WHERE_PATH = "/api/search", "/api/similar", "/api/where"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -46,24 +54,9 @@ async def search(asked: SearchRequest, request: Request, service: Served) -> Sea
 
     What the drawing is likely of, or is said to be, draws it there. Near-duplicates are one hit.
     """
-
-    def query() -> Query:
-        drawings: list[Drawing] = [asked.strokes] if asked.strokes else []
-        if asked.image is not None:
-            drawings.append(asked.image)
-        _check_known(service, (*asked.like, *asked.unlike))
-        return service.gallery.query(
-            drawings,
-            like=asked.like,
-            unlike=asked.unlike,
-            names=asked.name or asked.names,
-            not_names=asked.not_names,
-        )
-
-    memory = 0
-    if asked.image is not None:
-        memory = await run_in_threadpool(_memory, asked.image, service.settings.max_pixels)
-    return await _answer(asked, request, service, query, memory)
+    return await _answer(
+        asked, request, service, lambda: _query(asked, service), await _memory(asked, service)
+    )
 
 
 @router.post(SIMILAR_PATH, summary="Find photos like one of the gallery")
@@ -75,6 +68,49 @@ async def similar(asked: SimilarRequest, request: Request, service: Served) -> S
         return service.gallery.query(like=[asked.id], unlike=asked.unlike)
 
     return await _answer(asked, request, service, query)
+
+
+@router.post(WHERE_PATH, summary="Find where in photos the thing is")
+async def where(asked: WhereRequest, request: Request, service: Served) -> WhereAnswer:
+    """Answers a box for each photo whose file is there as it was indexed, read anew.
+
+    What ranks and filters in a search makes no difference here.
+    """
+    begun = time.perf_counter()
+
+    def work() -> Query | None:
+        if not service.gallery.tells_places:
+            return None
+        with service.metrics.embedding.time():
+            return _query(asked, service)
+
+    memory = await _memory(asked, service)
+    made = await service.searches.run(request, lambda: service.of_one_state(work), memory=memory)
+    boxes: list[PhotoBox] = []
+    for photo in asked.photos if made else ():
+        if await request.is_disconnected():
+            raise HTTPException(CLIENT_GONE, "the client went away")
+        if made and (box := await _box(made, photo, request, service)):
+            boxes.append(PhotoBox(id=photo, **box.as_json()))
+    took = round(1000 * (time.perf_counter() - begun), 1)
+    return WhereAnswer(took_ms=took, boxes=boxes)
+
+
+async def _box(query: Query, photo: int, request: Request, service: Service) -> Box | None:
+    """A photo's box, in its turn and when there is memory for it; None where there never is."""
+    gallery, pictures = service.gallery, service.pictures
+
+    def needed() -> int:
+        try:
+            return box_bytes(gallery.photo(photo), gallery.encoder)
+        except UnknownPhotoError:
+            return 0
+
+    memory = await pictures.run(request, needed)
+    if not 0 < memory <= service.memory.most:
+        return None
+    found = await pictures.run(request, lambda: gallery.boxes(query, [photo]), memory=memory)
+    return found.get(photo)
 
 
 async def _answer(
@@ -122,7 +158,27 @@ def _check_known(service: Service, ids: tuple[int, ...]) -> None:
         service.photo(photo)
 
 
-def _memory(content: bytes, most: int) -> int:
+def _query(asked: SearchRequest, service: Service) -> Query:
+    drawings: list[Drawing] = [asked.strokes] if asked.strokes else []
+    if asked.image is not None:
+        drawings.append(asked.image)
+    _check_known(service, (*asked.like, *asked.unlike))
+    return service.gallery.query(
+        drawings,
+        like=asked.like,
+        unlike=asked.unlike,
+        names=asked.name or asked.names,
+        not_names=asked.not_names,
+    )
+
+
+async def _memory(asked: SearchRequest, service: Service) -> int:
+    if asked.image is None:
+        return 0
+    return await run_in_threadpool(_image_memory, asked.image, service.settings.max_pixels)
+
+
+def _image_memory(content: bytes, most: int) -> int:
     """What reading an image takes, by its header; what would unpack into too much is refused."""
     try:
         memory = drawing_bytes(content)

@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from msedge.data.image_content import read_content
 from msedge.data.image_file import MAX_BYTES
 from msedge.data.images import one_line
 from msedge.errors import DataError, MSEdgeError
@@ -82,6 +83,11 @@ def open_location(path: Path) -> bytes:
     if len(content) > MAX_BYTES:
         raise DataError(f"cannot read {one_line(location(path))}: it is {_too_large()}")
     return content
+
+
+def content_of(path: Path) -> bytes:
+    """Read a photo that a gallery holds, wherever it lies; errors are those of its place."""
+    return open_location(path) if is_within(path) else read_content(path)
 
 
 def is_within(path: Path) -> bool:

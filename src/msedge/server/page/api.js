@@ -55,12 +55,12 @@ export function gallery() {
 
 /** Ask for photos. */
 export function search(body, signal) {
-  return json("api/search", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-    signal,
-  });
+  return post("api/search", body, signal);
+}
+
+/** Ask where in photos it is: a search's body, and their ids as `photos`. */
+export function where(body, signal) {
+  return post("api/where", body, signal);
 }
 
 /** What a word means, and the names that begin like it. */
@@ -86,6 +86,15 @@ export function photoUrl(id) {
 /** Where a photo's thumbnail lies. */
 export function thumbnailUrl(id) {
   return `api/photos/${id}/thumbnail`;
+}
+
+function post(path, body, signal) {
+  return json(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal,
+  });
 }
 
 async function json(path, options) {

@@ -26,6 +26,7 @@ import { Results, download, galleryText } from "./results.js";
 import { Searching } from "./searching.js";
 import { Steps } from "./steps.js";
 import { startTheme } from "./theme.js";
+import { Where } from "./where.js";
 
 /** Photos asked for at first, and more at a time; the server gives 500 at most. */
 const PAGE = 48;
@@ -54,9 +55,11 @@ const grid = new Grid(byId("grid"), {
   more: (hit) => addExample("likes", hit),
   not: (hit) => addExample("unlikes", hit),
 });
+const where = new Where(byId("where"), byId("grid"), () => dialog.locate());
 const dialog = new PhotoDialog(byId("photo"), grid, {
   more: (hit) => addExample("likes", hit),
   not: (hit) => addExample("unlikes", hit),
+  where: (hit) => (where.isOn ? where.of(hit.id) : undefined),
 });
 const results = new Results(grid);
 const chips = new Chips(byId("chips"), {
@@ -90,10 +93,14 @@ const searching = new Searching({
     chips.learn(answer.hits);
     names.learn(answer.names);
     results.show(answer, answer.hits.length === body.k && body.k < MOST);
+    where.follow(body);
   },
   refused: (error) => results.refuse(refusalText(error)),
   lost: () => connection.lost(),
-  busy: (isBusy) => results.busy(isBusy),
+  busy(isBusy) {
+    if (isBusy) where.drop();
+    results.busy(isBusy);
+  },
   slow: (isSlow) => results.slow(isSlow),
 });
 
@@ -169,6 +176,7 @@ function search() {
   names.learn([]);
   const start = question.unlikes.length ? "unlikes" : "start";
   results.clear(photos === 0 ? "empty" : start);
+  where.follow(null);
 }
 
 function searchLive(stroke) {
@@ -246,6 +254,7 @@ async function lookAtGallery() {
     photos = found.photos;
     byId("gallery").textContent = galleryText(found);
     filters.offer(found.folders);
+    where.offer(found.model.places);
     for (const name of document.querySelectorAll(".gallery-name")) name.textContent = found.name;
     // Photos that are shown stay as they are, unless there were too few to fill the grid.
     if (turned || (grows && results.answer && grid.hits.length < wanted)) search();

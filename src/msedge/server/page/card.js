@@ -21,6 +21,12 @@ export function makeCard(hit) {
   image.addEventListener("error", () => card.classList.add("broken"));
   const photo = make("button", { type: "button", className: "card-photo" }, [
     image,
+    make.svg("svg", {
+      class: "where",
+      viewBox: `0 0 ${hit.width} ${hit.height}`,
+      preserveAspectRatio: "xMidYMid slice",
+      "aria-hidden": "true",
+    }),
     make("span", { className: "card-broken", textContent: "This photo cannot be shown" }),
     make("span", { className: "rank" }),
     make("span", { className: "copies" }),

@@ -11,13 +11,16 @@ export function make(tag, properties = {}, children = []) {
 
 /** Make an icon of the page's sheet. */
 make.icon = (href) => {
-  const icon = document.createElementNS(SVG, "svg");
-  icon.setAttribute("class", "icon");
-  icon.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", href);
-  icon.append(use);
+  const icon = make.svg("svg", { class: "icon", "aria-hidden": "true" });
+  icon.append(make.svg("use", { href }));
   return icon;
+};
+
+/** Make an element of a drawing, with attributes. */
+make.svg = (tag, attributes) => {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
 };
 
 /** Find the one element with an id. */

@@ -7,6 +7,7 @@
 
 import { photoUrl, thumbnailUrl } from "./api.js";
 import { copiesText, make, scoreText } from "./elements.js";
+import { outline, placeText } from "./where.js";
 
 export class PhotoDialog {
   #dialog;
@@ -17,7 +18,8 @@ export class PhotoDialog {
   /**
    * @param {HTMLDialogElement} dialog
    * @param {import("./grid.js").Grid} grid whose photos are leafed through.
-   * @param {object} told what to call: `more(hit)`, `not(hit)`.
+   * @param {object} told what to call: `more(hit)`, `not(hit)`, and `where(hit)`, which gives the box
+   *   in a photo: null while it is not known, undefined where none is to be shown.
    */
   constructor(dialog, grid, told) {
     this.#dialog = dialog;
@@ -49,6 +51,16 @@ export class PhotoDialog {
     }
     this.#fill(hit);
     this.#part("close").focus();
+  }
+
+  /** Show where it is, as far as that is known by now. */
+  locate() {
+    if (!this.#hit || !this.#dialog.open) return;
+    const box = this.#told.where(this.#hit);
+    outline(this.#part("where"), box ?? null);
+    const [term, place] = this.#dialog.querySelectorAll(".fact-where");
+    term.hidden = place.hidden = box === undefined;
+    place.textContent = box ? placeText(box) : "not known";
   }
 
   /** Follow the browser's history: close, unless it stands on a photo. */
@@ -105,7 +117,9 @@ export class PhotoDialog {
     this.#part("preview").src = thumbnailUrl(hit.id);
     this.#part("original").href = photoUrl(hit.id);
     this.#part("name").textContent = hit.name;
+    this.#part("where").setAttribute("viewBox", `0 0 ${hit.width} ${hit.height}`);
     this.#facts(hit);
+    this.locate();
     const hits = this.#grid.hits;
     const place = hits.findIndex((one) => one.id === hit.id);
     this.#part("previous").disabled = place <= 0;
@@ -122,7 +136,10 @@ export class PhotoDialog {
       ["Size", `${hit.width} × ${hit.height} pixels`],
     ];
     const list = this.#part("facts");
-    list.replaceChildren(...facts.flatMap(([term, value]) => fact(term, value)));
+    list.replaceChildren(
+      ...facts.flatMap(([term, value]) => fact(term, value)),
+      ...fact("Where", "").map((part) => Object.assign(part, { className: "fact-where" })),
+    );
     if (!hit.copies.length) return;
     list.append(
       make("dt", { textContent: "Also" }),
