@@ -14,6 +14,12 @@ by a hash of their names, and at least ten of each everyday class; TU-Berlin's f
 the last five Quick, Draw! drawings; Sketchy's sketches of photos that are left out.
 `benchmarks/general.py` judges by it. Four classes are unseen ones: none of their pictures is
 trained on.
+
+The bank that comes with `msedge-lite` is made of some images of each class:
+
+    python examples/general_set.py --data DIR --out bank --sketch 18 --photo 24
+    msedge names make msedge-lite --drawings bank/train/sketch --photos bank/train/photo \
+        --synonyms examples/names.toml --out msedge-lite.bank.safetensors
 """
 
 from __future__ import annotations
@@ -223,16 +229,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="holds the three folders")
     parser.add_argument("--out", type=Path, default=Path("data/general2"))
+    for domain in ("sketch", "photo"):
+        told = f"at most so many {domain} images of each class, by a hash of their names"
+        parser.add_argument(f"--{domain}", type=int, metavar="N", help=told)
     options = parser.parse_args()
     if options.out.exists():
         parser.error(f"{options.out} exists; remove it or choose another --out")
     counts: Counter[str] = Counter()
-    for picture in pictures(options.data):
+    taken: Counter[tuple[str, str]] = Counter()
+    most = {"sketch": options.sketch, "photo": options.photo}
+    by_hash = sorted(pictures(options.data), key=lambda p: hashlib.sha256(p.name.encode()).digest())
+    for picture in by_hash:
         side = "val" if picture.class_name in UNSEEN else "train"
         if picture.left_out:
             side = "validation set, not written"
+        elif most[picture.domain] is not None and (
+            taken[picture.domain, picture.class_name] >= most[picture.domain]
+        ):
+            side = "one too many, not written"
         else:
             picture.save(options.out / side / picture.domain / picture.class_name)
+            taken[picture.domain, picture.class_name] += 1
         counts[f"{picture.source} {picture.domain}, {side}"] += 1
     for what, count in sorted(counts.items()):
         print(f"{what}: {count}")

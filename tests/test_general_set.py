@@ -91,3 +91,17 @@ def test_does_not_write_over_anything(data, written):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "exists; remove it or choose another --out" in done.stderr
+
+
+def test_some_of_each_class(data, written, tmp_path):
+    """The same ones each time, and none of the validation set."""
+    command = [sys.executable, str(SCRIPT), "--data", str(data), "--sketch", "3", "--photo", "2"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "bank")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for domain, most in (("sketch", 3), ("photo", 2)):
+        for folder in (written / "train" / domain).iterdir():
+            some = names(tmp_path / "bank/train" / domain / folder.name)
+            assert len(some) == min(most, len(names(folder)))
+            assert {*some} <= {*names(folder)}
