@@ -167,8 +167,8 @@ class Judge:
     def _wrong_facts(
         self, answer: Answer, told: dict[str, Any], states: tuple[State, ...]
     ) -> str | None:
-        similarities = [hit["similarity"] for hit in told["hits"]]
-        if similarities != sorted(similarities, reverse=True):
+        scores = [hit["score"] for hit in told["hits"]]
+        if scores != sorted(scores, reverse=True):
             return "not in order"
         for hit in told["hits"]:
             path = f"{hit['folder']}/{hit['name']}"
