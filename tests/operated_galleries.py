@@ -245,8 +245,9 @@ def search(client: httpx.Client, similar: Mapping[str, Mapping[str, float]]) -> 
     shown: dict[int, str | None] = {hit["id"]: f"{hit['folder']}/{hit['name']}" for hit in hits}
     copies = [copy for hit in hits for copy in hit["copies"]]
     assert len(shown) + len(copies) == len({*shown, *copies}), body
+    scores = [hit["score"] for hit in hits]
+    assert scores == sorted(scores, reverse=True)
     found = [(hit["name"], hit["similarity"]) for hit in hits]
-    assert [each for _, each in found] == sorted((each for _, each in found), reverse=True)
     model = next(
         (m for m, known in similar.items() if all(abs(known[n] - s) < _CLOSE for n, s in found)), ""
     )

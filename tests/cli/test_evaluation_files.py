@@ -38,9 +38,9 @@ class TestJson:
         given = ("--compare", other.files[0], "--compare-gallery", other.files[1])
         document = figures(*own.files, *given, "--fine-grained", "--per-class")
         assert list(document) == [
-            "msedge", "files", "metric", "binary", "expansion", "dimensions", "seed", "at",
-            "conventions", "gallery", "queries", "classes", "relevant", "results", "per_class",
-            "left_out", "generalised", "fine_grained", "comparison", "notes",
+            "msedge", "files", "metric", "binary", "expansion", "hubs", "dimensions", "seed",
+            "at", "conventions", "gallery", "queries", "classes", "relevant", "results",
+            "per_class", "left_out", "generalised", "fine_grained", "comparison", "notes",
         ]  # fmt: skip
         assert document["msedge"] == msedge.__version__
         assert set(document["files"]) == {"queries", "gallery", "other_queries", "other_gallery"}

@@ -52,6 +52,8 @@ def example(name: str) -> tuple[list[str], Any]:
         return [str(get_args(kind)[-1])], get_args(kind)[-1]
     if kinds[0] is bool:
         return [], True
+    if get_origin(kind) is tuple:
+        return ["64"], [64]
     return {
         int: (["7"], 7),
         float: (["0.25"], 0.25),
@@ -73,7 +75,7 @@ class TestEverySetting:
 
     def test_all_at_once_make_a_configuration(self, separator):
         caught: Caught = []
-        valid = {"image_size": "64", "batch_size": "14"}
+        valid = {"image_size": "64", "batch_size": "14", "composed_size": "64"}
         arguments = []
         for name in FIELDS:
             typed = [valid[name]] if name in valid else example(name)[0]

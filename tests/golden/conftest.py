@@ -114,7 +114,7 @@ def _measures(document: Any) -> list[float]:
         return [value for each in document for value in _measures(each)]
     if not isinstance(document, dict):
         return []
-    own = [value for key, value in document.items() if _is_measure(key, value)]
+    own = [value for key, value in sorted(document.items()) if _is_measure(key, value)]
     return own + [value for key in sorted(document) for value in _measures(document[key])]
 
 
