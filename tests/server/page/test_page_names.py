@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Route, expect
 
 from drawing_page import CIRCLE, CLOCK, FAINT_TEXTS, HANDS, LINE, UNNAMED, DrawingPage
-from drawn_gallery import FOLDERS, HeldEncoder, ServedGallery
+from drawn_gallery import FOLDERS, HeldEncoder, ServedGallery, write_gallery, write_photos
 from msedge.data.sample import draw_photo, draw_sketch
 from msedge.search.encoder import OnnxEncoder
 from msedge.search.naming import make_bank
@@ -250,10 +250,13 @@ class TestAlone:
         expect(drawing.button("Without names")).to_have_attribute("aria-pressed", "false")
 
 
-def test_a_model_without_names_shows_nothing_of_it(open_page):
-    drawing = open_page()
-    drawing.draw(CIRCLE)
-    expect(drawing.page.get_by_role("group", name="What it is")).to_be_hidden()
+def test_a_model_without_names_shows_nothing_of_it(open_page, tmp_path):
+    encoder = HeldEncoder(OnnxEncoder.load("msedge-lite-sketchy21", threads=1))
+    gallery = write_gallery(tmp_path / "photos.msedge", write_photos(tmp_path / "photos"), encoder)
+    with ServedGallery(gallery, encoder) as server:
+        drawing = open_page(address=server.address)
+        drawing.draw(CIRCLE)
+        expect(drawing.page.get_by_role("group", name="What it is")).to_be_hidden()
 
 
 class TestEveryone:
