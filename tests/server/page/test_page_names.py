@@ -250,13 +250,19 @@ class TestAlone:
         expect(drawing.button("Without names")).to_have_attribute("aria-pressed", "false")
 
 
-def test_a_model_without_names_shows_nothing_of_it(open_page, tmp_path):
+@pytest.fixture
+def nameless_server(tmp_path: Path) -> Iterator[ServedGallery]:
+    """A server whose model has no bank; it outlives the page."""
     encoder = HeldEncoder(OnnxEncoder.load("msedge-lite-sketchy21", threads=1))
     gallery = write_gallery(tmp_path / "photos.msedge", write_photos(tmp_path / "photos"), encoder)
     with ServedGallery(gallery, encoder) as server:
-        drawing = open_page(address=server.address)
-        drawing.draw(CIRCLE)
-        expect(drawing.page.get_by_role("group", name="What it is")).to_be_hidden()
+        yield server
+
+
+def test_a_model_without_names_shows_nothing_of_it(nameless_server, open_page):
+    drawing = open_page(address=nameless_server.address)
+    drawing.draw(CIRCLE)
+    expect(drawing.page.get_by_role("group", name="What it is")).to_be_hidden()
 
 
 class TestEveryone:
