@@ -471,7 +471,8 @@ def test_whatever_the_moment_of_a_kill_all_have_it_or_it_does_not_count(root, tm
         assert now == wanted or not is_whole
         hits = Gallery.open(gallery, model=hub_encoder()).search(CROSS)
         assert all((hit.score == hit.similarity) != is_whole for hit in hits)
-        assert [finding for finding in check_gallery(gallery) if finding.is_left] == []
+        # A kill right after a commit leaves it in the log, which the next writer sees to.
+        assert {each.name for each in check_gallery(gallery) if each.is_left} <= {"log"}
         if is_whole:
             break
     assert halves
