@@ -464,7 +464,7 @@ def test_whatever_the_moment_of_a_kill_all_have_it_or_it_does_not_count(root, tm
     for calls in (1, 2, 3, 1, 2, 3):  # of four at least
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert [process.stdout.readline() for _ in range(calls)] == ["some\n"] * calls
-            time.sleep(moments.uniform(0, 0.06))
+            time.sleep(moments.uniform(0, 0.06) if halves else 0)
             process.send_signal(signal.SIGKILL)
         now, is_whole = near(gallery), note(gallery) != ""
         halves += sum(now.values()) > 0 and not is_whole
