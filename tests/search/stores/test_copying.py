@@ -302,7 +302,7 @@ class TestObjectStores:
     def test_what_others_put_into_a_copy_before_it_is_compared_is_not_removed(
         self, tmp_path, bucket, monkeypatch
     ):
-        from msedge.search.stores.lance import store as of_lance
+        from msedge.search.stores.lance import copying as of_lance
 
         def late(*arguments):
             with open_store(bucket / "b.lance", writable=True) as store:

@@ -27,19 +27,17 @@ from lance.fragment import FragmentMetadata, LanceFragment
 
 from msedge.data.images import one_line
 from msedge.errors import ConfigError, DataError
-from msedge.locks import sole_indexer
 from msedge.search.locations import is_remote, location, whole
 from msedge.search.photo import Block, Digest, NewPhoto, Photo, Place, row_of, stored_path
 from msedge.search.stores.copying import (
-    PART,
     cannot_take_place,
-    check_equal,
     is_there,
     name_of_kept,
     refuse_existing,
 )
 from msedge.search.stores.lance import dataset as stored
 from msedge.search.stores.lance.checks import problems_of
+from msedge.search.stores.lance.copying import write_copy
 from msedge.search.stores.lance.dataset import (
     NEXT_ID,
     NOTE,
@@ -80,7 +78,6 @@ _TRIES = 50  # at a change that others get in the way of
 _UPKEEP_TRIES = 20
 _SECONDS_BEFORE_NEXT_TRY = 0.05
 _FLOAT32_BYTES = 4
-_OWN_VERSIONS = 3  # of a copy: the photos, and at most two that say which ids were given
 _NO_REBUILDING = (
     "--rebuild is not for a Lance dataset: index into another dataset with --gallery OTHER.lance, "
     "and put it in the place of this one"
@@ -465,61 +462,8 @@ class LanceStore(Store):
 
     @classmethod
     def write_copy(cls, source: Store, target: Path, watched: Watched) -> Digest:
-        """Make a dataset of another gallery's photos, whole and read again, or not at all.
-
-        An object store cannot rename: there it is written in its place, unseen before the one
-        commit at the end, and removed again where it is not equal. What a kill leaves there are
-        data files of no dataset, which Lance's cleaning up removes.
-        """
-        if is_remote(target):
-            try:
-                cls.open(target).close()
-            except DataError:
-                pass  # whether the place can be used is seen when it is written
-            else:
-                raise DataError(is_there(target))
-            return cls._write_copy(source, target, watched)
-        refuse_existing(target)
-        part = target.with_name(target.name + PART)
-        with sole_indexer(target):
-            refuse_existing(target)
-            try:
-                shutil.rmtree(part, ignore_errors=True)  # what a kill left
-                digest = cls._write_copy(source, part, watched)
-                part.rename(target)
-            except OSError as error:
-                raise DataError(
-                    f"cannot write {one_line(target)} ({error.strerror}): choose another place"
-                ) from error
-            except DataError as error:
-                if "the disk is full" not in str(error):
-                    raise
-                raise DataError(
-                    f"the disk is full: make room for {one_line(target)}, or copy to another disk"
-                ) from error
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-        return digest
-
-    @classmethod
-    def _write_copy(cls, source: Store, place: Path, watched: Watched) -> Digest:
-        """Write a dataset in one commit, and compare it; where that fails, it is removed."""
-        digest = stored.write_whole(source, place, watched)
-        version = 0
-        try:
-            with cls.open(place, writable=True) as copy:
-                copy.spare_ids(max(source.last_id(), digest.last_id))
-                for name, text in source.notes().items():
-                    copy.write_note(name, text)
-                version = copy.version()
-            with cls.open(place) as copy:
-                check_equal(copy, digest, watched)
-        except BaseException:
-            # In an object store others see it already, and what they put is theirs.
-            if stored.open_dataset(place).version <= max(version, _OWN_VERSIONS):
-                LanceDataset.drop(location(place), storage_options=stored.access(place))
-            raise
-        return digest
+        """Make a dataset of another gallery's photos, whole and read again, or not at all."""
+        return write_copy(cls.open, source, target, watched)
 
     @classmethod
     def put_in_place(cls, part: Path, target: Path) -> Path | None:
