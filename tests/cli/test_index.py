@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import typer
@@ -15,6 +16,7 @@ from encoders import ColourEncoder
 from msedge.cli.index import index_command
 from msedge.errors import DataError, WeightsError
 from msedge.search.encoder import OnnxEncoder
+from msedge.search.gallery import Gallery
 from msedge.search.indexing import index as index_photos
 from msedge.search.stores import open_store
 from photo_files import write_photo
@@ -103,6 +105,23 @@ class TestIndex:
             run(root, "--model", "msedge-lite", exit_code=None)
         assert "3 new" in run(root, "--rebuild").stdout
         assert "3 unchanged" in run(root).stdout
+
+    def test_a_gallery_of_an_earlier_edition_answers_and_is_told_how_to_move(self, root, tmp_path):
+        earlier = OnnxEncoder.load("msedge-lite-1")
+        index_photos(root, tmp_path / "photos.msedge", replace(earlier, name="msedge-lite"))
+        write_photo(root / "3.jpg", 3, size=(60, 40))
+        done = run(root)
+        assert "1 new" in done.stdout
+        assert (
+            "earlier edition of its model, msedge-lite-1; `msedge index --rebuild`" in done.stderr
+        )
+        with Gallery.open(tmp_path / "photos.msedge") as gallery:
+            assert len(gallery.search(root / "3.jpg").hits) == 4
+        assert "4 new" in run(root, "--rebuild").stdout
+        assert not run(root).stderr
+        with Gallery.open(tmp_path / "photos.msedge") as gallery:
+            assert gallery.model.fingerprint == OnnxEncoder.load().fingerprint
+            assert len(gallery.search(root / "3.jpg").hits) == 4
 
     def test_no_photos_named(self):
         assert "Missing argument" in run(exit_code=2).output

@@ -1,4 +1,4 @@
-"""``msedge models reduce``: a run's checkpoint becomes narrower; another dataset is refused."""
+"""``msedge models reduce`` and ``refit``: a run's checkpoint gets another projection."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def reduce(tiny_config, listener, tmp_path):
     config = tiny_config()
     checkpoint = train(config, listener).files.model
 
-    def call(root=config.data_root, dim="8"):
-        arguments = ["models", "reduce", checkpoint, "--dim", dim, "--data-root", root]
+    def call(root=config.data_root, dim="8", how="reduce"):
+        arguments = ["models", how, checkpoint, "--dim", dim, "--data-root", root]
         arguments += ["--data-name", config.data_name, "--out", tmp_path / "narrow.safetensors"]
         return CliRunner().invoke(app, list(map(str, arguments)))
 
@@ -36,10 +36,22 @@ def test_writes_a_checkpoint(reduce, tmp_path):
     assert f"{card.metrics['mAP@all']:.1f}" in result.stdout
 
 
-def test_other_data_than_its_run_s(reduce, tmp_path, tiny_root):
+def test_a_new_projection(reduce, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "msedge.training.projection.refit.__kwdefaults__", {"steps": 20, "progress": None}
+    )
+    result = reduce(dim="24", how="refit")
+    assert result.exit_code == 0, result.output
+    network, card = load_checkpoint(tmp_path / "narrow.safetensors")
+    assert (card.dim, card.pooling, network.projection.out_features) == (24, "both", 24)
+    assert "16 to 24 dimensions, mAP@all on unseen classes " in result.stdout
+
+
+@pytest.mark.parametrize("how", ["reduce", "refit"])
+def test_other_data_than_its_run_s(reduce, tmp_path, tiny_root, how):
     root = shutil.copytree(tiny_root, tmp_path / "data")
     (root / "tiny" / "train" / "photo" / "train 0" / "0.png").unlink()
-    result = reduce(root)
+    result = reduce(root, how=how)
     assert isinstance(result.exception, DataError)
     assert "was trained on other files than those of" in str(result.exception)
     assert not (tmp_path / "narrow.safetensors").exists()

@@ -13,10 +13,13 @@ from msedge.errors import WeightsError
 from msedge.models import shipped
 from msedge.models.checkpoint import load_checkpoint
 from msedge.models.onnx_check import largest_difference
+from msedge.models.onnx_file import fingerprint
 from msedge.models.shipped import (
+    EARLIER_EDITIONS,
     WEIGHTS,
     ModelFiles,
     describe_model,
+    edition_of,
     find_model,
     shipped_models,
 )
@@ -93,8 +96,16 @@ class TestPackage:
         network, card = load_checkpoint(model.checkpoint)
         assert model.onnx is not None
         assert largest_difference(model.onnx, network) < 1e-5
-        assert card.name == model.name
+        assert card.name == model.checkpoint.stem
         assert all([card.intended_use, card.limits, card.data])
+
+    def test_earlier_editions_are_known_by_their_fingerprints(self):
+        there = [model for model in SHIPPED if model.checkpoint.parent != WEIGHTS]
+        known = {(m.checkpoint.stem, fingerprint(m.onnx)): m.name for m in there}
+        assert known == EARLIER_EDITIONS
+        for (called, mark), name in EARLIER_EDITIONS.items():
+            assert edition_of(called, mark) == name
+            assert edition_of(str(find_model(name)), mark) == str(find_model(name))
 
     def test_they_are_not_too_large(self):
         assert sum(model.size for model in SHIPPED) <= ALLOWED
@@ -107,7 +118,8 @@ class TestPackage:
         with zipfile.ZipFile(wheel) as archive:
             carried = {n for n in archive.namelist() if n.startswith("msedge/weights/")}
         assert "msedge/weights/README.md" in carried
-        assert carried == {f"msedge/weights/{path.name}" for path in WEIGHTS.iterdir()}
+        files = (path.relative_to(WEIGHTS) for path in WEIGHTS.rglob("*") if path.is_file())
+        assert carried == {f"msedge/weights/{path}" for path in files}
 
     def test_finding_one_needs_no_learning_library(self, folder):
         code = (

@@ -12,7 +12,7 @@ from galleries import make_gallery, photo
 from msedge.errors import ConfigError, WeightsError
 from msedge.models.bank import Bank, Name, save_bank
 from msedge.search.gallery import Gallery
-from msedge.search.names import TEMPERATURE, WEIGHT, Names, own_names_file
+from msedge.search.names import CONFIDENCE, TEMPERATURE, WEIGHT, Names, own_names_file
 from named_things import BAR, CROSS, NAMES, PICTURES, RING, NamedEncoder, drawn, taken
 
 ENCODER = NamedEncoder()
@@ -50,10 +50,11 @@ class TestFormula:
         powers = [np.exp(q @ means[i] / TEMPERATURE) for i in (0, 1, 3)]
         p = dict(zip((0, 1, 3), powers / np.sum(powers), strict=True))
         np.testing.assert_allclose(KNOWN.likelihoods(drawn(CROSS)), [p[0], p[1], 0, p[3]])
-        wanted = q + WEIGHT * sum(p[i] * BANK.name_photos[i].astype(float) for i in (0, 1, 3))
+        weight = WEIGHT * max(p.values()) ** CONFIDENCE
+        wanted = q + weight * sum(p[i] * BANK.name_photos[i].astype(float) for i in (0, 1, 3))
         (steered,) = KNOWN.steer([drawn(CROSS)]).wanted
         np.testing.assert_allclose(steered, unit(wanted), atol=1e-6)
-        assert (WEIGHT, TEMPERATURE) == (1.5, 0.05)
+        assert (WEIGHT, TEMPERATURE, CONFIDENCE) == (1.5, 0.03, 3)
 
     def test_not_that_gives_its_share_to_the_others(self):
         before, after = KNOWN.likelihoods(drawn(RING)), KNOWN.likelihoods(drawn(RING), ["ring"])
@@ -89,7 +90,7 @@ class TestFormula:
     def test_what_is_told(self):
         told = KNOWN.steer([drawn(CROSS)]).told
         assert told[0].name == "red cross"
-        assert all(each.likelihood > 0.02 and not each.settled for each in told)
+        assert all(each.likelihood > 0.002 and not each.settled for each in told)
         assert [each.likelihood for each in told] == sorted(
             (each.likelihood for each in told), reverse=True
         )

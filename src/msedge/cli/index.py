@@ -114,6 +114,7 @@ def index_command(
     Exit status 0 even if files were skipped, 2 for bad input, 130 when stopped.
     """
     from msedge.cli.index_watcher import IndexTerminal
+    from msedge.models.shipped import EARLIER_EDITIONS
     from msedge.search.encoder import OnnxEncoder
     from msedge.search.indexing import index
 
@@ -139,7 +140,8 @@ def index_command(
         _tell(done, gallery, as_json, worker_lines(done))
         return
     # One thread a photo, several photos at a time: nothing waits for anything then.
-    encoder = OnnxEncoder.load(model_for(model, gallery, rebuild=rebuild), threads=1)
+    named = model_for(model, gallery, rebuild=rebuild)
+    encoder = OnnxEncoder.load(named, threads=1)
     with stopped_by_signals() as stop, IndexTerminal() as watcher:
         summary = index(
             photos,
@@ -156,6 +158,12 @@ def index_command(
         )
     if not summary.stopped:
         _keep_quick(gallery, recall, quiet=as_json)
+        if model is None and named in EARLIER_EDITIONS.values():
+            typer.echo(
+                f"msedge: this gallery is of an earlier edition of its model, {named}; `msedge "
+                "index --rebuild` moves it to the present one, and it answers meanwhile",
+                err=True,
+            )
     _tell(summary, gallery, as_json)
 
 

@@ -125,7 +125,7 @@ def check_engine(
 
 def model_for(asked: str | None, gallery: Path, *, rebuild: bool = False) -> str:
     """The model asked for, else the gallery's own, else the shipped one."""
-    from msedge.models.shipped import DEFAULT_MODEL
+    from msedge.models.shipped import DEFAULT_MODEL, edition_of
     from msedge.search.stores import open_store
     from msedge.search.stores.store import MissingGalleryError
 
@@ -135,7 +135,7 @@ def model_for(asked: str | None, gallery: Path, *, rebuild: bool = False) -> str
         return DEFAULT_MODEL
     try:
         with open_store(gallery) as store:
-            return store.model.name
+            return edition_of(store.model.name, store.model.fingerprint)
     except MissingGalleryError:
         return DEFAULT_MODEL
 

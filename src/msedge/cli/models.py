@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from msedge.cli.export import export_command
-from msedge.cli.reduce import reduce_command
+from msedge.cli.reduce import reduce_command, refit_command
 
 if TYPE_CHECKING:
     from msedge.models.card import DataSource
@@ -74,6 +74,7 @@ def show_command(model: Model, as_json: AsJson = False) -> None:
 
 models_app.command("export")(export_command)  # as `msedge export`
 models_app.command("reduce")(reduce_command)
+models_app.command("refit")(refit_command)
 
 
 @models_app.command("ship")

@@ -1,28 +1,69 @@
-"""``msedge models reduce``: a narrower embedding for a trained network.
+"""``msedge models reduce`` and ``refit``: another projection for a trained network.
 
 Tested in ``tests/cli/test_reduce.py``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+if TYPE_CHECKING:
+    from msedge.data.layouts import Dataset
+    from msedge.models.card import Card
+    from msedge.models.network import MSEdge
+
+    Change: TypeAlias = Callable[[MSEdge, Card, Dataset, Callable[[str, int, int], None]], Card]
+
+Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Of a run.")]
+Dim = Annotated[int, typer.Option("--dim", min=1, help="The new width of the embedding.")]
+DataName = Annotated[str, typer.Option("--data-name", help="The dataset that it was trained on.")]
+Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="The new checkpoint.")]
+DataRoot = Annotated[Path, typer.Option("--data-root", help="The folder that holds datasets.")]
+
 
 def reduce_command(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Of a run.")],
-    dim: Annotated[int, typer.Option("--dim", min=1, help="The new width of the embedding.")],
-    data_name: Annotated[
-        str, typer.Option("--data-name", help="The dataset that it was trained on.")
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The new checkpoint.")],
-    data_root: Annotated[
-        Path, typer.Option("--data-root", help="The folder that holds datasets.")
-    ] = Path("data"),
+    checkpoint: Checkpoint,
+    dim: Dim,
+    data_name: DataName,
+    out: Out,
+    data_root: DataRoot = Path("data"),
 ) -> None:
     """Narrow a checkpoint's embedding to its strongest directions, and judge it anew."""
+    from msedge.training.reduction import reduce_dim
+
+    _change(
+        checkpoint,
+        data_root,
+        data_name,
+        out,
+        lambda network, card, dataset, tell: reduce_dim(network, card, dataset, dim, tell),
+    )
+
+
+def refit_command(
+    checkpoint: Checkpoint,
+    dim: Dim,
+    data_name: DataName,
+    out: Out,
+    data_root: DataRoot = Path("data"),
+) -> None:
+    """Fit a checkpoint's projection anew, its backbone as it is, and judge it anew."""
+    from msedge.training.projection import refit
+
+    _change(
+        checkpoint,
+        data_root,
+        data_name,
+        out,
+        lambda network, card, dataset, tell: refit(network, card, dataset, dim, progress=tell),
+    )
+
+
+def _change(checkpoint: Path, data_root: Path, data_name: str, out: Path, change: Change) -> None:
     from msedge.data.layouts import fingerprint, read_dataset
     from msedge.errors import DataError
     from msedge.models.card import read_card
@@ -40,12 +81,11 @@ def reduce_command(
         )
     from msedge.cli.watcher import TerminalWatcher
     from msedge.models.checkpoint import load_checkpoint, save_checkpoint
-    from msedge.training.reduction import reduce_dim
 
     network, card = load_checkpoint(checkpoint)
     with TerminalWatcher() as watcher:
-        reduced = reduce_dim(network, card, dataset, dim, watcher.progress)
-    save_checkpoint(out, network, reduced)
-    before, after = card.metrics.get("mAP@all"), reduced.metrics["mAP@all"]
+        changed = change(network, card, dataset, watcher.progress)
+    save_checkpoint(out, network, changed)
+    before, after = card.metrics.get("mAP@all"), changed.metrics["mAP@all"]
     told = f"{before:.1f} to {after:.1f}" if before is not None else f"{after:.1f}"
-    typer.echo(f"{out}: {card.dim} to {dim} dimensions, mAP@all on unseen classes {told}")
+    typer.echo(f"{out}: {card.dim} to {changed.dim} dimensions, mAP@all on unseen classes {told}")

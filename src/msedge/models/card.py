@@ -49,6 +49,7 @@ class Card(BaseModel):
     backbone: str = Field(description="timm's name of the backbone")
     dim: int = Field(gt=0, le=65_536, description="width of the embedding")
     fusion: str = Field(description="none, edge or energy")
+    pooling: Literal["max", "both"] = Field("max", description="max, or both: the mean as well")
     image_size: int = Field(gt=0, le=2_048, description="pixels on a side that it was trained with")
     photo_sizes: tuple[Annotated[int, Field(ge=32, le=2_048)], ...] = Field(
         (),

@@ -91,6 +91,7 @@ def _network(path: Path, card: Card) -> MSEdge:
             fusion=card.fusion,
             image_size=card.image_size,
             prompts=card.prompts,
+            pooling=card.pooling,
         )
     except ConfigError as error:
         raise WeightsError(

@@ -2,7 +2,8 @@
 
 One network serves both domains. The last three stages of a backbone are fused with the image's
 edges at their sizes, pooled by their maximum, joined, projected and normalised. The ablations are
-options of this one class: ``fusion`` is ``edge``, ``energy`` or ``none``.
+options of this one class: ``fusion`` is ``edge``, ``energy`` or ``none``; ``pooling`` is ``max``
+or, by the mean as well, ``both``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from msedge.models.backbones import Backbone, fetch_weights, load_weights
 from msedge.models.edges import edge_pyramid
 from msedge.models.fusion import create_fusion
 from msedge.models.prompts import add_prompts, prompt_count
+
+_POOLINGS = {"max": 1, "both": 2}  # how often each channel is pooled
 
 
 class FrozenFeatures(NamedTuple):
@@ -54,6 +57,7 @@ class MSEdge(nn.Module):
         image_size: int = 224,
         weights: str = "none",
         prompts: int = 0,
+        pooling: str = "max",
     ) -> None:
         """Build the network.
 
@@ -64,6 +68,7 @@ class MSEdge(nn.Module):
             image_size: pixels on a side that it is used with.
             weights: start of the backbone: ``imagenet``, ``none``, or a file.
             prompts: learned tokens that a vision transformer reads beside the image.
+            pooling: ``max``, or ``both``: the greatest of each channel and its mean.
 
         Raises:
             ConfigError: an option has a value that cannot be used.
@@ -80,7 +85,8 @@ class MSEdge(nn.Module):
         if prompts:
             add_prompts(self.backbone.network, prompts)
         self.fusion = create_fusion(fusion, self.backbone.channels)
-        self.projection = nn.Linear(sum(self.backbone.channels), dim)
+        self.poolings = _POOLINGS[pooling]
+        self.projection = nn.Linear(self.poolings * sum(self.backbone.channels), dim)
 
     @property
     def prompts(self) -> int:
@@ -147,12 +153,20 @@ class MSEdge(nn.Module):
         rows = stages[-1].shape[2]
         on_grid = [functional.max_pool2d(s, s.shape[2] // rows) for s in stages[:-1]]
         joined = torch.cat([*on_grid, stages[-1]], dim=1)
-        weight = self.projection.weight[:, :, None, None]
+        # One place is its own greatest and its own mean.
+        weights = self.projection.weight.chunk(self.poolings, dim=1)
+        weight = torch.stack(weights).sum(dim=0)[:, :, None, None]
         return self._embedded(stages), functional.conv2d(joined, weight, self.projection.bias)
 
-    def _embedded(self, stages: list[Tensor]) -> Tensor:
+    def pooled(self, stages: list[Tensor]) -> Tensor:
+        """What is projected: of the stages of :meth:`stages`, ``(B, in_features)``."""
         pooled = [stage.amax(dim=(2, 3)) for stage in stages]
-        return functional.normalize(self.projection(torch.cat(pooled, dim=1)), dim=1)
+        if self.poolings == 2:
+            pooled += [stage.mean(dim=(2, 3)) for stage in stages]
+        return torch.cat(pooled, dim=1)
+
+    def _embedded(self, stages: list[Tensor]) -> Tensor:
+        return functional.normalize(self.projection(self.pooled(stages)), dim=1)
 
 
 def _check(images: Tensor) -> None:

@@ -2,7 +2,9 @@
 
 Each is two files in ``msedge/weights``: ``<name>.safetensors``, float16 tensors with the card, and
 ``<name>.onnx``, a graph that refers to them. ``msedge models ship`` makes both
-(:mod:`msedge.models.shipping`). Tested in ``tests/models/test_shipped.py``.
+(:mod:`msedge.models.shipping`). An edition that a later one took the place of stays, in a folder
+that its number names: galleries of it answer until they are made anew. Tested in
+``tests/models/test_shipped.py``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,12 @@ from msedge.models.onnx_file import SUFFIX, read_onnx_card
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 DEFAULT_MODEL = "msedge-lite"
+EARLIER_EDITIONS = {  # what they were called, their fingerprints, and what they are called now
+    (
+        "msedge-lite",
+        "aa9acf2a1ee80509b3404c0912a621129d5cdc08b1e1dcd24f5233eec0b3224c",
+    ): "msedge-lite-1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ def shipped_models() -> tuple[ModelFiles, ...]:
     Raises:
         WeightsError: a file among them is damaged.
     """
-    return tuple(ModelFiles(path.stem, path, read_card(path)) for path in _checkpoints())
+    return tuple(ModelFiles(name, path, read_card(path)) for name, path in _checkpoints().items())
 
 
 def find_model(name_or_path: str | Path) -> Path:
@@ -70,7 +78,7 @@ def find_model(name_or_path: str | Path) -> Path:
     Raises:
         WeightsError: it is neither a model's name nor a file; the message lists the names.
     """
-    shipped = {path.stem: path for path in _checkpoints()}
+    shipped = _checkpoints()
     if found := shipped.get(str(name_or_path)):
         return found
     path = Path(name_or_path)
@@ -84,7 +92,17 @@ def find_model(name_or_path: str | Path) -> Path:
 
 def is_shipped(name_or_path: str | Path) -> bool:
     """Whether something is the name of a model that comes with the package."""
-    return str(name_or_path) in {path.stem for path in _checkpoints()}
+    return str(name_or_path) in _checkpoints()
+
+
+def edition_of(name: str, fingerprint: str) -> str:
+    """What a gallery's model is called now: an earlier edition has lost its name to a later one.
+
+    Args:
+        name: what the gallery calls its model.
+        fingerprint: of that model, see :func:`msedge.models.onnx_file.fingerprint`.
+    """
+    return EARLIER_EDITIONS.get((name, fingerprint), name)
 
 
 def describe_model(name_or_path: str | Path) -> ModelFiles:
@@ -101,7 +119,10 @@ def describe_model(name_or_path: str | Path) -> ModelFiles:
     return ModelFiles(str(name_or_path), path, read(path))
 
 
-def _checkpoints() -> list[Path]:
-    return sorted(
-        path for path in WEIGHTS.glob("*.safetensors") if not path.name.endswith(BANK_SUFFIX)
-    )
+def _checkpoints() -> dict[str, Path]:
+    found = {
+        path.stem + "".join(f"-{part}" for part in path.relative_to(WEIGHTS).parent.parts): path
+        for path in (*WEIGHTS.glob("*.safetensors"), *WEIGHTS.glob("[0-9]/*.safetensors"))
+        if not path.name.endswith(BANK_SUFFIX)
+    }
+    return dict(sorted(found.items()))

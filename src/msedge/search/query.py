@@ -86,7 +86,7 @@ class OwnEncoder:
         The own names are a person's file; None for the usual one.
         """
         self.store, self._threads = store, threads
-        self._model = store.model.name if model is None else model
+        self._model = model
         self._encoder: Encoder | None = None
         self._own_names = own_names
         self._names: tuple[object, Names] | None = None  # and the state of the file that they had
@@ -101,8 +101,11 @@ class OwnEncoder:
         """The encoder; the first call loads it, or raises a WeightsError."""
         with self._lock:
             if self._encoder is None:
-                named = self._model
-                encoder = named
+                encoder = self._model
+                if encoder is None:
+                    from msedge.models.shipped import edition_of  # late, with the card
+
+                    encoder = edition_of(self.store.model.name, self.store.model.fingerprint)
                 if isinstance(encoder, str | Path):
                     encoder = OnnxEncoder.load(encoder, threads=self._threads)
                 self.store.check_model(encoder)

@@ -58,9 +58,9 @@ def reduce_dim(
         )
     step = -(-len(dataset.train.records) // _MOST_IMAGES)
     seen = Split(dataset.train.records[::step], dataset.train.classes)
-    found = _embed(network, card, seen, "training classes", progress).embeddings
+    found = embed_split(network, card, seen, "training classes", progress).embeddings
     _turn(network, principal_directions(found, dim))
-    vectors = _embed(network, card, dataset.val, "unseen classes", progress)
+    vectors = embed_split(network, card, dataset.val, "unseen classes", progress)
     return card.model_copy(update={"dim": dim, "metrics": in_percent(judge(vectors))})
 
 
@@ -101,9 +101,18 @@ def _turn(network: MSEdge, directions: npt.NDArray[np.float64]) -> None:
     network.projection = new
 
 
-def _embed(
-    network: MSEdge, card: Card, split: Split, what: str, progress: Progress | None
+def embed_split(
+    network: nn.Module, card: Card, split: Split, what: str, progress: Progress | None
 ) -> Vectors:
+    """The vectors of a split's images, read as the card says.
+
+    Args:
+        network: maps ``(B, 3, S, S)`` in [0, 1] to ``(B, D)``, on the CPU.
+        card: of the network.
+        split: whose images are read.
+        what: what they are called where ``progress`` tells of them.
+        progress: called with that, images done, and images in all.
+    """
     images = ImageSet(
         split.records,
         split.classes,
