@@ -112,9 +112,7 @@ class TestIndex:
         write_photo(root / "3.jpg", 3, size=(60, 40))
         done = run(root)
         assert "1 new" in done.stdout
-        assert (
-            "earlier edition of its model, msedge-lite-1; `msedge index --rebuild`" in done.stderr
-        )
+        assert "an earlier edition, msedge-lite-1; `msedge index --rebuild`" in done.stderr
         with Gallery.open(tmp_path / "photos.msedge") as gallery:
             assert len(gallery.search(root / "3.jpg").hits) == 4
         assert "4 new" in run(root, "--rebuild").stdout

@@ -25,7 +25,7 @@ from msedge.models.shipped import (
 )
 
 SHIPPED = shipped_models()
-ALLOWED = 16_000_000  # bytes of weights that a checkout, and an installation, is asked to bear
+ALLOWED = 40_000_000  # bytes of weights that a checkout, and an installation, is asked to bear
 
 
 @pytest.fixture
@@ -108,7 +108,8 @@ class TestPackage:
             assert edition_of(str(find_model(name)), mark) == str(find_model(name))
 
     def test_they_are_not_too_large(self):
-        assert sum(model.size for model in SHIPPED) <= ALLOWED
+        files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
+        assert sum(path.stat().st_size for path in files) <= ALLOWED
 
     def test_the_wheel_carries_the_folder(self, tmp_path):
         root = Path(__file__).parents[2]

@@ -42,7 +42,7 @@ def found(vectors, labels, is_photo):
 class TestFit:
     def test_classes_are_told_apart_across_sides(self):
         features, labels, is_photo = made()
-        projection = fit_projection(features, labels, is_photo, 8, steps=200)
+        projection = fit_projection(features, labels, is_photo, 8, steps=800)
         assert found(features, labels, is_photo) < 0.6
         assert found(projection(features), labels, is_photo) > 0.95
 
@@ -120,3 +120,10 @@ def test_pooled_by_both():
     one = torch.cat([functional.max_pool2d(s, s.shape[2] // rows)[:, :, 0, 0] for s in stages], 1)
     expected = network.projection(torch.cat([one, one], 1))
     torch.testing.assert_close(places[:, :, 0, 0], expected)
+
+
+def test_a_network_is_trained_so(tiny_config, listener):
+    config = tiny_config(pooling="both", fusion="edge")
+    network, card = load_checkpoint(train(config, listener).files.model)
+    assert card.pooling == "both"
+    assert network.projection.in_features == 2 * sum(network.backbone.channels)

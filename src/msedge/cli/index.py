@@ -23,6 +23,7 @@ from msedge.cli.index_options import (
     check_engine,
     index_with_ray,
     model_for,
+    tell_of_edition,
     worker_lines,
 )
 from msedge.cli.search_options import DEFAULT_GALLERY
@@ -114,18 +115,18 @@ def index_command(
     Exit status 0 even if files were skipped, 2 for bad input, 130 when stopped.
     """
     from msedge.cli.index_watcher import IndexTerminal
-    from msedge.models.shipped import EARLIER_EDITIONS
     from msedge.search.encoder import OnnxEncoder
     from msedge.search.indexing import index
 
     only_ray = any((address, workers, gpus_per_worker))
     check_engine(engine, gallery, rebuild=rebuild, only_ray=only_ray, recall=recall)
+    named = model_for(model, gallery, rebuild=rebuild)
     if engine is Engine.RAY:
         with stopped_by_signals() as stop, IndexTerminal() as watcher:
             done = index_with_ray(
                 photos,
                 gallery,
-                model_for(model, gallery),
+                named,
                 exclude=exclude or (),
                 hidden=hidden,
                 allow_empty=allow_empty,
@@ -137,10 +138,10 @@ def index_command(
                 watcher=watcher,
                 stop=stop,
             )
+        tell_of_edition(gallery, model, named)
         _tell(done, gallery, as_json, worker_lines(done))
         return
     # One thread a photo, several photos at a time: nothing waits for anything then.
-    named = model_for(model, gallery, rebuild=rebuild)
     encoder = OnnxEncoder.load(named, threads=1)
     with stopped_by_signals() as stop, IndexTerminal() as watcher:
         summary = index(
@@ -158,12 +159,7 @@ def index_command(
         )
     if not summary.stopped:
         _keep_quick(gallery, recall, quiet=as_json)
-        if model is None and named in EARLIER_EDITIONS.values():
-            typer.echo(
-                f"msedge: this gallery is of an earlier edition of its model, {named}; `msedge "
-                "index --rebuild` moves it to the present one, and it answers meanwhile",
-                err=True,
-            )
+    tell_of_edition(gallery, model, named)
     _tell(summary, gallery, as_json)
 
 

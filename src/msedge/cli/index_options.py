@@ -140,6 +140,21 @@ def model_for(asked: str | None, gallery: Path, *, rebuild: bool = False) -> str
         return DEFAULT_MODEL
 
 
+def tell_of_edition(gallery: Path, asked: str | None, model: str) -> None:
+    """Say how a gallery of a shipped model's earlier edition moves to the present one."""
+    from msedge.models.shipped import DEFAULT_MODEL, EARLIER_EDITIONS
+    from msedge.search.stores import store_class
+
+    if asked is None and model in EARLIER_EDITIONS.values():
+        way = "`msedge index --rebuild` moves it to the present one, and it answers meanwhile"
+        if store_class(gallery).is_shared:
+            way = (
+                "index into another dataset with --gallery OTHER.lance --model "
+                f"{DEFAULT_MODEL}, and put it in the place of this one"
+            )
+        typer.echo(f"msedge: this gallery is of an earlier edition, {model}; {way}", err=True)
+
+
 def index_with_ray(
     sources: Sequence[Path],
     gallery: Path,
