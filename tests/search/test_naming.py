@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -224,6 +225,19 @@ class TestBank:
         with pytest.raises((DataError, ConfigError)) as refused:
             read_synonyms(file)
         assert "\n" not in str(refused.value)
+
+
+def test_a_tar_is_passed_over(folder):
+    tar = folder / "things/more.tar"
+    with tarfile.open(tar, "w") as file:
+        file.add(folder / "things/one.png")
+    seen = add_name(folder / "own.safetensors", ENCODER, "Tom", folder / "things")
+    assert (seen.images, dict(seen.skipped)[str(tar)]) == (
+        2,
+        "photos within it are not looked at: unpack it",
+    )
+    with pytest.raises(DataError, match="unpack it"):
+        add_name(folder / "own.safetensors", ENCODER, "Tom", tar)
 
 
 def test_a_drawing_that_cannot_be_read_is_passed_over(folder):

@@ -304,6 +304,8 @@ def _photo_vectors(
     """Vectors ``(n, dim)`` of the photos in some folders and below."""
     found = find(places, Choice())
     seen.skipped += {**found.unread, **found.odd}.items()
+    packed = "photos within it are not looked at: unpack it"
+    seen.skipped += [(shard.path, packed) for shard in found.shards]
     vectors = []
     with closing(embedded(found.files, encoder, workers=workers)) as batches:
         for item, photo in (each for batch in batches for each in batch):
