@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ if sys.platform != "win32":
     import fcntl
 
 _INDEXING = "-lock"
+_SECONDS, _PAUSE = 10.0, 0.05  # that a writer of names waits for another, who needs no second
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def sole_indexer(gallery: Path) -> Iterator[None]:
 
 @contextmanager
 def sole_writer(names: Path) -> Iterator[None]:
-    """Keep other writers out of a file of names, which need not be there yet.
+    """Keep other writers out of a file of names, which need not be there yet; waits for them.
 
     Raises:
         DataError: as of :func:`sole_indexer`.
@@ -51,15 +53,18 @@ def sole_writer(names: Path) -> Iterator[None]:
         wait="name another file with --names",
         place="choose another place with --names",
         local="keep the names on a local file system",
+        seconds=_SECONDS,
     ):
         yield
 
 
 @contextmanager
-def _held(path: Path, *, busy: str, wait: str, place: str, local: str) -> Iterator[None]:
+def _held(
+    path: Path, *, busy: str, wait: str, place: str, local: str, seconds: float = 0.0
+) -> Iterator[None]:
     """Hold the lock beside a file; the words say what becomes of the person who cannot."""
-    lock = _lock_of(path)
-    descriptor = _take(lock, path, busy=busy, wait=wait, place=place, local=local)
+    lock, until = _lock_of(path), time.monotonic() + seconds
+    descriptor = _take(lock, path, until, busy=busy, wait=wait, place=place, local=local)
     try:
         yield
     finally:
@@ -96,7 +101,9 @@ def _lock_of(gallery: Path) -> Path:
     return real.with_name(real.name + _INDEXING)
 
 
-def _take(lock: Path, path: Path, *, busy: str, wait: str, place: str, local: str) -> int:
+def _take(
+    lock: Path, path: Path, until: float, *, busy: str, wait: str, place: str, local: str
+) -> int:
     while True:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +126,9 @@ def _take(lock: Path, path: Path, *, busy: str, wait: str, place: str, local: st
             failure = error
         os.close(descriptor)
         if isinstance(failure, BlockingIOError):
+            if time.monotonic() < until:
+                time.sleep(_PAUSE)
+                continue
             raise DataError(
                 f"another process {busy} {named(path)}: wait for it, or {wait}"
             ) from failure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from PIL import Image
 from cards import CARD
 from msedge.cli.app import main, run
 from msedge.cli.export import export_command
+from msedge.models.bank import Bank, Name, identity_of, save_bank
 from msedge.models.checkpoint import save_checkpoint
 from msedge.models.network import MSEdge
 from msedge.models.onnx_conversion import convert
@@ -100,6 +102,25 @@ class TestSmoke:
         answer = export(graph, "--out", tmp_path / "net.onnx")
         assert (answer.code, answer.err) == (0, "")
         assert "on 8 random images (--photos DIR: on real ones)" in answer.out
+
+    def test_the_bank_comes_along(self, export, graph, tmp_path):
+        source = tmp_path / "net.onnx"
+        shutil.copy(graph, source)
+        vectors = np.zeros((1, CARD.dim), np.float16)
+        vectors[0, 0] = 1
+        identity = identity_of(OnnxEncoder.load(graph).card)
+        bank = Bank(identity, vectors, (Name(name="cat"),), vectors.copy(), vectors.copy())
+        save_bank(tmp_path / "net.bank.safetensors", bank)
+        out = tmp_path / "half.onnx"
+        answer = export(source, "--out", out, "--precision", "float16")
+        assert answer.out.splitlines()[1] == (
+            f"{tmp_path / 'half.bank.safetensors'}: the names and hubs of the model"
+        )
+        assert OnnxEncoder.load(out).bank.fingerprint == bank.fingerprint
+        (tmp_path / "net.bank.safetensors").write_bytes(b"damaged")
+        out.unlink()
+        answer = export(source, "--out", out)
+        assert (answer.code, answer.err.count("\n"), out.exists()) == (2, 1, False)
 
     def test_it_is_the_command_of_models_too(self, type_in, graph, tmp_path):
         answer = type_in(main, "models", "export", graph, "--out", tmp_path / "net.onnx")

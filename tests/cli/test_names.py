@@ -123,6 +123,7 @@ class TestSearch:
             (("--name", "fish", "--no-names"), "--name does not go with --no-names"),
             (("--name", "fish", "--not-name", "Fish"), "fish is both what is wanted and what is"),
             (("--name", "fish", "--names", "none"), "no names at none"),
+            (("--like", "a.jpg", "--not-name", "fish"), "--not-name says what a drawing is not"),
         ],
     )
     def test_refusals(self, msedge, arguments, says):
@@ -177,6 +178,10 @@ class TestNames:
         assert msedge("search", "--name", "Tom", "--names", file).code == 0
         monkeypatch.setenv("MSEDGE_NAMES", str(file))
         assert msedge("search", "--name", "Tom").code == 0
+        for command in (("names",), ("search", "--name", "Tom")):
+            answer = msedge(*command, "--names", tmp_path / "mime.safetensors")
+            assert (answer.code, answer.out) == (2, "")
+            assert "no names at" in answer.err
 
     def test_a_damaged_file_is_one_line(self, place, msedge, tmp_path):
         file = tmp_path / "mine.safetensors"
@@ -187,6 +192,13 @@ class TestNames:
             assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
             assert str(file) in answer.err
         assert file.read_bytes() == b"no names"
+
+    def test_a_bank_takes_no_other_file_s_place(self, place, msedge, made):
+        model = made / "msedge-lite.onnx"
+        before = model.read_bytes()
+        answer = msedge("names", "make", model, "--drawings", place / "sketch", "--out", model)
+        assert (answer.code, "ends in .bank.safetensors" in answer.err) == (2, True)
+        assert model.read_bytes() == before
 
     def test_options_before_the_command(self, msedge):
         answer = msedge("names", "--json", "remove", "Tom")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +108,7 @@ class TestExceptions:
             ({"name_photos": units(3)}, "name_photos have the shape"),
             ({"name_drawings": units(2, dim=9)}, "name_drawings have the shape"),
             ({"names": (Name(name="cat"), Name(name="Cat"))}, "two things have one name"),
+            ({"names": (Name("cat", ("a",) * 100), Name("dog"))}, "'cat' has more than 99 synonym"),
         ],
     )
     def test_parts_that_do_not_fit(self, bank, changes, reason):
@@ -127,6 +130,23 @@ class TestExceptions:
             file.truncate(MAX_BYTES + 1)
         with pytest.raises(WeightsError, match="33,554,433 bytes, at most"):
             read_bank(large)
+
+    def test_one_that_could_not_be_read_again_is_not_written(self, bank, tmp_path):
+        save_bank(path := tmp_path / "net.bank.safetensors", bank)
+        many = np.tile(bank.drawings, (MAX_BYTES // bank.drawings.nbytes, 1))
+        with pytest.raises(ConfigError, match="leave out drawings for hubs"):
+            save_bank(path, replace(bank, drawings=many))
+        assert read_bank(path).fingerprint == bank.fingerprint
+
+    def test_one_that_may_not_be_read(self, bank, tmp_path, monkeypatch):
+        save_bank(path := tmp_path / "net.bank.safetensors", bank)
+
+        def refuse(*_, **__):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(Path, "open", refuse)
+        with pytest.raises(WeightsError, match=r"cannot be read \(Permission denied\)"):
+            read_bank(path)
 
     def test_choosing(self):
         with pytest.raises(ConfigError, match="at least 1"):

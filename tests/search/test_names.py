@@ -160,6 +160,11 @@ class TestOwnNames:
         (wanted,) = names.steer([], "grass").wanted
         np.testing.assert_allclose(wanted, unit(taken(photo("yellow")).astype(float)), atol=1e-6)
 
+    def test_own_synonyms_go_before_the_model_s(self):
+        names = Names(BANK, own_bank("Tom", photos=drawn(BAR), synonyms=("plus sign", "times")))
+        assert [names.find(word).name for word in ("Plus Sign", "times")] == ["Tom", "Tom"]
+        assert names.find("red cross").synonyms == KNOWN.find("red cross").synonyms
+
     def test_the_other_kind_stays(self):
         names = Names(BANK, own_bank("red_cross", photos=taken(photo("yellow"))))
         np.testing.assert_array_equal(
@@ -201,7 +206,9 @@ class TestGallery:
         assert gallery.search(names="Grass")[0].photo.path.name == "green.png"
 
     def test_not_that(self, gallery):
-        assert "red cross" not in names_of(gallery.query([CROSS], not_names=["plus sign"]))
+        without = gallery.query([CROSS], not_names=["plus sign"])
+        assert "red cross" not in names_of(without)
+        assert gallery.query([CROSS], not_names="plus sign").names == without.names
 
     def test_off_is_as_an_encoder_that_knows_none(self, gallery, path):
         with Gallery.open(path, model=ColourEncoder()) as plain:
@@ -240,7 +247,7 @@ class TestGallery:
             save_bank(file, own_bank("Tom", photos=taken(photo("green"))))
             assert gallery.search(names="tom")[0].photo.path.name == "green.png"
             file.unlink()
-            with pytest.raises(ConfigError, match="no names at"):
+            with pytest.raises(WeightsError, match="no names at"):
                 gallery.search(names="tom")
 
     def test_names_of_another_model_are_refused(self, path, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from galleries import photo
+from msedge import locks
 from msedge.data.drawings import open_drawing
 from msedge.errors import ConfigError, DataError, WeightsError
 from msedge.locks import sole_writer
@@ -79,22 +81,18 @@ class TestOwn:
         remove_name(file, MODEL, ENCODER.dim, "Mia")
         assert read_bank(file).names == ()
 
-    def test_many_at_a_time_lose_nothing(self, folder):
-        """One of two that write at a time is turned away, and nobody's name is lost."""
-        file = folder / "own.safetensors"
+    def test_many_at_a_time_wait_for_each_other(self, folder):
+        file, names = folder / "own.safetensors", [f"name {number}" for number in range(12)]
 
-        def add(number):
-            try:
-                add_name(file, ENCODER, f"name {number}", folder / "things", workers=1)
-            except DataError as error:
-                return set() if "is writing" in str(error) else {str(error)}
-            return {f"name {number}"}
+        def add(name):
+            add_name(file, ENCODER, name, folder / "things", workers=1)
 
         with ThreadPoolExecutor(4) as pool:
-            added = set().union(*pool.map(add, range(12)))
-        assert {each.name for each in read_bank(file).names} == added
+            list(pool.map(add, names))
+        assert sorted(each.name for each in read_bank(file).names) == sorted(names)
 
-    def test_another_process_is_writing(self, folder):
+    def test_another_process_is_writing(self, folder, monkeypatch):
+        monkeypatch.setattr(locks, "_SECONDS", 0.1)
         file, held, done = folder / "own.safetensors", threading.Event(), threading.Event()
 
         def hold():
@@ -112,6 +110,22 @@ class TestOwn:
             done.set()
             thread.join()
         assert not file.exists()
+
+    def test_synonyms_that_could_not_be_found(self, folder):
+        file = folder / "own.safetensors"
+        add_name(file, ENCODER, "Tom", folder / "things", synonyms=["tomcat", "tom"])
+        many = [f"word {number}" for number in range(99)]
+        before = file.read_bytes()
+        for name, synonyms, says in (
+            ("Mia", ["TOM"], "'TOM' is a name of its own"),
+            ("Mia", ["Grass"], "is a name of its own"),
+            ("Mia", [*many, "another"], "100 synonyms: expected at most 99"),
+            ("Tom", many, "Tom would have 101 synonyms"),
+        ):
+            with pytest.raises(ConfigError, match=says):
+                add_name(file, ENCODER, name, folder / "things", synonyms=synonyms)
+        assert file.read_bytes() == before
+        add_name(file, ENCODER, "Mia", folder / "things", synonyms=many)
 
     def test_refusals(self, folder):
         file = folder / "own.safetensors"
@@ -189,6 +203,8 @@ class TestBank:
         (classes / "e/empty").mkdir(parents=True)
         with pytest.raises(DataError, match="no drawing in"):
             make_bank(ENCODER, drawings=[classes / "e"])
+        with pytest.raises(DataError, match="in a folder for each thing"):
+            make_bank(ENCODER, drawings=[classes / "a/auto"])
         with pytest.raises(ConfigError, match="two spellings"):
             make_bank(ENCODER, drawings=[classes / "a"], synonyms={"a b": [], "A_b": []})
 
@@ -209,6 +225,19 @@ class TestBank:
         with pytest.raises((DataError, ConfigError)) as refused:
             read_synonyms(file)
         assert "\n" not in str(refused.value)
+
+
+def test_a_tar_is_passed_over(folder):
+    tar = folder / "things/more.tar"
+    with tarfile.open(tar, "w") as file:
+        file.add(folder / "things/one.png")
+    seen = add_name(folder / "own.safetensors", ENCODER, "Tom", folder / "things")
+    assert (seen.images, dict(seen.skipped)[str(tar)]) == (
+        2,
+        "photos within it are not looked at: unpack it",
+    )
+    with pytest.raises(DataError, match="unpack it"):
+        add_name(folder / "own.safetensors", ENCODER, "Tom", tar)
 
 
 def test_a_drawing_that_cannot_be_read_is_passed_over(folder):

@@ -169,3 +169,9 @@ def test_own_names_that_are_damaged_are_the_server_s_trouble(path, tmp_path):
         assert asking.get("/api/names").status_code == 503
         assert asking.post("/api/search", json={"strokes": strokes(BAR)}).status_code == 503
         assert ask(asking, strokes=strokes(BAR), names=False)["names"] == []
+        assert asking.get("/readyz").status_code == 503
+        assert "msedge_gallery_readable 1" in asking.get("/metrics").text
+        file.unlink()  # one that was named
+        assert asking.post("/api/search", json={"strokes": strokes(BAR)}).status_code == 503
+        save_bank(file, own)
+        assert asking.get("/readyz").status_code == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from PIL import Image
 from encoders import PlacedEncoder
 from msedge.search.gallery import Gallery
 from msedge.search.indexing import index
+from msedge.search.query import Query
 from msedge.search.ranking import Pixels
+from msedge.search.where import Box
 from msedge.server.app import ServerSettings, create_app
 from plain_asgi import post
 from served import STROKES, encoded, picture
@@ -76,6 +79,17 @@ def test_photos_that_are_gone_changed_or_unknown_are_left_out(placed, folder):
         picture(1).save(folder / "1.png")
         found = boxes(client, strokes=STROKES, photos=[1, 2, 3, 77])
         assert [box["id"] for box in found] == [3]
+
+
+def test_a_gallery_that_is_rebuilt_meanwhile_has_no_more_boxes(placed, monkeypatch):
+    read = placed.boxes
+
+    def rebuilt(query: Query, photos: list[int]) -> dict[int, Box]:
+        return read(query if photos == [1] else replace(query, model="another"), photos)
+
+    monkeypatch.setattr(placed, "boxes", rebuilt)
+    with client_of(placed) as client:
+        assert [box["id"] for box in boxes(client, strokes=STROKES, photos=[1, 2])] == [1]
 
 
 def test_a_photo_for_which_there_never_is_memory_is_left_out(placed):

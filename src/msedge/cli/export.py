@@ -52,11 +52,13 @@ def export_command(
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of photos.")] = 0,
 ) -> None:
     """Write a model as one ONNX file, and check that it says what the model says."""
+    from msedge.models.bank import bank_of, bank_path, save_bank
     from msedge.models.onnx_conversion import card_of_source, convert
     from msedge.models.shipped import find_model
 
     source = find_model(checkpoint)
     card = card_of_source(source)
+    bank = bank_of(source, card)
     chosen = _chosen(precision, gallery, photos, card, seed)
     if chosen is None:
         conversion = convert(source, out, precision=precision.value)
@@ -69,6 +71,9 @@ def export_command(
             held_out=chosen.held_out,
         )
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {_rounded(precision, chosen)}")
+    if bank is not None and bank_path(out).resolve() != bank_path(source).resolve():
+        save_bank(bank_path(out), bank)
+        typer.echo(f"{bank_path(out)}: the names and hubs of the model")
     typer.echo(_distance(precision, conversion, chosen))
 
 

@@ -96,7 +96,8 @@ def add_command(
     )
     _tell_skipped(seen)
     kind = "drawing" if drawings else "photo"
-    typer.echo(f"{one_line(name)}: {seen.images:,} {kind}s, in {one_line(file)}")
+    several = "s" * (seen.images != 1)
+    typer.echo(f"{one_line(name)}: {seen.images:,} {kind}{several}, in {one_line(file)}")
 
 
 @names_app.command("remove")
@@ -179,10 +180,13 @@ def make_command(
     from msedge.cli.models import data_sources
     from msedge.cli.progress import progress_bar
     from msedge.data.images import one_line
-    from msedge.models.bank import save_bank
+    from msedge.errors import ConfigError
+    from msedge.models.bank import SUFFIX, save_bank
     from msedge.search.encoder import OnnxEncoder
     from msedge.search.naming import make_bank, read_synonyms
 
+    if not out.name.endswith(SUFFIX):  # it might be the model, and no model would use it
+        raise ConfigError(f"--out {one_line(out)}: expected a file that ends in {SUFFIX}")
     told = data_sources(data or [])
     words = read_synonyms(synonyms) if synonyms else {}
     encoder = OnnxEncoder.load(model, threads=1)
@@ -235,7 +239,8 @@ def _names(gallery: Path, model: str | None, given: Path | None) -> Names:
 
     described = describe_model(model_for(model, gallery))
     identity, dim = identity_of(described.card), described.card.dim
-    own = read_own_names(own_names_file(identity, given), identity, dim)
+    file = own_names_file(identity, given)
+    own = read_own_names(file, identity, dim, must_be=given is not None)
     return Names(bank_of(described.checkpoint, described.card), own)
 
 

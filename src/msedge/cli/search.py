@@ -61,6 +61,7 @@ def search_command(
 
     _check_outputs(paths=paths, null=null, as_json=as_json)
     _check_where(where=where, is_shown=as_json or sheet is not None)
+    _check_not_names(bool(not_name), is_drawn=bool(sketches or name))
     wanted_names = _wanted_names(name or [], no_names=no_names)
     filters = _filters(folder, after, before, orientation)
     wanted, unwanted = _drawings(sketches or [], not_sketch or [])
@@ -120,6 +121,13 @@ def _check_where(*, where: bool, is_shown: bool) -> None:
 
     if where and not is_shown:
         raise ConfigError("--where is shown by --json and --html: give one of them with it")
+
+
+def _check_not_names(given: bool, *, is_drawn: bool) -> None:
+    from msedge.errors import ConfigError
+
+    if given and not is_drawn:
+        raise ConfigError("--not-name says what a drawing is not: give a drawing with it")
 
 
 def _boxes(gallery: Gallery, query: Query, hits: Sequence[Hit]) -> dict[int, Box]:

@@ -54,7 +54,9 @@ MAX_BYTES = 32 * 2**20
 
 _TENSORS = ("drawings", "name_drawings", "name_photos")
 _BLOCK = 1024  # vectors that are compared with the drawings at a time: 8 MB for each 1,000 of these
-_LONGEST, _MOST_WORDS = 200, 100  # characters of a name, and what a thing may be called
+LONGEST_NAME, MOST_SYNONYMS = 200, 99
+"""Characters of a name or synonym, and what else a thing may be called."""
+
 _OFF = 2.0**-9  # of a length of 1: float16 rounds each number by 2^-11 of it at most
 
 Vectors = npt.NDArray[np.float16]
@@ -171,7 +173,14 @@ def read_bank(path: Path) -> Bank:
     from msedge.models.card import DataSource
 
     if not path.is_file():
-        raise WeightsError(f"no bank at {named(path)}; expected a file that ends in {SUFFIX}")
+        raise WeightsError(f"no bank at {named(path)}: expected a file that `msedge names` made")
+    try:
+        with path.open("rb"):  # safetensors says of one that may not be read that it is not there
+            pass
+    except OSError as error:
+        raise WeightsError(
+            f"the bank {named(path)} cannot be read ({error.strerror}): see to it that it can"
+        ) from error
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise ValueError(f"{size:,} bytes, at most {MAX_BYTES:,}")
@@ -197,6 +206,7 @@ def save_bank(path: Path, bank: Bank) -> None:
 
     Raises:
         DataError: the file cannot be written.
+        ConfigError: it would be larger than a bank may be.
     """
     tensors = {name: np.ascontiguousarray(getattr(bank, name)) for name in _TENSORS}
     metadata = {
@@ -205,8 +215,14 @@ def save_bank(path: Path, bank: Bank) -> None:
         "names": _said(bank.names),
         "data": json.dumps([each.model_dump() for each in bank.data]),
     }
+    content = save(tensors, metadata)
+    if len(content) > MAX_BYTES:
+        raise ConfigError(
+            f"the bank {named(path)} would have {len(content):,} bytes, and may have "
+            f"{MAX_BYTES:,}: leave out drawings for hubs, or names"
+        )
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))
+        temporary.write_bytes(content)
 
 
 def hubness(vectors: npt.NDArray[np.floating[Any]], drawings: Vectors) -> Reals:
@@ -309,8 +325,10 @@ def _fault(bank: Bank) -> str | None:
             return f"{name} hold vectors that are not of length 1"
     for each in bank.names:
         texts = (each.name, *each.synonyms)
-        if not all(0 < len(text) <= _LONGEST for text in texts) or len(texts) > _MOST_WORDS:
+        if not all(0 < len(text) <= LONGEST_NAME for text in texts):
             return f"a thing is called {quoted(texts)}"
+        if len(each.synonyms) > MOST_SYNONYMS:
+            return f"{quoted(each.name)} has more than {MOST_SYNONYMS} synonyms"
     called = [each.name.casefold() for each in bank.names]
     return "two things have one name" if len(set(called)) != len(called) else None
 
@@ -328,7 +346,10 @@ def _check_format(found: str | None, path: Path) -> None:
 
 
 def _damaged(path: Path, reason: object) -> WeightsError:
-    return WeightsError(f"the bank {named(path)} is damaged ({plain(reason)}): fetch it anew")
+    return WeightsError(
+        f"the bank {named(path)} is damaged ({plain(reason)}): fetch it anew, or take it away and "
+        "make it again with `msedge names`"
+    )
 
 
 def _sha256(*parts: bytes | Vectors) -> str:

@@ -252,7 +252,7 @@ class Gallery:
         unlike: Sequence[Photograph] = (),
         not_sketch: Drawing | Sequence[Drawing] = (),
         names: Wanted = True,
-        not_names: Sequence[str] = (),
+        not_names: str | Sequence[str] = (),
         filters: Filters | None = None,
         collapse: bool = True,
     ) -> list[Hit]:
@@ -269,7 +269,7 @@ class Gallery:
             names: what is drawn, where it is known: a name or several, which will do without a
                 drawing; True to be drawn to what it is likely of, where the model knows names;
                 False for the drawing alone. See :meth:`msedge.search.names.Names.steer`.
-            not_names: names of what is not drawn.
+            not_names: a name of what is not drawn, or several.
             filters: which photos count.
             collapse: whether near-duplicates are one hit.
 
@@ -344,7 +344,7 @@ class Gallery:
         unlike: Sequence[Photograph] = (),
         not_sketch: Drawing | Sequence[Drawing] = (),
         names: Wanted = True,
-        not_names: Sequence[str] = (),
+        not_names: str | Sequence[str] = (),
     ) -> Query:
         """The first half of :meth:`search`, which embeds what is asked; same arguments."""
         opened = self._now()
@@ -411,7 +411,7 @@ class Gallery:
         unlike: Sequence[Photograph] = (),
         not_sketch: Drawing | Sequence[Drawing] = (),
         names: Wanted = True,
-        not_names: Sequence[str] = (),
+        not_names: str | Sequence[str] = (),
     ) -> dict[int, Box]:
         """Where in photos, such as the hits of a search, what is looked for is.
 

@@ -129,12 +129,14 @@ class Names:
         self._drawings = np.array(drawings, np.float64)
         self._photos = np.array(photos, np.float64)
         self._guesses = bank is not None and bool(bank.name_drawings.any())
-        names = set(self._places)
-        for place, known in enumerate(self._known):
-            for synonym in known.synonyms:
-                if (key := key_of(synonym)) not in names:  # else the name itself is meant
-                    places = self._places.setdefault(key, [])
-                    places += [place] * (place not in places)
+        for words in (own, bank):
+            taken = set(self._places)  # by a name, or a person's synonym, which is meant then
+            for each in words.names if words is not None else ():
+                (place,) = self._places[key_of(each.name)]
+                for synonym in each.synonyms:
+                    if (key := key_of(synonym)) not in taken:
+                        places = self._places.setdefault(key, [])
+                        places += [place] * (place not in places)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -196,7 +198,10 @@ class Names:
         return powers / powers.sum()  # type: ignore[no-any-return]
 
     def steer(
-        self, drawings: Sequence[Embeddings], wanted: Wanted = True, unlike: Sequence[str] = ()
+        self,
+        drawings: Sequence[Embeddings],
+        wanted: Wanted = True,
+        unlike: str | Sequence[str] = (),
     ) -> Steered:
         """Draw a query to what its drawings are likely of, or to what a person says they are.
 
@@ -209,7 +214,7 @@ class Names:
         Args:
             drawings: unit vectors ``(dim,)`` of one thing.
             wanted: as of :data:`Wanted`.
-            unlike: names of what it is not.
+            unlike: a name of what it is not, or several.
 
         Raises:
             UnknownNameError: a name is not known.
@@ -217,6 +222,7 @@ class Names:
         """
         words = [wanted] if isinstance(wanted, str) else wanted
         settled = list(dict.fromkeys(map(self._find, words))) if not isinstance(words, bool) else []
+        unlike = [unlike] if isinstance(unlike, str) else unlike
         shunned = [self._find(word) for word in unlike]
         for place in {*settled} & {*shunned}:
             name = plain(self._known[place].name)
@@ -301,15 +307,18 @@ def own_names_file(model: str, given: Path | None = None) -> Path:
     return Path(data) / "msedge" / "names" / f"{model[:16]}.safetensors"
 
 
-def read_own_names(path: Path, model: str, dim: int) -> Bank | None:
+def read_own_names(path: Path, model: str, dim: int, *, must_be: bool = False) -> Bank | None:
     """A person's own names; None where there are none yet.
 
     Raises:
-        WeightsError: the file is damaged, or was made for another model.
+        WeightsError: the file is damaged, or was made for another model; or it must be there, and
+            is not.
     """
     from msedge.models.bank import read_bank
 
     if not os.path.exists(path):  # noqa: PTH110 (false where nobody may look)
+        if must_be:
+            raise WeightsError(f"no names at {named(path)}: make them with `msedge names add`")
         return None
     own = read_bank(path)
     if (own.model, own.dim) != (model, dim):

@@ -23,7 +23,9 @@ from msedge.data.images import PHOTO_SUFFIXES, one_line
 from msedge.errors import ConfigError, DataError
 from msedge.locks import sole_writer
 from msedge.models.bank import (
+    LONGEST_NAME,
     MOST_DRAWINGS,
+    MOST_SYNONYMS,
     Bank,
     Name,
     Reals,
@@ -50,8 +52,6 @@ DRAWING_SUFFIXES = PHOTO_SUFFIXES | {".svg", ".json"}
 MAX_SYNONYMS = 4_000_000
 """Bytes of a file of synonyms."""
 
-_LONGEST_NAME = 200
-_MOST_SYNONYMS = 100
 _LINES = ".ndjson"
 
 Progress = Callable[[int, int], None]
@@ -109,17 +109,19 @@ def add_name(
         workers: threads; None for one a CPU.
 
     Raises:
-        ConfigError: the name cannot be used.
+        ConfigError: the name cannot be used, has too many synonyms, or has one that is a name.
         DataError: there is no image in the folder that can be read, or the file cannot be written.
         WeightsError: the file holds names of another model, or is damaged.
     """
     called = Name(name=_usable(name), synonyms=tuple(map(_usable, synonyms)))
+    model = identity_of(encoder.card)
+    _check_synonyms(called, Names(encoder.bank, read_own_names(file, model, encoder.dim)))
     seen = Seen()
     look = _drawing_vectors if drawings else _photo_vectors
     vectors = look(encoder, [folder], seen, workers or usable_cpus())
     if not seen.images:
         raise DataError(_nothing(folder, "drawing" if drawings else "photo", seen))
-    model, mean = identity_of(encoder.card), _mean(vectors)
+    mean = _mean(vectors)
     with sole_writer(file):
         own = read_own_names(file, model, encoder.dim) or _empty(model, encoder.dim)
         rows = _rows(own)
@@ -127,7 +129,8 @@ def add_name(
         of_drawings, of_photos = earlier[1:] if earlier else 2 * (np.zeros_like(mean),)
         if earlier:
             both = dict.fromkeys((*earlier[0].synonyms, *called.synonyms))
-            called = Name(name=called.name, synonyms=tuple(both)[:_MOST_SYNONYMS])
+            called = Name(name=called.name, synonyms=tuple(both))
+            _check_synonyms(called)
         rows[called.name] = (called, mean, of_photos) if drawings else (called, of_drawings, mean)
         save_bank(file, _bank(own, rows))
     return seen
@@ -219,7 +222,7 @@ def make_bank(
         if progress:
             progress(done + 1, len(names))
     if not kept:
-        raise DataError(_nothing(drawings[0], "drawing", seen[0]))
+        raise DataError(f"{_nothing(drawings[0], 'drawing', seen[0])}, in a folder for each thing")
     has = [bool(d.any() or p.any()) for d, p in zip(*means, strict=True)]
     of_drawings, of_photos = (
         np.array([mean for mean, some in zip(kind, has, strict=True) if some]) for kind in means
@@ -250,11 +253,14 @@ def read_synonyms(path: Path) -> dict[str, list[str]]:
         read = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read synonyms of {named(path)}: {plain(error)}") from error
-    shape = 'expected a short list for each name, such as {"car": ["automobile", "auto"]}'
+    shape = (
+        f"expected a list of at most {MOST_SYNONYMS} words for each name, such as "
+        '{"car": ["automobile", "auto"]}'
+    )
     if not isinstance(read, dict):
         raise DataError(f"{named(path)} holds no synonyms: {shape}")
     for name, words in read.items():
-        listed = isinstance(words, list) and len(words) <= _MOST_SYNONYMS
+        listed = isinstance(words, list) and len(words) <= MOST_SYNONYMS
         if not (listed and all(isinstance(word, str) for word in words)):
             raise DataError(f"{named(path)} has {quoted(words)} for {plain(name)}: {shape}")
     return {_usable(name): [_usable(word) for word in words] for name, words in read.items()}
@@ -298,6 +304,8 @@ def _photo_vectors(
     """Vectors ``(n, dim)`` of the photos in some folders and below."""
     found = find(places, Choice())
     seen.skipped += {**found.unread, **found.odd}.items()
+    packed = "photos within it are not looked at: unpack it"
+    seen.skipped += [(shard.path, packed) for shard in found.shards]
     vectors = []
     with closing(embedded(found.files, encoder, workers=workers)) as batches:
         for item, photo in (each for batch in batches for each in batch):
@@ -346,7 +354,7 @@ def _drawings(place: Path, seen: Seen) -> Iterator[tuple[str, Path | bytes]]:
         paths = sorted(path for path in place.rglob("*") if not _is_hidden(path, place))
     elif not place.exists():
         raise DataError(f"no folder at {named(place)}: expected one with drawings in it")
-    for path in paths:
+    for path in filter(Path.is_file, paths):
         if path.suffix.lower() == _LINES:
             try:
                 lines = path.read_bytes().splitlines()
@@ -356,7 +364,7 @@ def _drawings(place: Path, seen: Seen) -> Iterator[tuple[str, Path | bytes]]:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield f"{one_line(path)}, line {number}", line
-        elif path.suffix.lower() in DRAWING_SUFFIXES and path.is_file():
+        elif path.suffix.lower() in DRAWING_SUFFIXES:
             yield one_line(path), path
 
 
@@ -400,12 +408,28 @@ def _empty(model: str, dim: int) -> Bank:
 def _usable(name: str) -> str:
     """A name as it is shown; a ConfigError where it is none."""
     shown = " ".join(name.split())
-    if not shown or not shown.isprintable() or len(shown) > _LONGEST_NAME:
+    if not shown or not shown.isprintable() or len(shown) > LONGEST_NAME:
         raise ConfigError(
-            f"{quoted(name)} cannot be a name: expected one line of at most {_LONGEST_NAME} "
+            f"{quoted(name)} cannot be a name: expected one line of at most {LONGEST_NAME} "
             "characters, as in cat"
         )
     return shown
+
+
+def _check_synonyms(called: Name, known: Names | None = None) -> None:
+    """A ConfigError for too many, or for one that is a known name: that is what it would mean."""
+    if len(called.synonyms) > MOST_SYNONYMS:
+        raise ConfigError(
+            f"{plain(called.name)} would have {len(called.synonyms)} synonyms: expected at most "
+            f"{MOST_SYNONYMS}; `msedge names remove` forgets those that it has"
+        )
+    names = {key_of(each.name) for each in known or ()} - {key_of(called.name)}
+    for word in called.synonyms:
+        if key_of(word) in names:
+            raise ConfigError(
+                f"{quoted(word)} is a name of its own, and would be found in place of "
+                f"{plain(called.name)}: leave that synonym out"
+            )
 
 
 def _nothing(folder: Path, kind: str, seen: Seen) -> str:

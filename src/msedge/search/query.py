@@ -21,7 +21,6 @@ from msedge.data.images import one_line, read_pixels
 from msedge.data.sketches import Strokes
 from msedge.errors import ConfigError, DataError
 from msedge.models.bank import HUB_SHARE
-from msedge.quoting import named
 from msedge.search.encoder import Encoder, OnnxEncoder, photo_side
 from msedge.search.locations import whole
 from msedge.search.names import (
@@ -116,8 +115,8 @@ class OwnEncoder:
         """The names of the model and the person's, read again when their file has changed.
 
         Raises:
-            WeightsError: that file is damaged, or another model's.
-            ConfigError: a file was named that is not there.
+            WeightsError: that file is damaged, or another model's; or one was named that is not
+                there.
         """
         from msedge.models.bank import identity_of
 
@@ -128,11 +127,11 @@ class OwnEncoder:
             return Names()
         path = own_names_file(identity, self._own_names)
         state = _state(path)
-        if state is None and self._own_names is not None:
-            raise ConfigError(f"no names at {named(path)}: make them with `msedge names add`")
         known = self._names
         if known is None or known[0] != state:
-            known = state, Names(bank, read_own_names(path, identity, encoder.dim))
+            must_be = self._own_names is not None
+            own = read_own_names(path, identity, encoder.dim, must_be=must_be)
+            known = state, Names(bank, own)
             self._names = known
         return known[1]
 
@@ -146,7 +145,7 @@ def make_query(
     unlike: Sequence[Photograph] = (),
     not_drawings: Sequence[Drawing] = (),
     names: Wanted = True,
-    not_names: Sequence[str] = (),
+    not_names: str | Sequence[str] = (),
 ) -> Query:
     """One query for what is wanted and not; see :meth:`msedge.search.gallery.Gallery.search`.
 

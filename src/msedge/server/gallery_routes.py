@@ -143,6 +143,7 @@ async def readyz(service: Served) -> HealthAnswer | Response:
         except MSEdgeError:
             service.metrics.gallery_unreadable()
             raise
+        _ = service.gallery.names  # without which no drawing is answered
 
     try:
         await service.ask(look)

@@ -22,6 +22,7 @@ from msedge.search.filters import Filters
 from msedge.search.gallery import Hit
 from msedge.search.names import Likely
 from msedge.search.query import Drawing, Query, UnknownPhotoError
+from msedge.search.stores.store import ReplacedError
 from msedge.search.where import Box, box_bytes
 from msedge.server.answers import (
     FoundPhoto,
@@ -109,8 +110,14 @@ async def _box(query: Query, photo: int, request: Request, service: Service) -> 
     memory = await pictures.run(request, needed)
     if not 0 < memory <= service.memory.most:
         return None
-    found = await pictures.run(request, lambda: gallery.boxes(query, [photo]), memory=memory)
-    return found.get(photo)
+
+    def read() -> Box | None:
+        try:
+            return gallery.boxes(query, [photo]).get(photo)
+        except ReplacedError:  # rebuilt since the query was made: it asks nothing of these vectors
+            return None
+
+    return await pictures.run(request, read, memory=memory)
 
 
 async def _answer(
