@@ -108,18 +108,18 @@ class TestIndex:
 
     def test_a_gallery_of_an_earlier_edition_answers_and_is_told_how_to_move(self, root, tmp_path):
         earlier = OnnxEncoder.load("msedge-lite-1")
-        index_photos(root, tmp_path / "photos.msedge", replace(earlier, name="msedge-lite"))
+        index_photos([root], tmp_path / "photos.msedge", replace(earlier, name="msedge-lite"))
         write_photo(root / "3.jpg", 3, size=(60, 40))
         done = run(root)
         assert "1 new" in done.stdout
         assert "an earlier edition, msedge-lite-1; `msedge index --rebuild`" in done.stderr
         with Gallery.open(tmp_path / "photos.msedge") as gallery:
-            assert len(gallery.search(root / "3.jpg").hits) == 4
+            assert len(gallery.search(root / "3.jpg")) == 4
         assert "4 new" in run(root, "--rebuild").stdout
         assert not run(root).stderr
         with Gallery.open(tmp_path / "photos.msedge") as gallery:
             assert gallery.model.fingerprint == OnnxEncoder.load().fingerprint
-            assert len(gallery.search(root / "3.jpg").hits) == 4
+            assert len(gallery.search(root / "3.jpg")) == 4
 
     def test_no_photos_named(self):
         assert "Missing argument" in run(exit_code=2).output

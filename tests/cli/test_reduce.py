@@ -20,7 +20,8 @@ def reduce(tiny_config, listener, tmp_path):
     checkpoint = train(config, listener).files.model
 
     def call(root=config.data_root, dim="8", how="reduce"):
-        arguments = ["models", how, checkpoint, "--dim", dim, "--data-root", root]
+        arguments = ["models", how, checkpoint, "--data-root", root]
+        arguments += ["--dim", dim] if how == "reduce" else []
         arguments += ["--data-name", config.data_name, "--out", tmp_path / "narrow.safetensors"]
         return CliRunner().invoke(app, list(map(str, arguments)))
 
@@ -36,15 +37,12 @@ def test_writes_a_checkpoint(reduce, tmp_path):
     assert f"{card.metrics['mAP@all']:.1f}" in result.stdout
 
 
-def test_a_new_projection(reduce, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "msedge.training.projection.refit.__kwdefaults__", {"steps": 20, "progress": None}
-    )
-    result = reduce(dim="24", how="refit")
+def test_a_second_projection(reduce, tmp_path):
+    result = reduce(how="refit")
     assert result.exit_code == 0, result.output
     network, card = load_checkpoint(tmp_path / "narrow.safetensors")
-    assert (card.dim, card.pooling, network.projection.out_features) == (24, "both", 24)
-    assert "16 to 24 dimensions, mAP@all on unseen classes " in result.stdout
+    assert (card.dim, card.pooling, network.projection.out_features) == (32, "both", 32)
+    assert "16 to 32 dimensions, mAP@all on unseen classes " in result.stdout
 
 
 @pytest.mark.parametrize("how", ["reduce", "refit"])

@@ -18,7 +18,7 @@ from msedge.data.sample import SAMPLE_UNSEEN, write_sample
 
 PHOTOS, SKETCHES = 12, 6
 TABLE = "accuracy.json"
-MODELS = ["msedge-lite", "msedge-lite-sketchy21"]
+MODELS = ["msedge-lite", "msedge-lite-1", "msedge-lite-sketchy21"]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from msedge.data.layouts import read_dataset
+from msedge.errors import ConfigError
 from msedge.models.checkpoint import load_checkpoint, save_checkpoint
 from msedge.models.network import MSEdge
 from msedge.training.projection import fit_projection, pooled_features, refit
@@ -70,8 +71,8 @@ class TestFit:
 class TestRefit:
     def test_the_card_tells_and_the_file_comes_back(self, run, tmp_path):
         network, card, dataset = run
-        changed = refit(network, card, dataset, 24, steps=20)
-        assert (changed.dim, changed.pooling) == (24, "both")
+        changed = refit(network, card, dataset, steps=20)
+        assert (changed.dim, changed.pooling) == (32, "both")
         assert changed.metrics.keys() == card.metrics.keys()
         kept = {"dim": 16, "pooling": "max", "metrics": card.metrics}
         assert changed.model_copy(update=kept) == card
@@ -81,6 +82,24 @@ class TestRefit:
         with torch.inference_mode():
             assert read == changed
             torch.testing.assert_close(again(images), network(images))
+
+    def test_both_projections_are_there_at_one_mean_length(self, run):
+        network, card, dataset = run
+        weight, bias = network.projection.weight.clone(), network.projection.bias.clone()
+        refit(network, card, dataset, steps=20)
+        features, _, _ = pooled_features(network, card, dataset.train)
+        halves = network.projection(features).split(16, dim=1)
+        lengths = [half.norm(dim=1).mean().item() for half in halves]
+        assert lengths == pytest.approx([1.0, 1.0], abs=1e-4)
+        before = features[:, : weight.shape[1]] @ weight.T + bias
+        expected = before / before.norm(dim=1).mean()
+        torch.testing.assert_close(halves[0], expected, atol=1e-4, rtol=1e-3)
+
+    def test_a_second_time_is_refused(self, run):
+        network, card, dataset = run
+        changed = refit(network, card, dataset, steps=1)
+        with pytest.raises(ConfigError, match="pools by maximum and mean already"):
+            refit(network, changed, dataset, steps=1)
 
     def test_photos_are_read_at_each_size(self, run):
         network, card, dataset = run
@@ -94,7 +113,7 @@ class TestRefit:
 
     def test_tells_how_far_it_is(self, run):
         moves = []
-        refit(*run, 4, steps=2, progress=lambda *move: moves.append(move))
+        refit(*run, steps=2, progress=lambda *move: moves.append(move))
         assert [move for move in moves if move[1] == move[2]] == [
             ("training sketches", 16, 16),
             ("training photos", 16, 16),

@@ -46,12 +46,11 @@ def reduce_command(
 
 def refit_command(
     checkpoint: Checkpoint,
-    dim: Dim,
     data_name: DataName,
     out: Out,
     data_root: DataRoot = Path("data"),
 ) -> None:
-    """Fit a checkpoint's projection anew, its backbone as it is, and judge it anew."""
+    """Fit a second projection beside a checkpoint's own, its backbone as it is; judge it anew."""
     from msedge.training.projection import refit
 
     _change(
@@ -59,7 +58,7 @@ def refit_command(
         data_root,
         data_name,
         out,
-        lambda network, card, dataset, tell: refit(network, card, dataset, dim, progress=tell),
+        lambda network, card, dataset, tell: refit(network, card, dataset, progress=tell),
     )
 
 

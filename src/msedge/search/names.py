@@ -41,7 +41,7 @@ CONFIDENCE = 3
 """Power of the greatest likelihood that a guess is weighted by beside :data:`WEIGHT`. It costs what
 has a name half a point, and spares what has none a half of its loss; ``docs/results.md``."""
 
-MOST_TOLD, LEAST_TOLD = 5, 0.002
+MOST_TOLD, LEAST_TOLD = 5, 0.005
 """Names of a drawing that people are told, and how likely one is at least."""
 
 VARIABLE = "MSEDGE_NAMES"
