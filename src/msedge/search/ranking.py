@@ -26,8 +26,8 @@ NEAR_DUPLICATE = 0.985
 
 Copies, resized or recompressed, are told by their vectors alone: equal content has equal vectors,
 and an embedding hardly moves when a picture is scaled or compressed again. Of 3,125 different
-photos no two reach it with the shipped model (the most alike: 0.982), and all their copies that
-were saved again as JPEG of quality 75 or doubled in size do (the least: 0.993); see
+photos no two reach it with the shipped model (the most alike: 0.965); of their copies that were
+saved again as JPEG of quality 75, 99 % do, of those doubled in size all; see
 ``benchmarks/search_choices.py``. To hide a photo is worse than to show one twice, so copies that
 lost detail or margins, which overlap with different photos, may stay apart.
 """
