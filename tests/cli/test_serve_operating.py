@@ -156,6 +156,7 @@ class TestHangup:
         """Else it would go on unseen, and keep its port."""
         number, terminal = pty.fork()
         if not number:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests under nohup would wait for ever
             command = [sys.executable, "-c", MAIN, "--gallery", str(gallery), "--port", "0"]
             os.execve(sys.executable, command, ENVIRONMENT)
         said = b""
