@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 
 from drawing_page import CIRCLE, FAINT_TEXTS, LINE, UNNAMED, DrawingPage
 from drawn_gallery import ServedGallery, write_gallery
-from encoders import PlacedEncoder
+from encoders import ColourEncoder, PlacedEncoder
 
 SIZES = ((400, 300), (300, 400), (300, 300), (640, 300))
 COUNT = 40
@@ -174,12 +174,16 @@ class TestSwitch:
         switch.click()
         expect(outlines(drawing).first).to_be_attached()
 
-    def test_a_model_that_tells_no_places_is_not_asked(self, open_page):
-        drawing = open_page()
-        sent = told(drawing.page)
-        drawing.draw(CIRCLE)
-        drawing.page.wait_for_timeout(800)
-        expect(drawing.page.locator("#where")).to_be_hidden()
+    def test_a_model_that_tells_no_places_is_not_asked(self, open_page, tmp_path):
+        encoder, gallery = ColourEncoder(), tmp_path / "photos.msedge"
+        write_gallery(gallery, write_scenes(tmp_path / "photos"), encoder)
+        with ServedGallery(gallery, encoder) as server:
+            drawing = open_page(address=server.address)
+            sent = told(drawing.page)
+            drawing.draw(CIRCLE)
+            drawing.page.wait_for_timeout(800)
+            expect(drawing.page.locator("#where")).to_be_hidden()
+            drawing.page.close()
         assert sent == []
 
 
