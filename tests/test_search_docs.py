@@ -15,7 +15,7 @@ from galleries import make_gallery, photo
 from msedge.cli.search import search_command
 from msedge.data.drawings import open_drawing
 from msedge.search import encoder as onnx_encoder
-from msedge.search.names import LEAST_TOLD, MOST_TOLD, TEMPERATURE, WEIGHT
+from msedge.search.names import CONFIDENCE, LEAST_TOLD, MOST_TOLD, TEMPERATURE, WEIGHT
 from msedge.search.query import AGAINST
 from msedge.search.ranking import NEAR_DUPLICATE
 from named_things import NamedEncoder
@@ -95,8 +95,9 @@ def test_figures_are_the_codes():
     assert AGAINST == 0.25
     assert "less a quarter of the mean" in TEXT
     assert f"at temperature {TEMPERATURE}" in TEXT
-    assert f"{WEIGHT} times the mean photo vectors" in TEXT
-    assert (MOST_TOLD, f"above {LEAST_TOLD:.0%}".replace("%", " %") in TEXT) == (5, True)
+    assert f"{WEIGHT} times the cube of the greatest likelihood" in TEXT
+    assert CONFIDENCE == 3
+    assert (MOST_TOLD, f"above {LEAST_TOLD:.1%}".replace("%", " %") in TEXT) == (5, True)
 
 
 def test_scripts_exist():
