@@ -26,6 +26,7 @@ class TestDrawing:
         first = drawing.page.locator(".card img").first
         first.evaluate("image => image.decode()")
         assert first.evaluate("image => image.naturalWidth") > 0
+        expect(drawing.page.locator(".card .where rect").first).to_be_attached()
         drawing.page.wait_for_timeout(300)  # the other thumbnails, for the picture's sake
         drawing.screenshot(screenshots / "page.png")
 
