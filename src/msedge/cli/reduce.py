@@ -6,17 +6,14 @@ Tested in ``tests/cli/test_reduce.py``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from msedge.data.layouts import Dataset
     from msedge.models.card import Card
-    from msedge.models.network import MSEdge
-
-    Change: TypeAlias = Callable[[MSEdge, Card, Dataset, Callable[[str, int, int], None]], Card]
 
 Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Of a run.")]
 Dim = Annotated[int, typer.Option("--dim", min=1, help="The new width of the embedding.")]
@@ -35,13 +32,7 @@ def reduce_command(
     """Narrow a checkpoint's embedding to its strongest directions, and judge it anew."""
     from msedge.training.reduction import reduce_dim
 
-    _change(
-        checkpoint,
-        data_root,
-        data_name,
-        out,
-        lambda network, card, dataset, tell: reduce_dim(network, card, dataset, dim, tell),
-    )
+    _change(checkpoint, data_root, data_name, out, partial(reduce_dim, dim=dim))
 
 
 def refit_command(
@@ -53,16 +44,12 @@ def refit_command(
     """Fit a second projection beside a checkpoint's own, its backbone as it is; judge it anew."""
     from msedge.training.projection import refit
 
-    _change(
-        checkpoint,
-        data_root,
-        data_name,
-        out,
-        lambda network, card, dataset, tell: refit(network, card, dataset, progress=tell),
-    )
+    _change(checkpoint, data_root, data_name, out, refit)
 
 
-def _change(checkpoint: Path, data_root: Path, data_name: str, out: Path, change: Change) -> None:
+def _change(
+    checkpoint: Path, data_root: Path, data_name: str, out: Path, change: Callable[..., Card]
+) -> None:
     from msedge.data.layouts import fingerprint, read_dataset
     from msedge.errors import DataError
     from msedge.models.card import read_card
@@ -83,7 +70,7 @@ def _change(checkpoint: Path, data_root: Path, data_name: str, out: Path, change
 
     network, card = load_checkpoint(checkpoint)
     with TerminalWatcher() as watcher:
-        changed = change(network, card, dataset, watcher.progress)
+        changed = change(network, card, dataset, progress=watcher.progress)
     save_checkpoint(out, network, changed)
     before, after = card.metrics.get("mAP@all"), changed.metrics["mAP@all"]
     told = f"{before:.1f} to {after:.1f}" if before is not None else f"{after:.1f}"

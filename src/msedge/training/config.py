@@ -66,9 +66,6 @@ class TrainConfig(BaseModel):
     fusion: Literal["none", "edge", "energy"] = Field(
         "edge", description="What guides each stage before pooling"
     )
-    pooling: Literal["max", "both"] = Field(
-        "max", description="How a stage is pooled: by its maximum, or by its mean as well"
-    )
     image_size: int = Field(224, ge=32, le=2_048, description="Pixels on a side")
     photo_sizes: tuple[Annotated[int, Field(ge=32, le=2_048)], ...] = Field(
         (),

@@ -122,7 +122,6 @@ class Learner:
             fusion=config.fusion,
             image_size=config.image_size,
             weights=config.weights,
-            pooling=config.pooling,
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._proxies = create_loss(
             config.loss,

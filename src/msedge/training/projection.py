@@ -74,11 +74,11 @@ def refit(
         The card of the network with both projections.
 
     Raises:
-        ConfigError: the network has a second one already, or pools so by itself.
+        ConfigError: the network has a second one already.
         DataError: an image cannot be read.
     """
     if network.poolings != 1:
-        raise ConfigError("this network pools by maximum and mean already: refit one of a training")
+        raise ConfigError("this network has a second projection already: refit that of a training")
     network.poolings = 2
     features, labels, is_photo = pooled_features(network, card, dataset.train, progress)
     first = network.projection

@@ -36,7 +36,6 @@ def describe_checkpoint(
             "backbone": config.backbone,
             "dim": config.dim,
             "fusion": config.fusion,
-            "pooling": config.pooling,
             "image_size": config.image_size,
             "photo_sizes": config.photo_sizes,
             "frame_sketches": config.frame_sketches,
